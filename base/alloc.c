@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: MIT */
+#include "base/alloc.h"
+
+#include <stdlib.h>
+
+static _Atomic uint64_t fail_countdown;
+
+void alloc_fail_at(uint64_t nth) {
+  atomic_store(&fail_countdown, nth);
+}
+
+static bool must_fail(void) {
+  if (atomic_load_explicit(&fail_countdown, memory_order_relaxed) == 0)
+    return false;
+  return atomic_fetch_sub(&fail_countdown, 1) == 1;
+}
+
+void budget_init(struct budget *b, size_t limit) {
+  *b = (struct budget){.limit = limit ? limit : SIZE_MAX};
+}
+
+/* Reserves `size` bytes; false when that would pass the limit. */
+static bool charge(struct budget *b, size_t size) {
+  if (must_fail())
+    return false;
+  if (!b)
+    return true;
+  size_t now = atomic_fetch_add(&b->used, size) + size;
+  if (now > b->limit) {
+    atomic_fetch_sub(&b->used, size);
+    atomic_store(&b->exceeded, true);
+    return false;
+  }
+  size_t peak = atomic_load(&b->peak);
+  while (now > peak && !atomic_compare_exchange_weak(&b->peak, &peak, now)) {
+  }
+  return true;
+}
+
+static void refund(struct budget *b, size_t size) {
+  if (b)
+    atomic_fetch_sub(&b->used, size);
+}
+
+void *budget_alloc(struct budget *b, size_t size) {
+  if (!charge(b, size))
+    return NULL;
+  void *p = malloc(size ? size : 1);
+  if (!p)
+    refund(b, size);
+  return p;
+}
+
+void *budget_calloc(struct budget *b, size_t count, size_t size) {
+  size_t total;
+  if (__builtin_mul_overflow(count, size, &total) || !charge(b, total))
+    return NULL;
+  void *p = calloc(total ? total : 1, 1);
+  if (!p)
+    refund(b, total);
+  return p;
+}
+
+void *budget_realloc(struct budget *b, void *p, size_t old_size, size_t new_size) {
+  if (new_size > old_size && !charge(b, new_size - old_size))
+    return NULL;
+  void *moved = realloc(p, new_size ? new_size : 1);
+  if (!moved) {
+    if (new_size > old_size)
+      refund(b, new_size - old_size);
+    return NULL;
+  }
+  if (new_size < old_size)
+    refund(b, old_size - new_size);
+  return moved;
+}
+
+void budget_free(struct budget *b, void *p, size_t size) {
+  if (!p)
+    return;
+  free(p);
+  refund(b, size);
+}

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: MIT
+ * Allocation with a budget: the memory of a run is accounted, and a request that would pass the budget
+ * fails like an exhausted heap. A test hook makes the nth allocation fail. */
+#ifndef KPID_BASE_ALLOC_H
+#define KPID_BASE_ALLOC_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* What one run may hold. Shared by its workers; all fields but the limit are atomic. */
+struct budget {
+  _Atomic size_t used;
+  _Atomic size_t peak;
+  size_t limit; /* bytes; SIZE_MAX for none */
+  _Atomic bool exceeded; /* an allocation was refused because of the limit */
+};
+
+/* Prepares a budget; limit 0 means none. */
+void budget_init(struct budget *b, size_t limit);
+
+/* As malloc, calloc, realloc and free, accounted to `b` (NULL: not accounted). Sizes are given back by
+ * the caller: old_size is what the block was asked with. Return NULL on exhaustion of heap or budget;
+ * a failed realloc leaves the block as it was. */
+void *budget_alloc(struct budget *b, size_t size);
+void *budget_calloc(struct budget *b, size_t count, size_t size);
+void *budget_realloc(struct budget *b, void *p, size_t old_size, size_t new_size);
+void budget_free(struct budget *b, void *p, size_t size);
+
+/* Test hook: the nth accounted allocation from now (1-based) fails, once; 0 switches it off. */
+void alloc_fail_at(uint64_t nth);
+
+#endif
