@@ -1,0 +1,345 @@
+/* SPDX-License-Identifier: MIT */
+#include "pipeline/csv.h"
+
+#include "base/scope.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* ---- cells ---- */
+
+static bool is_line_end(char c) {
+  return c == '\n' || c == '\r';
+}
+
+/* Steps over LF, CRLF or CR. */
+static const char *skip_line_end(const char *at, const char *end) {
+  if (at < end && *at == '\r')
+    return at + 1 < end && at[1] == '\n' ? at + 2 : at + 1;
+  return at < end ? at + 1 : at;
+}
+
+static const char *skip_to_delimiter(const char *at, const char *end) {
+  while (at < end && *at != ',' && !is_line_end(*at))
+    at++;
+  return at;
+}
+
+/* What was found of a quoted cell. */
+struct quoted {
+  const char *close; /* the closing quote, NULL when there is none */
+  bool escaped;      /* holds "" or a backslash escape */
+  uint64_t lines;    /* line ends inside */
+};
+
+/* Scans behind the opening quote. */
+static struct quoted scan_quoted(const char *at, const char *end) {
+  struct quoted q = {0};
+  for (; at < end; at++) {
+    if (*at == '"') {
+      if (at + 1 == end || at[1] != '"') {
+        q.close = at;
+        return q;
+      }
+      q.escaped = true;
+      at++;
+    } else if (*at == '\\' && at + 1 < end && (at[1] == '"' || at[1] == '\\')) {
+      q.escaped = true;
+      at++;
+    } else if (is_line_end(*at)) {
+      q.lines += !(*at == '\r' && at + 1 < end && at[1] == '\n');
+    }
+  }
+  return q;
+}
+
+static void unescape(struct view inner, struct buf *out) {
+  buf_reset(out);
+  for (size_t i = 0; i < inner.len; i++) {
+    char c = inner.ptr[i];
+    if ((c == '"' || c == '\\') && i + 1 < inner.len && (inner.ptr[i + 1] == '"' || (c == '\\' && inner.ptr[i + 1] == '\\')))
+      c = inner.ptr[++i];
+    buf_add_char(out, c);
+  }
+}
+
+/* A cell as it lies in the block. */
+struct cell {
+  const char *next; /* the delimiter, line end or end behind it; NULL: the quote never closes */
+  struct view text;
+  bool escaped; /* text must be unescaped */
+  uint64_t lines;
+};
+
+static struct cell take_quoted(const char *at, const char *end) {
+  struct quoted q = scan_quoted(at + 1, end);
+  if (!q.close)
+    return (struct cell){.lines = q.lines};
+  const char *behind = q.close + 1;
+  while (behind < end && (*behind == ' ' || *behind == '\t'))
+    behind++;
+  if (behind == end || *behind == ',' || is_line_end(*behind))
+    return (struct cell){behind, {at + 1, (size_t)(q.close - at - 1)}, q.escaped, q.lines};
+  /* Text behind the closing quote: the cell is taken as written, quotes included, up to the delimiter (as the parser of
+   * the replaced job does). */
+  const char *next = skip_to_delimiter(behind, end);
+  return (struct cell){next, {at, (size_t)(next - at)}, false, q.lines};
+}
+
+static struct cell take_cell(const char *at, const char *end) {
+  if (at < end && *at == '"')
+    return take_quoted(at, end);
+  const char *next = skip_to_delimiter(at, end);
+  return (struct cell){next, {at, (size_t)(next - at)}, false, 0};
+}
+
+/* ---- rows ---- */
+
+void csv_init(struct csv_cursor *c) {
+  memset(c, 0, sizeof *c);
+  for (int i = 0; i < COLUMNS_MAX; i++)
+    buf_init(&c->scratch[i], CSV_FIELD_MAX_BYTES);
+}
+
+void csv_clear(struct csv_cursor *c) {
+  for (int i = 0; i < COLUMNS_MAX; i++)
+    buf_clear(&c->scratch[i]);
+}
+
+void csv_start(struct csv_cursor *c, struct view block) {
+  c->at = block.ptr;
+  c->end = block.ptr + block.len;
+  c->lines = 0;
+  c->problem = CSV_FINE;
+}
+
+/* Steps over lines that hold nothing but blanks. */
+static void skip_blank_lines(struct csv_cursor *c) {
+  while (c->at < c->end) {
+    const char *p = c->at;
+    while (p < c->end && (unsigned char)*p <= ' ' && !is_line_end(*p))
+      p++;
+    if (p < c->end && !is_line_end(*p))
+      return;
+    c->lines += p < c->end;
+    c->at = skip_line_end(p, c->end);
+  }
+}
+
+static void keep_cell(struct csv_cursor *c, const struct cell *cell, struct view *out, size_t column) {
+  *out = cell->text;
+  if (!cell->escaped)
+    return;
+  unescape(cell->text, &c->scratch[column]);
+  *out = buf_view(&c->scratch[column]);
+}
+
+static bool fail(struct csv_cursor *c, enum csv_problem problem) {
+  c->problem = problem;
+  return false;
+}
+
+bool csv_next(struct csv_cursor *c, const struct csv_binding *binding, struct csv_row *row) {
+  skip_blank_lines(c);
+  const char *start = c->at, *at = start;
+  row->line = c->lines;
+  if (at == c->end)
+    return false;
+  memset(row->cells, 0, sizeof row->cells);
+  row->cell_count = 0;
+  for (;;) {
+    struct cell cell = take_cell(at, c->end);
+    if (!cell.next)
+      return fail(c, CSV_OPEN_QUOTE);
+    if (cell.text.len > CSV_FIELD_MAX_BYTES)
+      return fail(c, CSV_FIELD_TOO_LONG);
+    if (row->cell_count == CSV_COLUMNS_MAX)
+      return fail(c, CSV_TOO_MANY_COLUMNS);
+    int slot = row->cell_count < binding->columns ? binding->slot[row->cell_count] : -1;
+    if (slot >= 0)
+      keep_cell(c, &cell, &row->cells[slot], (size_t)slot);
+    row->cell_count++;
+    c->lines += cell.lines;
+    at = cell.next;
+    if (at == c->end || *at != ',')
+      break;
+    at++;
+  }
+  if (at - start > CSV_LINE_MAX_BYTES)
+    return fail(c, CSV_LINE_TOO_LONG);
+  row->raw = (struct view){start, (size_t)(at - start)};
+  c->lines += at < c->end;
+  c->at = skip_line_end(at, c->end);
+  return true;
+}
+
+enum kpi_code csv_problem_err(enum csv_problem problem, const char *object, uint64_t line, struct err *err) {
+  const char *what = "";
+  switch (problem) {
+  case CSV_FINE:
+    break;
+  case CSV_FIELD_TOO_LONG:
+    what = "a cell is longer than 64 KiB (is a quote missing?)";
+    break;
+  case CSV_LINE_TOO_LONG:
+    what = "a row is longer than 1 MiB (is a quote missing?)";
+    break;
+  case CSV_TOO_MANY_COLUMNS:
+    what = "a row has more than 256 columns";
+    break;
+  case CSV_OPEN_QUOTE:
+    what = "a quoted cell is never closed";
+    break;
+  }
+  err_set(err, KPI_CSV_MALFORMED, "%s:%lu: %s", object, (unsigned long)line, what);
+  view_to_cstr(view_of(object), err->object, sizeof err->object);
+  err->line = line;
+  return KPI_CSV_MALFORMED;
+}
+
+/* ---- cutting ---- */
+
+/* Returns the length of data up to and with its last line end. A CR at the very end may be half of a CRLF. */
+static size_t cut_at_last_line_end(struct view data) {
+  for (size_t n = data.len; n > 0; n--)
+    if (data.ptr[n - 1] == '\n' || (data.ptr[n - 1] == '\r' && n < data.len))
+      return n;
+  return 0;
+}
+
+size_t csv_cut(struct view data, bool is_last, bool *open_quote) {
+  *open_quote = false;
+  const char *quote = data.len ? memchr(data.ptr, '"', data.len) : NULL;
+  if (!quote)
+    return is_last ? data.len : cut_at_last_line_end(data);
+  /* Rows before the first quote are safe; from there on, walk the cells. */
+  const char *end = data.ptr + data.len;
+  const char *cut = data.ptr + cut_at_last_line_end((struct view){data.ptr, (size_t)(quote - data.ptr)});
+  const char *at = cut;
+  while (at < end) {
+    struct cell cell = take_cell(at, end);
+    if (!cell.next) {
+      *open_quote = true;
+      break;
+    }
+    at = cell.next;
+    if (at == end)
+      break;
+    if (*at == ',') {
+      at++;
+      continue;
+    }
+    if (*at == '\r' && at + 1 == end)
+      break;
+    at = skip_line_end(at, end);
+    cut = at;
+  }
+  return is_last ? data.len : (size_t)(cut - data.ptr);
+}
+
+/* ---- header ---- */
+
+static enum kpi_code header_err(struct err *err, enum kpi_code code, const char *object, const char *column,
+                                uint64_t line, const char *what) {
+  err_set(err, code, "%s:%lu: %s", object, (unsigned long)line, what);
+  view_to_cstr(view_of(object), err->object, sizeof err->object);
+  view_to_cstr(view_of(column), err->column, sizeof err->column);
+  err->line = line;
+  return code;
+}
+
+/* Refuses what is no comma-separated UTF-8 text at all, with words that name it. */
+static enum kpi_code check_kind(struct view data, const char *object, struct err *err) {
+  if (view_starts(data, "\xFF\xFE") || view_starts(data, "\xFE\xFF"))
+    return header_err(err, KPI_CSV_ENCODING, object, "", 1, "the file is UTF-16, not UTF-8");
+  struct view start = {data.ptr, data.len < CSV_FIELD_MAX_BYTES ? data.len : CSV_FIELD_MAX_BYTES};
+  struct view first = view_trim(view_split(&start, '\n'));
+  if (first.len && memchr(first.ptr, '\0', first.len))
+    return header_err(err, KPI_CSV_ENCODING, object, "", 1, "the first line holds NUL bytes: not UTF-8 text");
+  if (view_starts(first, "\x1F\x8B"))
+    return header_err(err, KPI_CSV_ENCODING, object, "", 1, "the file is gzip data; name it .csv.gz");
+  if (view_starts(first, "<"))
+    return header_err(err, KPI_CSV_MALFORMED, object, "", 1, "the file is HTML or XML, not CSV");
+  return KPI_OK;
+}
+
+static int column_of(const struct schema *schema, struct view name) {
+  name = view_trim(name);
+  for (size_t i = 0; i < schema->column_count; i++)
+    if (view_eq_fold(name, view_of(schema->columns[i].name)))
+      return (int)i;
+  return -1;
+}
+
+static enum kpi_code check_bound(const struct csv_binding *b, const struct schema *schema, const char *object,
+                                 uint64_t line, struct err *err) {
+  for (size_t i = 0; i < schema->column_count; i++) {
+    if (b->has[i] || schema->columns[i].optional)
+      continue;
+    char what[256];
+    const char *extra = "";
+    if (b->columns == 1 && memchr(b->header.ptr, ';', b->header.len))
+      extra = " (the columns look separated by semicolons; commas are needed)";
+    else if (b->columns == 1 && memchr(b->header.ptr, '\t', b->header.len))
+      extra = " (the columns look separated by tabs; commas are needed)";
+    snprintf(what, sizeof what, "the header has no column \"%s\"%s", schema->columns[i].name, extra);
+    return header_err(err, KPI_CSV_HEADER_MISSING, object, schema->columns[i].name, line, what);
+  }
+  return KPI_OK;
+}
+
+/* Reads the header's cells one by one: a binding that sends cell i to column 0 and all others nowhere. */
+static enum kpi_code bind_cells(struct view line, const struct schema *schema, const char *object, uint64_t line_no,
+                                struct csv_binding *out, struct err *err) {
+  struct buf text;
+  buf_init(&text, CSV_FIELD_MAX_BYTES);
+  auto_buf struct buf scratch = text;
+  const char *at = line.ptr, *end = line.ptr + line.len;
+  for (;; at++) {
+    struct cell cell = take_cell(at, end);
+    if (!cell.next)
+      return csv_problem_err(CSV_OPEN_QUOTE, object, line_no, err);
+    if (out->columns == CSV_COLUMNS_MAX)
+      return csv_problem_err(CSV_TOO_MANY_COLUMNS, object, line_no, err);
+    if (cell.escaped)
+      unescape(cell.text, &scratch);
+    int column = column_of(schema, cell.escaped ? buf_view(&scratch) : cell.text);
+    if (column >= 0 && out->has[column]) {
+      char what[128];
+      snprintf(what, sizeof what, "the header names the column \"%s\" twice", schema->columns[column].name);
+      return header_err(err, KPI_CSV_HEADER_MISSING, object, schema->columns[column].name, line_no, what);
+    }
+    if (column >= 0)
+      out->has[column] = true;
+    out->slot[out->columns++] = column;
+    at = cell.next;
+    if (at >= end || *at != ',')
+      return KPI_OK;
+  }
+}
+
+enum kpi_code csv_bind(struct view data, const struct schema *schema, const char *object, struct csv_binding *out,
+                       size_t *used, uint64_t *lines, struct err *err) {
+  memset(out, 0, sizeof *out);
+  *used = 0;
+  *lines = 0;
+  enum kpi_code rc = check_kind(data, object, err);
+  if (rc)
+    return rc;
+  size_t bom = view_starts(data, "\xEF\xBB\xBF") ? 3 : 0;
+  struct csv_cursor c;
+  csv_init(&c);
+  csv_start(&c, (struct view){data.ptr + bom, data.len - bom});
+  struct csv_row row;
+  bool found = csv_next(&c, out, &row); /* nothing is bound yet: only finds the row's extent */
+  csv_clear(&c);
+  if (c.problem)
+    return csv_problem_err(c.problem, object, row.line + 1, err);
+  if (!found)
+    return KPI_OK;
+  out->header = row.raw;
+  *used = (size_t)(c.at - data.ptr);
+  *lines = c.lines;
+  rc = bind_cells(row.raw, schema, object, row.line + 1, out, err);
+  return rc ? rc : check_bound(out, schema, object, row.line + 1, err);
+}
