@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: MIT
+ * Request bodies: checks type and encoding, scans the bytes for what a JSON library is too kind to, and hands
+ * the handler one JSON object. A further body type becomes the same kind of object here, so that handlers
+ * never know how it was written. Must not know any resource. */
+#ifndef KPID_SERVER_BODY_H
+#define KPID_SERVER_BODY_H
+
+#include "server/reply.h"
+#include "server/request.h"
+
+#include <jansson.h>
+
+/* Reads the body as one JSON object without duplicate keys. Returns owned in *out (json_decref). The err
+ * message says line and column. Errors: KPI_UNSUPPORTED_MEDIA_TYPE (not application/json in UTF-8, or
+ * encoded), KPI_MALFORMED_JSON (syntax, duplicate key, NUL, lone surrogate, ill-formed UTF-8, a number out of
+ * range, deeper than HTTP_JSON_DEPTH_MAX), KPI_VALIDATION_FAILED (not an object). */
+KPI_MUST_CHECK enum kpi_code body_read_object(const struct request *rq, json_t **out, struct err *err);
+
+/* Scans JSON text without building anything. Errors: KPI_MALFORMED_JSON as above, for what it looks at:
+ * depth, NUL, surrogates, UTF-8. Text that passes may still be no JSON. */
+KPI_MUST_CHECK enum kpi_code body_scan_json(struct view text, struct err *err);
+
+/* Adds an error with a JSON pointer to *p for every member of the object whose name is not in the
+ * NULL-terminated list. */
+void body_refuse_unknown(const json_t *object, const char *const *known, struct problem *p);
+
+#endif

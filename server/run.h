@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: MIT
+ * A run: its record, its states and the moves between them. The table in run.c is the truth for C; the SQL
+ * trigger and openapi.yaml use the same names (compared by a test). Knows no SQL and no HTTP. */
+#ifndef KPID_SERVER_RUN_H
+#define KPID_SERVER_RUN_H
+
+#include "base/crypto.h"
+#include "base/err.h"
+#include "base/view.h"
+#include "pipeline/day.h"
+
+enum run_state {
+  RUN_QUEUED,
+  RUN_RUNNING,
+  RUN_RETRY_WAIT,
+  RUN_CANCELLING,
+  RUN_SUCCEEDED,
+  RUN_FAILED,
+  RUN_CANCELLED,
+  RUN_STATE_COUNT
+};
+
+/* What a running run is doing; PHASE_NONE outside running. */
+enum run_phase {
+  PHASE_NONE,
+  PHASE_LISTING,
+  PHASE_SCANNING,
+  PHASE_AGGREGATING,
+  PHASE_CHECKING,
+  PHASE_PUBLISHING,
+  PHASE_FINALIZING,
+  PHASE_COUNT
+};
+
+enum bad_rows { BAD_ROWS_FAIL, BAD_ROWS_SKIP, BAD_ROWS_COUNT };
+enum quality_gate { GATE_OFF, GATE_WARN, GATE_BLOCK, GATE_COUNT };
+
+/* How a POST was answered. */
+enum disposition { DISPOSITION_CREATED, DISPOSITION_ATTACHED };
+
+/* Names as they stand in JSON, SQL and openapi.yaml. */
+const char *run_state_name(enum run_state s);
+const char *run_phase_name(enum run_phase p); /* NULL for PHASE_NONE */
+const char *bad_rows_name(enum bad_rows b);
+const char *quality_gate_name(enum quality_gate g);
+const char *disposition_name(enum disposition d);
+
+/* The inverse; false for an unknown name. */
+bool run_state_of(struct view name, enum run_state *out);
+bool run_phase_of(struct view name, enum run_phase *out);
+bool bad_rows_of(struct view name, enum bad_rows *out);
+bool quality_gate_of(struct view name, enum quality_gate *out);
+
+/* True when no move leaves the state by itself (failed and cancelled can be retried by hand). */
+bool run_state_is_terminal(enum run_state s);
+
+/* True when the table allows from -> to. */
+bool run_state_may_move(enum run_state from, enum run_state to);
+
+/* How many bad rows a run tolerates before it fails: a count, or a percentage of the rows read. */
+struct bad_rows_limit {
+  bool is_percent;
+  uint64_t count;
+  double percent; /* 0-100 */
+};
+
+/* Parses "100" or "0.5%". False for anything else. */
+bool bad_rows_limit_parse(struct view text, struct bad_rows_limit *out);
+
+enum { LABELS_MAX = 32, LABEL_BYTES_MAX = 64, LABEL_VALUE_BYTES_MAX = 255, REASON_CHARS_MAX = 500 };
+
+/* What a client asks for; all fields checked by the caller. Strings are borrowed. */
+struct run_request {
+  day_t date;
+  bool publish;
+  enum quality_gate gate;
+  enum bad_rows bad_rows;
+  struct view max_bad_rows; /* as written: "100", "0.5%"; empty for the service's default */
+  struct view labels_json;  /* a JSON object of strings, {} if none */
+  struct view reason;       /* empty if none */
+  struct view user_agent;
+  struct view request_id;
+};
+
+/* What is counted while a run works. Plain copy of the live counters. */
+struct run_progress {
+  uint64_t bytes_read, bytes_total;
+  uint64_t rows_orders, rows_order_items, rows_products;
+  uint64_t files_done, files_total;
+  uint64_t items_published, items_total;
+};
+
+/* One run as stored. Owns its strings; free with run_clear. Times are Unix milliseconds, 0 = not yet. */
+struct run {
+  char id[UUID_TEXT_SIZE];
+  day_t date;
+  char *timezone;
+  char *engine; /* "native" */
+  enum run_state state;
+  enum run_phase phase;
+  uint32_t attempt, max_attempts; /* attempt is 0 until it starts first */
+  int64_t created_at, started_at, finished_at, updated_at, next_attempt_at, cancel_requested_at, published_at;
+  uint64_t version; /* grows with every change of the record; makes the ETag */
+  bool publish;
+  enum quality_gate gate;
+  enum bad_rows bad_rows;
+  char *max_bad_rows; /* as written */
+  struct run_progress progress;
+  char *input_base;        /* source URL */
+  char *input_fingerprint; /* sha256 hex of the manifest, NULL until listed */
+  uint64_t input_objects, input_bytes;
+  char *summary_json; /* object {total_orders,...}, NULL until computed */
+  char *quality_json; /* object {status, passed, warned, failed}, NULL until computed */
+  char *output_json;  /* array of {name, put, unchanged, deleted}, NULL until published */
+  char *error_json;   /* run error object, NULL if none */
+  char *attempts_json; /* array, never NULL after reading */
+  char *labels_json;   /* object, never NULL after reading */
+  char *reason;        /* NULL if none */
+  char *user_agent;    /* NULL if none */
+  char *request_id;    /* NULL if none */
+  char *service_version;
+};
+
+/* Frees what a run owns and zeroes it. Accepts NULL. */
+void run_clear(struct run *r);
+
+/* A page of runs. Owns them. */
+struct run_list {
+  struct run *runs;
+  size_t count;
+  bool more; /* older runs follow */
+};
+
+/* Frees the list. Accepts NULL. */
+void run_list_clear(struct run_list *list);
+
+#endif
