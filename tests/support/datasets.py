@@ -1,0 +1,64 @@
+"""Small input folders made by the tests themselves."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from support.paths import EDGE_CASES
+
+BASE = EDGE_CASES / "00-base-fixture" / "input"
+BASE_DATES = ("2023-01-15", "2023-01-16")
+
+HEADERS = {
+    "orders": "order_id,user_id,status,created_at",
+    "order_items": "id,order_id,product_id,sale_price,status,created_at",
+    "products": "id,category,name",
+}
+
+
+def copy_base(folder: Path) -> Path:
+    """A writable copy of the base data set."""
+    for path in BASE.glob("*/*.csv"):
+        target = folder / path.relative_to(BASE)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(path.read_bytes())
+    return folder
+
+
+def write_lines(
+    folder: Path, dataset: str, lines: Iterable[str], name: str = "a.csv"
+) -> Path:
+    """One file of a data set: its usual header, then `lines`."""
+    path = folder / dataset / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(
+        "\n".join([HEADERS[dataset], *lines]) + "\n", encoding="utf-8", newline=""
+    )
+    return path
+
+
+def write_source(
+    folder: Path, orders: Iterable[str], items: Iterable[str], products: Iterable[str]
+) -> Path:
+    """A source of one file for each data set."""
+    for dataset, lines in zip(HEADERS, (orders, items, products), strict=True):
+        write_lines(folder, dataset, lines)
+    return folder
+
+
+def slow_source(folder: Path, copies: int = 400) -> Path:
+    """A source that takes the program seconds to read: one part of items, linked many times."""
+    stamp = f"{BASE_DATES[0]} 10:00:00"
+    write_source(
+        folder,
+        (f"{n},{n % 1000},completed,{stamp}" for n in range(1000)),
+        (
+            f"{n},{n % 1000},{n % 97},{n % 100}.25,shipped,{stamp}"
+            for n in range(60_000)
+        ),
+        (f"{n},Category {n % 12},x" for n in range(97)),
+    )
+    for n in range(copies):
+        (folder / "order_items" / f"copy{n}.csv").hardlink_to(
+            folder / "order_items" / "a.csv"
+        )
+    return folder

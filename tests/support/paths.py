@@ -1,0 +1,23 @@
+"""Where the program under test and the test data are."""
+
+import os
+from pathlib import Path
+
+TESTS = Path(__file__).resolve().parent.parent
+REPO = TESTS.parent
+EDGE_CASES = TESTS / "data" / "edge"
+LAB = REPO.parent / "shared" / "data" / "lab"
+
+
+def kpid_binary() -> Path:
+    """The program: $KPID_BIN, else the release build, else the dev build."""
+    if named := os.environ.get("KPID_BIN"):
+        return Path(named).resolve()
+    builds = [REPO / "build" / preset / "kpid" for preset in ("release", "dev")]
+    return next((path for path in builds if path.exists()), builds[0])
+
+
+def clean_env(**settings: str) -> dict[str, str]:
+    """The environment without any KPI_* setting of the caller, plus `settings`."""
+    inherited = {k: v for k, v in os.environ.items() if not k.startswith("KPI_")}
+    return {**inherited, **settings}
