@@ -7,7 +7,7 @@
 #include "base/crypto.h"
 #include "base/err.h"
 #include "base/view.h"
-#include "pipeline/day.h"
+#include "pipeline/job.h"
 
 enum run_state {
   RUN_QUEUED,
@@ -20,52 +20,21 @@ enum run_state {
   RUN_STATE_COUNT
 };
 
-/* What a running run is doing; PHASE_NONE outside running. */
-enum run_phase {
-  PHASE_NONE,
-  PHASE_LISTING,
-  PHASE_SCANNING,
-  PHASE_AGGREGATING,
-  PHASE_CHECKING,
-  PHASE_PUBLISHING,
-  PHASE_FINALIZING,
-  PHASE_COUNT
-};
-
-enum bad_rows { BAD_ROWS_FAIL, BAD_ROWS_SKIP, BAD_ROWS_COUNT };
-enum quality_gate { GATE_OFF, GATE_WARN, GATE_BLOCK, GATE_COUNT };
-
 /* How a POST was answered. */
 enum disposition { DISPOSITION_CREATED, DISPOSITION_ATTACHED };
 
 /* Names as they stand in JSON, SQL and openapi.yaml. */
 const char *run_state_name(enum run_state s);
-const char *run_phase_name(enum run_phase p); /* NULL for PHASE_NONE */
-const char *bad_rows_name(enum bad_rows b);
-const char *quality_gate_name(enum quality_gate g);
 const char *disposition_name(enum disposition d);
 
 /* The inverse; false for an unknown name. */
 bool run_state_of(struct view name, enum run_state *out);
-bool run_phase_of(struct view name, enum run_phase *out);
-bool bad_rows_of(struct view name, enum bad_rows *out);
-bool quality_gate_of(struct view name, enum quality_gate *out);
 
 /* True when no move leaves the state by itself (failed and cancelled can be retried by hand). */
 bool run_state_is_terminal(enum run_state s);
 
 /* True when the table allows from -> to. */
 bool run_state_may_move(enum run_state from, enum run_state to);
-
-/* How many bad rows a run tolerates before it fails: a count, or a percentage of the rows read. */
-struct bad_rows_limit {
-  bool is_percent;
-  uint64_t count;
-  double percent; /* 0-100 */
-};
-
-/* Parses "100" or "0.5%". False for anything else. */
-bool bad_rows_limit_parse(struct view text, struct bad_rows_limit *out);
 
 enum { LABELS_MAX = 32, LABEL_BYTES_MAX = 64, LABEL_VALUE_BYTES_MAX = 255, REASON_CHARS_MAX = 500 };
 
@@ -80,14 +49,6 @@ struct run_request {
   struct view reason;       /* empty if none */
   struct view user_agent;
   struct view request_id;
-};
-
-/* What is counted while a run works. Plain copy of the live counters. */
-struct run_progress {
-  uint64_t bytes_read, bytes_total;
-  uint64_t rows_orders, rows_order_items, rows_products;
-  uint64_t files_done, files_total;
-  uint64_t items_published, items_total;
 };
 
 /* One run as stored. Owns its strings; free with run_clear. Times are Unix milliseconds, 0 = not yet. */

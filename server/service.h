@@ -31,6 +31,9 @@ void service_stop(struct service *s);
 /* The configuration the service runs with; borrowed. */
 const struct config *service_config(const struct service *s);
 
+/* The current calendar day in KPI_TIMEZONE. */
+day_t service_today(const struct service *s);
+
 /* Accepts a run: durable when it returns KPI_OK. An active run with the same date that also publishes is
  * attached to instead. Returns owned in *out. Errors: KPI_QUEUE_FULL, KPI_DRAINING, KPI_DATE_IN_FUTURE,
  * KPI_STORAGE_UNAVAILABLE. */

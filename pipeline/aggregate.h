@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: MIT
+ * Totals by day, or by day and category: sums of money, counts and sets of distinct ids. Each worker fills its own;
+ * merging them gives the same totals in any order. Knows no formula: those are in kpi.h. */
+#ifndef KPID_PIPELINE_AGGREGATE_H
+#define KPID_PIPELINE_AGGREGATE_H
+
+#include "pipeline/day.h"
+#include "pipeline/decimal.h"
+#include "pipeline/idset.h"
+
+/* Category of a group that belongs to the order table. */
+#define GROUP_NO_CATEGORY UINT32_MAX
+
+struct group {
+  day_t day;
+  uint32_t category; /* number in the catalogue, or GROUP_NO_CATEGORY */
+  struct decimal revenue;
+  uint64_t item_rows;     /* joined rows */
+  uint64_t returned_rows; /* of these, with status returned */
+  uint64_t order_id_rows; /* order rows with an id: more than distinct orders when ids repeat */
+  uint64_t item_id_rows;  /* item rows with an id, each once */
+  struct idset orders, returned_orders, users, items;
+};
+
+/* Groups by key; zero-initialised is empty. */
+struct aggregate {
+  struct group **slots; /* open addressing */
+  size_t slot_count, count;
+  struct group *last; /* asked for last */
+};
+
+/* Returns the group of a day and category, a new one when there is none; NULL when memory is exhausted. Borrowed. */
+struct group *aggregate_group(struct aggregate *a, struct budget *budget, day_t day, uint32_t category);
+
+/* Moves everything of `from` into `to`; `from` is empty afterwards. False when memory is exhausted. */
+bool aggregate_merge(struct aggregate *to, struct aggregate *from, struct budget *budget);
+
+/* Sorts and counts the sets of a group. */
+struct group_counts {
+  uint64_t orders, returned_orders, users, items;
+};
+struct group_counts group_seal(struct group *g);
+
+/* Frees all groups. */
+void aggregate_clear(struct aggregate *a, struct budget *budget);
+
+#endif

@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: MIT
+ * One input object as a sequence of blocks of whole rows with known line numbers. Memory is bounded by the block size,
+ * whatever the size of the object. Knows no meaning of the columns. */
+#ifndef KPID_PIPELINE_CSV_STREAM_H
+#define KPID_PIPELINE_CSV_STREAM_H
+
+#include "pipeline/csv.h"
+#include "pipeline/source.h"
+
+enum { CSV_BLOCK_BYTES = 256 * 1024 };
+
+/* Whole rows of an object; owns its buffer. Zero-initialise. */
+struct csv_block {
+  char *bytes;
+  size_t cap;
+  struct view rows;
+  uint64_t first_line; /* 1-based line of the first byte of rows */
+};
+
+void csv_block_clear(struct csv_block *b);
+
+struct csv_stream {
+  const struct source_object *object; /* borrowed */
+  const struct schema *schema;
+  struct source_reader *reader; /* owned */
+  struct csv_binding binding;   /* valid once has_header */
+  char *header;                 /* owned: what binding.header points to */
+  bool has_header;
+  bool at_end; /* no block follows */
+  char *tail;  /* owned: bytes behind the last whole row */
+  size_t tail_len, tail_cap;
+  uint64_t next_line; /* 1-based line of the first byte of the tail */
+};
+
+/* Opens an object. The stream is zero-initialised before; csv_stream_close releases it. Errors: those of source_open. */
+KPI_MUST_CHECK enum kpi_code csv_stream_open(struct csv_stream *s, struct source *source,
+                                             const struct source_object *object, const struct schema *schema,
+                                             _Atomic uint64_t *bytes_read, struct err *err);
+
+/* Reads the next block; its rows are empty at the end. Binds the header first. One thread at a time. Errors:
+ * KPI_CSV_MALFORMED, KPI_CSV_HEADER_MISSING, KPI_CSV_ENCODING, KPI_OUT_OF_MEMORY and those of source_read. */
+KPI_MUST_CHECK enum kpi_code csv_stream_next(struct csv_stream *s, struct csv_block *block, struct err *err);
+
+/* Accepts a zero-initialised stream. */
+void csv_stream_close(struct csv_stream *s);
+
+#endif

@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: MIT */
+#include "pipeline/dict.h"
+
+#include "base/scope.h"
+
+#include <string.h>
+
+enum { SHARDS = 1 << DICT_SHARD_BITS, SLAB_BYTES = 64 * 1024, SLOTS_FIRST = 256, TEXTS_FIRST = 128 };
+
+struct slab {
+  struct slab *next;
+  size_t used, size;
+  char bytes[];
+};
+
+/* One part of the dictionary; the hash of a text chooses it. */
+struct shard {
+  pthread_mutex_t lock;
+  struct { /* guarded by lock */
+    struct slab *slabs;
+    struct view *texts; /* number within the shard -> bytes in a slab */
+    size_t count, cap;
+    uint32_t *slots; /* open addressing: index into texts + 1, 0 free */
+    size_t slot_count;
+  } synced;
+};
+
+struct dict {
+  struct budget *budget;
+  struct shard shards[SHARDS];
+};
+
+/* FNV-1a, 64 bits, with a final mix so that low and high bits are usable. */
+uint64_t dict_hash(struct view v) {
+  uint64_t h = 0xcbf29ce484222325u;
+  for (size_t i = 0; i < v.len; i++)
+    h = (h ^ (unsigned char)v.ptr[i]) * 0x100000001b3u;
+  h ^= h >> 32;
+  h *= 0xd6e8feb86659fd93u;
+  return h ^ h >> 32;
+}
+
+struct dict *dict_new(struct budget *budget) {
+  struct dict *d = calloc(1, sizeof *d);
+  if (!d)
+    return NULL;
+  d->budget = budget;
+  for (int i = 0; i < SHARDS; i++)
+    pthread_mutex_init(&d->shards[i].lock, NULL);
+  return d;
+}
+
+void dict_free(struct dict *d) {
+  if (!d)
+    return;
+  for (int i = 0; i < SHARDS; i++) {
+    struct shard *s = &d->shards[i];
+    while (s->synced.slabs) {
+      struct slab *slab = s->synced.slabs;
+      s->synced.slabs = slab->next;
+      budget_free(d->budget, slab, sizeof *slab + slab->size);
+    }
+    budget_free(d->budget, s->synced.texts, s->synced.cap * sizeof(struct view));
+    budget_free(d->budget, s->synced.slots, s->synced.slot_count * sizeof(uint32_t));
+    pthread_mutex_destroy(&s->lock);
+  }
+  free(d);
+}
+
+/* Returns the slot that holds the text or would take it. */
+static uint32_t *find_slot(struct shard *s, struct view text, uint64_t hash) {
+  size_t mask = s->synced.slot_count - 1;
+  for (size_t at = (hash >> DICT_SHARD_BITS) & mask;; at = (at + 1) & mask) {
+    uint32_t *slot = &s->synced.slots[at];
+    if (*slot == 0 || view_eq(s->synced.texts[*slot - 1], text))
+      return slot;
+  }
+}
+
+static bool grow_slots(struct dict *d, struct shard *s) {
+  size_t old_count = s->synced.slot_count, count = old_count ? old_count * 2 : SLOTS_FIRST;
+  uint32_t *slots = budget_calloc(d->budget, count, sizeof *slots);
+  if (!slots)
+    return false;
+  budget_free(d->budget, s->synced.slots, old_count * sizeof *slots);
+  s->synced.slots = slots;
+  s->synced.slot_count = count;
+  for (size_t i = 0; i < s->synced.count; i++)
+    *find_slot(s, s->synced.texts[i], dict_hash(s->synced.texts[i])) = (uint32_t)i + 1;
+  return true;
+}
+
+/* Copies the bytes into a slab; NULL when memory is exhausted. */
+static const char *keep_bytes(struct dict *d, struct shard *s, struct view text) {
+  struct slab *slab = s->synced.slabs;
+  if (!slab || slab->size - slab->used < text.len) {
+    size_t size = text.len > SLAB_BYTES ? text.len : SLAB_BYTES;
+    slab = budget_alloc(d->budget, sizeof *slab + size);
+    if (!slab)
+      return NULL;
+    *slab = (struct slab){s->synced.slabs, 0, size};
+    s->synced.slabs = slab;
+  }
+  char *at = slab->bytes + slab->used;
+  memcpy(at, text.ptr, text.len);
+  slab->used += text.len;
+  return at;
+}
+
+static bool grow_texts(struct dict *d, struct shard *s) {
+  size_t cap = s->synced.cap ? s->synced.cap * 2 : TEXTS_FIRST;
+  struct view *texts =
+      budget_realloc(d->budget, s->synced.texts, s->synced.cap * sizeof *texts, cap * sizeof *texts);
+  if (!texts)
+    return false;
+  s->synced.texts = texts;
+  s->synced.cap = cap;
+  return true;
+}
+
+bool dict_intern(struct dict *d, struct view text, uint64_t *out) {
+  uint64_t hash = dict_hash(text);
+  uint64_t shard_number = hash & (SHARDS - 1);
+  struct shard *s = &d->shards[shard_number];
+  SCOPE_LOCK(&s->lock);
+  if (2 * (s->synced.count + 1) > s->synced.slot_count && !grow_slots(d, s))
+    return false;
+  uint32_t *slot = find_slot(s, text, hash);
+  if (*slot == 0) {
+    if (s->synced.count == UINT32_MAX - 1 || (s->synced.count == s->synced.cap && !grow_texts(d, s)))
+      return false;
+    const char *bytes = keep_bytes(d, s, text);
+    if (!bytes)
+      return false;
+    s->synced.texts[s->synced.count++] = (struct view){bytes, text.len};
+    *slot = (uint32_t)s->synced.count;
+  }
+  *out = (uint64_t)(*slot - 1) << DICT_SHARD_BITS | shard_number;
+  return true;
+}
+
+bool dict_find(struct dict *d, struct view text, uint64_t *out) {
+  uint64_t hash = dict_hash(text);
+  uint64_t shard_number = hash & (SHARDS - 1);
+  struct shard *s = &d->shards[shard_number];
+  SCOPE_LOCK(&s->lock);
+  uint32_t slot = s->synced.slot_count ? *find_slot(s, text, hash) : 0;
+  if (slot)
+    *out = (uint64_t)(slot - 1) << DICT_SHARD_BITS | shard_number;
+  return slot != 0;
+}
+
+struct view dict_text(const struct dict *d, uint64_t number) {
+  return d->shards[number & (SHARDS - 1)].synced.texts[number >> DICT_SHARD_BITS];
+}

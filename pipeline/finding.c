@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: MIT */
+#include "pipeline/finding.h"
+
+#include <string.h>
+
+int place_cmp(struct place a, struct place b) {
+  if (a.object != b.object)
+    return a.object < b.object ? -1 : 1;
+  return a.line < b.line ? -1 : a.line > b.line;
+}
+
+static void keep_example(struct finding *f, const struct finding_example *e) {
+  size_t at = f->example_count;
+  while (at > 0 && place_cmp(e->place, f->examples[at - 1].place) < 0)
+    at--;
+  if (at == FINDING_EXAMPLES_MAX)
+    return;
+  if (f->example_count < FINDING_EXAMPLES_MAX)
+    f->example_count++;
+  memmove(&f->examples[at + 1], &f->examples[at], (f->example_count - at - 1) * sizeof *e);
+  f->examples[at] = *e;
+}
+
+void finding_add(struct finding *f, struct place place, struct view value) {
+  f->count++;
+  struct finding_example e = {.place = place};
+  if (f->example_count == FINDING_EXAMPLES_MAX &&
+      place_cmp(place, f->examples[FINDING_EXAMPLES_MAX - 1].place) > 0)
+    return;
+  view_to_cstr(value, e.value, sizeof e.value);
+  keep_example(f, &e);
+}
+
+void finding_merge(struct finding *f, const struct finding *from) {
+  f->count += from->count;
+  for (size_t i = 0; i < from->example_count; i++)
+    keep_example(f, &from->examples[i]);
+}

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: MIT
+ * A set of 64-bit codes that is filled first and counted at the end: an appended vector that is sorted and
+ * deduplicated when it is full. Exact; no hashing. Knows no meaning of the codes. */
+#ifndef KPID_PIPELINE_IDSET_H
+#define KPID_PIPELINE_IDSET_H
+
+#include "base/alloc.h"
+
+/* Zero-initialised is empty. Not thread-safe: each worker fills its own. */
+struct idset {
+  uint64_t *codes;
+  size_t count, cap;
+  size_t sorted; /* the first `sorted` codes ascend without repeats */
+};
+
+/* Adds a code. False when memory is exhausted. */
+bool idset_add(struct idset *s, struct budget *budget, uint64_t code);
+
+/* Sorts, drops repeats and returns the number of distinct codes. */
+size_t idset_seal(struct idset *s);
+
+/* True when a sealed set holds the code. */
+bool idset_has(const struct idset *s, uint64_t code);
+
+/* Moves all codes of `from` into `to` and frees `from`. False when memory is exhausted. */
+bool idset_absorb(struct idset *to, struct idset *from, struct budget *budget);
+
+/* Frees the codes; accounted to the same budget as idset_add. */
+void idset_clear(struct idset *s, struct budget *budget);
+
+#endif

@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: MIT
+ * A multimap from join codes to 32-bit values with multiplicities: product id -> category, order id -> day. Filled as
+ * plain pairs by each worker, then built once and read by all. Knows no meaning of the values. */
+#ifndef KPID_PIPELINE_JOIN_MAP_H
+#define KPID_PIPELINE_JOIN_MAP_H
+
+#include "pipeline/id.h"
+
+struct join_pair {
+  id_code key;
+  uint32_t value;
+  uint32_t times; /* 0: free slot */
+};
+
+/* Pairs of one worker; zero-initialised is empty. */
+struct join_pairs {
+  struct join_pair *at;
+  size_t count, cap;
+};
+
+/* Appends a pair. False when memory is exhausted. */
+bool join_pairs_add(struct join_pairs *p, struct budget *budget, id_code key, uint32_t value);
+void join_pairs_clear(struct join_pairs *p, struct budget *budget);
+
+struct join_map {
+  struct join_pair *slots; /* open addressing; the pairs of a key stand on one probe chain */
+  _Atomic uint8_t *met;    /* one for each slot, see join_map_meet */
+  size_t slot_count;       /* a power of two, 0 when empty */
+};
+
+/* Builds an empty map for at most `pairs` pairs. False when memory is exhausted. */
+bool join_map_init(struct join_map *m, struct budget *budget, size_t pairs);
+
+/* Adds the pairs of a worker: equal pairs become one with a multiplicity. */
+void join_map_add(struct join_map *m, const struct join_pairs *p);
+
+void join_map_clear(struct join_map *m, struct budget *budget);
+
+/* Walks the pairs of a key: start with at = 0; NULL at the end. ID_NULL and ID_UNKNOWN have none. Any thread. */
+struct join_walk {
+  size_t at;
+  bool begun;
+};
+const struct join_pair *join_map_next(const struct join_map *m, id_code key, struct join_walk *walk);
+
+/* Marks a pair as met by a row of the other side. Any thread. */
+void join_map_meet(const struct join_map *m, const struct join_pair *pair);
+
+/* Counts pairs that nothing has met, and distinct keys. */
+struct join_counts {
+  uint64_t pairs, unmet_pairs, keys;
+};
+struct join_counts join_map_count(const struct join_map *m);
+
+#endif

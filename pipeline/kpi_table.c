@@ -1,0 +1,226 @@
+/* SPDX-License-Identifier: MIT */
+#include "pipeline/kpi_table.h"
+
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { JSON_DIGITS_MAX = 17 };
+
+#define AT(member) offsetof(struct kpi_row, member)
+
+static const struct kpi_column order_columns[] = {
+    {"order_date", KPI_COL_DATE, AT(day), true, false},
+    {"total_orders", KPI_COL_COUNT, AT(orders), true, false},
+    {"total_revenue", KPI_COL_MONEY, AT(revenue), true, false},
+    {"total_items_sold", KPI_COL_COUNT, AT(items), true, false},
+    {"return_rate", KPI_COL_RATIO, AT(return_rate), true, false},
+    {"unique_customers", KPI_COL_COUNT, AT(customers), true, false},
+    {"returned_items", KPI_COL_COUNT, AT(returned_items), false, false},
+    {"returned_orders", KPI_COL_COUNT, AT(returned_orders), false, true},
+    {"orders_returned_rate", KPI_COL_RATIO, AT(orders_returned_rate), false, true},
+    {"avg_order_value", KPI_COL_RATIO, AT(avg_order_value), false, false},
+};
+
+static const struct kpi_column category_columns[] = {
+    {"category", KPI_COL_TEXT, AT(category), true, false},
+    {"order_date", KPI_COL_DATE, AT(day), true, false},
+    {"daily_revenue", KPI_COL_MONEY, AT(revenue), true, false},
+    {"avg_order_value", KPI_COL_RATIO, AT(avg_order_value), true, false},
+    {"avg_return_rate", KPI_COL_RATIO, AT(return_rate), true, false},
+    {"order_count", KPI_COL_COUNT, AT(orders), false, false},
+    {"item_count", KPI_COL_COUNT, AT(items), false, false},
+    {"returned_items", KPI_COL_COUNT, AT(returned_items), false, false},
+    {"returned_orders", KPI_COL_COUNT, AT(returned_orders), false, false},
+    {"orders_returned_rate", KPI_COL_RATIO, AT(orders_returned_rate), false, false},
+};
+
+#define COUNT_OF(a) (sizeof(a) / sizeof(a)[0])
+
+struct kpi_columns kpi_table_columns(enum kpi_table table) {
+  if (table == KPI_ORDERS)
+    return (struct kpi_columns){order_columns, COUNT_OF(order_columns)};
+  return (struct kpi_columns){category_columns, COUNT_OF(category_columns)};
+}
+
+const char *kpi_table_name(enum kpi_table table) {
+  return table == KPI_ORDERS ? "order_kpis" : "category_kpis";
+}
+
+const char *kpi_column_type_name(enum kpi_column_type type) {
+  static const char *const names[] = {"date", "string", "decimal", "ratio", "integer"};
+  return names[type];
+}
+
+static const void *cell_of(const struct kpi_row *row, const struct kpi_column *col) {
+  return (const char *)row + col->offset;
+}
+
+bool kpi_cell_is_null(const struct kpi_row *row, const struct kpi_column *col) {
+  return col->needs_order_status && !row->returned_orders_known;
+}
+
+void kpi_cell_text(const struct kpi_row *row, const struct kpi_column *col, struct buf *out) {
+  char text[DECIMAL_TEXT_SIZE];
+  const void *cell = cell_of(row, col);
+  if (kpi_cell_is_null(row, col))
+    return;
+  switch (col->type) {
+  case KPI_COL_DATE:
+    buf_add_cstr(out, day_text(*(const day_t *)cell, text));
+    break;
+  case KPI_COL_TEXT:
+    buf_add(out, *(const struct view *)cell);
+    break;
+  case KPI_COL_MONEY:
+    buf_add(out, (struct view){text, decimal_text(cell, text)});
+    break;
+  case KPI_COL_RATIO:
+    buf_add(out, (struct view){text, double_text(*(const double *)cell, text)});
+    break;
+  case KPI_COL_COUNT:
+    buf_printf(out, "%llu", (unsigned long long)*(const uint64_t *)cell);
+    break;
+  }
+}
+
+/* ---- JSON ---- */
+
+/* Counts digits without sign, point and leading zeros. */
+static size_t significant_digits(const char *text) {
+  size_t digits = 0;
+  for (; *text; text++)
+    if (*text >= '0' && *text <= '9' && (digits > 0 || *text != '0'))
+      digits++;
+  return digits;
+}
+
+/* Money with more digits than a double keeps is sent as the nearest double and, exactly, as text. */
+static void money_json(const struct kpi_row *row, const struct kpi_column *col, struct buf *out) {
+  char exact[DECIMAL_TEXT_SIZE];
+  decimal_text(cell_of(row, col), exact);
+  if (significant_digits(exact) <= JSON_DIGITS_MAX) {
+    buf_printf(out, "\"%s\":%s", col->name, exact);
+    return;
+  }
+  char nearest[DOUBLE_TEXT_SIZE];
+  double_text(decimal_ratio(cell_of(row, col), 1), nearest);
+  buf_printf(out, "\"%s\":%s,\"%s_exact\":\"%s\"", col->name, nearest, col->name, exact);
+}
+
+static void cell_json(const struct kpi_row *row, const struct kpi_column *col, struct buf *out) {
+  if (col->type == KPI_COL_MONEY) {
+    money_json(row, col, out);
+    return;
+  }
+  buf_printf(out, "\"%s\":", col->name);
+  if (kpi_cell_is_null(row, col)) {
+    buf_add_cstr(out, "null");
+  } else if (col->type == KPI_COL_TEXT) {
+    buf_add_char(out, '"');
+    buf_add_json(out, *(const struct view *)cell_of(row, col));
+    buf_add_char(out, '"');
+  } else {
+    const char *quote = col->type == KPI_COL_DATE ? "\"" : "";
+    buf_add_cstr(out, quote);
+    kpi_cell_text(row, col, out);
+    buf_add_cstr(out, quote);
+  }
+}
+
+void kpi_row_json(const struct kpi_row *row, enum kpi_table table, struct buf *out) {
+  struct kpi_columns cols = kpi_table_columns(table);
+  for (size_t i = 0; i < cols.count; i++) {
+    buf_add_char(out, i ? ',' : '{');
+    cell_json(row, &cols.at[i], out);
+  }
+  buf_add_char(out, '}');
+}
+
+/* ---- CSV ---- */
+
+void kpi_csv_header(enum kpi_table table, struct buf *out) {
+  struct kpi_columns cols = kpi_table_columns(table);
+  for (size_t i = 0; i < cols.count; i++)
+    buf_printf(out, "%s%s", i ? "," : "", cols.at[i].name);
+  buf_add_char(out, '\n');
+}
+
+static bool is_one_of(char c, const char *set) {
+  return c != '\0' && strchr(set, c) != NULL;
+}
+
+static void csv_text(struct view text, bool guard_formulas, struct buf *out) {
+  bool guard = guard_formulas && text.len && is_one_of(text.ptr[0], "=+-@\t\r");
+  bool quote = false;
+  for (size_t i = 0; i < text.len; i++)
+    quote |= is_one_of(text.ptr[i], ",\"\r\n");
+  quote |= text.len == 0;
+  if (quote)
+    buf_add_char(out, '"');
+  if (guard)
+    buf_add_char(out, '\'');
+  for (size_t i = 0; i < text.len; i++) {
+    if (text.ptr[i] == '"')
+      buf_add_char(out, '"');
+    buf_add_char(out, text.ptr[i]);
+  }
+  if (quote)
+    buf_add_char(out, '"');
+}
+
+void kpi_row_csv(const struct kpi_row *row, enum kpi_table table, bool guard_formulas, struct buf *out) {
+  struct kpi_columns cols = kpi_table_columns(table);
+  for (size_t i = 0; i < cols.count; i++) {
+    if (i)
+      buf_add_char(out, ',');
+    if (cols.at[i].type == KPI_COL_TEXT)
+      csv_text(*(const struct view *)cell_of(row, &cols.at[i]), guard_formulas, out);
+    else
+      kpi_cell_text(row, &cols.at[i], out);
+  }
+  buf_add_char(out, '\n');
+}
+
+/* ---- rows ---- */
+
+struct kpi_row *kpi_rows_add(struct kpi_rows *rows, day_t day, struct view category) {
+  if (rows->count == rows->cap) {
+    size_t cap = rows->cap ? rows->cap * 2 : 32;
+    struct kpi_row *grown = realloc(rows->rows, cap * sizeof *grown);
+    if (!grown)
+      return NULL;
+    rows->rows = grown;
+    rows->cap = cap;
+  }
+  char *copy = malloc(category.len + 1);
+  if (!copy)
+    return NULL;
+  if (category.len)
+    memcpy(copy, category.ptr, category.len);
+  copy[category.len] = '\0';
+  struct kpi_row *row = &rows->rows[rows->count++];
+  *row = (struct kpi_row){.day = day, .category = {copy, category.len}};
+  return row;
+}
+
+static int compare_rows(const void *a, const void *b) {
+  const struct kpi_row *x = a, *y = b;
+  if (x->day != y->day)
+    return x->day < y->day ? -1 : 1;
+  return view_cmp(x->category, y->category);
+}
+
+void kpi_rows_sort(struct kpi_rows *rows) {
+  if (rows->count)
+    qsort(rows->rows, rows->count, sizeof *rows->rows, compare_rows);
+}
+
+void kpi_rows_clear(struct kpi_rows *rows) {
+  if (!rows)
+    return;
+  for (size_t i = 0; i < rows->count; i++)
+    free((char *)(uintptr_t)rows->rows[i].category.ptr);
+  free(rows->rows);
+  *rows = (struct kpi_rows){0};
+}

@@ -1,0 +1,429 @@
+/* SPDX-License-Identifier: MIT */
+#include "pipeline/native_rows.h"
+
+#include "base/scope.h"
+#include "pipeline/timestamp.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* ---- errors and bad rows ---- */
+
+/* Fills err for a value that cannot be used: "orders/a.csv:4: created_at: "x" is not a date". */
+static enum kpi_code value_err(struct err *err, const char *object, uint64_t line, const char *column,
+                               struct view value, const char *what) {
+  char shown[sizeof err->value];
+  view_to_cstr(value, shown, sizeof shown);
+  err_set(err, KPI_VALUE_UNPARSABLE, "%s:%llu: %s: %s%s%s %s", object, (unsigned long long)line, column,
+          value.len ? "\"" : "", value.len ? shown : "the cell", value.len ? "\"" : "", what);
+  view_to_cstr(view_of(object), err->object, sizeof err->object);
+  view_to_cstr(view_of(column), err->column, sizeof err->column);
+  view_to_cstr(value, err->value, sizeof err->value);
+  err->line = line;
+  return err->code;
+}
+
+static const char *column_name(enum dataset d, int column) {
+  return schema_of(d)->columns[column].name;
+}
+
+/* Refuses a row, or leaves it out and counts it, as the job says. */
+static enum kpi_code bad_date(struct native_worker *w, const struct scan_row *row, enum dataset d, int column,
+                              enum check_id check, struct err *err) {
+  struct view value = row->csv->cells[column];
+  if (w->pass->job->bad_rows == BAD_ROWS_SKIP) {
+    finding_add(&w->tally.found[check], row->place, value);
+    w->tally.bad_rows[d]++;
+    return KPI_OK;
+  }
+  return value_err(err, row->object, row->place.line, column_name(d, column), value,
+                   value.len ? "is not a date" : "is empty, a date is needed");
+}
+
+void deferred_error_keep(struct deferred_error *kept, const struct deferred_error *other) {
+  if (!other->is_set)
+    return;
+  bool is_earlier = !kept->is_set || other->dataset < kept->dataset ||
+                    (other->dataset == kept->dataset && place_cmp(other->place, kept->place) < 0);
+  if (is_earlier)
+    *kept = *other;
+}
+
+static enum kpi_code no_memory(const struct native_worker *w, struct err *err) {
+  return job_memory_err(w->pass->job, err);
+}
+
+static bool is_in_days(const struct native_worker *w, day_t day) {
+  return day >= w->pass->job->from && day <= w->pass->job->to;
+}
+
+static bool is_returned(const struct native_worker *w, struct view status) {
+  if (w->pass->job->status_match == STATUS_EXACT)
+    return view_is(status, "returned");
+  return view_eq_fold(view_trim(status), view_of("returned"));
+}
+
+/* ---- identifiers ---- */
+
+/* A cell of an id column, classified once. */
+struct id_cell {
+  struct view text;
+  enum id_column column;
+  enum id_form form;
+  id_code plain; /* of ID_FORM_PLAIN */
+};
+
+static struct id_cell take_id(struct native_worker *w, enum id_column column, struct view text) {
+  struct id_cell cell = {.text = text, .column = column};
+  cell.form = id_classify(text, &cell.plain);
+  id_note(&w->seen[column], cell.form);
+  return cell;
+}
+
+static bool own_code(const struct native_worker *w, const struct id_cell *cell, enum id_mode mode, id_code *out) {
+  *out = cell->form == ID_FORM_PLAIN ? cell->plain : ID_NULL;
+  if (cell->form == ID_FORM_PLAIN || cell->form == ID_FORM_NULL)
+    return true;
+  return id_encode(w->pass->ids, mode, cell->text, w->pass->kinds[cell->column], out);
+}
+
+static bool join_code(const struct native_worker *w, const struct id_cell *cell, enum id_column partner,
+                      enum id_mode mode, id_code *out) {
+  *out = cell->form == ID_FORM_PLAIN ? cell->plain : ID_NULL;
+  if (cell->form == ID_FORM_PLAIN || cell->form == ID_FORM_NULL)
+    return true;
+  return id_join_code(w->pass->ids, mode, cell->text, w->pass->kinds[cell->column], w->pass->kinds[partner], out);
+}
+
+/* Counts a null or widens the range of a column's profile. */
+static void note_id_stats(struct native_worker *w, const struct scan_row *row, enum dataset d, int column,
+                          const struct id_cell *cell, enum check_id null_check) {
+  struct column_stats *stats = &w->tally.columns[d][column];
+  if (cell->form == ID_FORM_NULL) {
+    stats->nulls++;
+    finding_add(&w->tally.found[null_check], row->place, (struct view){0});
+  } else if (cell->form == ID_FORM_PLAIN) {
+    column_stats_number(stats, (int64_t)cell->plain);
+  }
+}
+
+static void note_status(struct column_stats *stats, struct status_tally *tally, struct view status, struct place place) {
+  if (status.len == 0) {
+    stats->nulls++;
+    return;
+  }
+  status_tally_add(tally, status, place);
+  column_stats_text(stats, status);
+}
+
+/* ---- products ---- */
+
+static bool keep_bad_product(struct native_pass *p, struct place place, bool is_null, uint32_t *value) {
+  SCOPE_LOCK(&p->lock);
+  if (p->bad_products.count == p->bad_products.cap) {
+    size_t cap = p->bad_products.cap ? p->bad_products.cap * 2 : 16;
+    struct bad_product *at = budget_realloc(p->job->budget, p->bad_products.at, p->bad_products.cap * sizeof *at,
+                                            cap * sizeof *at);
+    if (!at)
+      return false;
+    p->bad_products.at = at;
+    p->bad_products.cap = cap;
+  }
+  *value = PRODUCT_IS_BAD | (uint32_t)p->bad_products.count;
+  p->bad_products.at[p->bad_products.count++] = (struct bad_product){place, is_null};
+  return p->bad_products.count < PRODUCT_IS_BAD;
+}
+
+/* Sets *value to what the join map holds for the category of a product. */
+static bool category_value(struct native_worker *w, const struct scan_row *row, uint32_t *value) {
+  struct native_pass *p = w->pass;
+  struct view category = row->csv->cells[PRODUCTS_CATEGORY];
+  if (category.len == 0 && p->job->unknown_category)
+    category = view_of(p->job->unknown_category);
+  auto_buf struct buf text;
+  buf_init(&text, 3 * CSV_FIELD_MAX_BYTES);
+  if (!view_is_utf8(category)) {
+    buf_add_utf8(&text, category);
+    category = buf_view(&text);
+  }
+  if (category.len == 0 || category.len > CATEGORY_BYTES_MAX)
+    return !buf_failed(&text) && keep_bad_product(p, row->place, category.len == 0, value);
+  uint64_t number;
+  if (!dict_intern(p->categories, category, &number) || number >= PRODUCT_IS_BAD)
+    return false;
+  *value = (uint32_t)number;
+  return true;
+}
+
+enum kpi_code native_product_row(void *worker, const struct scan_row *row, struct err *err) {
+  struct native_worker *w = worker;
+  struct view category = row->csv->cells[PRODUCTS_CATEGORY];
+  struct id_cell id = take_id(w, ID_PRODUCTS_ID, row->csv->cells[PRODUCTS_ID]);
+  w->tally.relevant[DATASET_PRODUCTS]++;
+  note_id_stats(w, row, DATASET_PRODUCTS, PRODUCTS_ID, &id, CHECK_PRODUCT_ID_NULL);
+  if (category.len == 0) {
+    w->tally.columns[DATASET_PRODUCTS][PRODUCTS_CATEGORY].nulls++;
+    finding_add(&w->tally.found[CHECK_CATEGORY_NULL], row->place, category);
+  } else {
+    column_stats_text(&w->tally.columns[DATASET_PRODUCTS][PRODUCTS_CATEGORY], category);
+  }
+  uint32_t value;
+  id_code key;
+  if (id.form == ID_FORM_NULL)
+    return KPI_OK;
+  w->product_id_rows++;
+  if (!category_value(w, row, &value) || !join_code(w, &id, ID_ITEMS_PRODUCT, ID_INTERN, &key) ||
+      !join_pairs_add(&w->products, w->pass->job->budget, key, value))
+    return no_memory(w, err);
+  return KPI_OK;
+}
+
+/* ---- orders ---- */
+
+/* Every order's id, whatever its day: an item of another day's order is no orphan. */
+static bool keep_for_orphans(struct native_worker *w, const struct id_cell *id) {
+  id_code hashed;
+  if (w->pass->covers_all_days || id->form == ID_FORM_NULL)
+    return true;
+  return join_code(w, id, ID_ITEMS_ORDER, ID_HASH, &hashed) &&
+         idset_add(&w->all_orders, w->pass->job->budget, hashed);
+}
+
+static void note_order(struct native_worker *w, const struct scan_row *row, const struct id_cell *id,
+                       const struct id_cell *user, day_t day) {
+  struct column_stats *columns = w->tally.columns[DATASET_ORDERS];
+  w->tally.relevant[DATASET_ORDERS]++;
+  note_id_stats(w, row, DATASET_ORDERS, ORDERS_ORDER_ID, id, CHECK_ORDER_ID_NULL);
+  note_id_stats(w, row, DATASET_ORDERS, ORDERS_USER_ID, user, CHECK_USER_ID_NULL);
+  column_stats_number(&columns[ORDERS_CREATED_AT], day);
+  if (row->binding->has[ORDERS_STATUS])
+    note_status(&columns[ORDERS_STATUS], &w->tally.order_statuses, row->csv->cells[ORDERS_STATUS], row->place);
+}
+
+/* Adds an order row of the job's days to its day's totals and to the join map. */
+static bool add_order(struct native_worker *w, const struct scan_row *row, const struct id_cell *id,
+                      const struct id_cell *user, day_t day) {
+  struct budget *budget = w->pass->job->budget;
+  struct group *g = aggregate_group(&w->groups, budget, day, GROUP_NO_CATEGORY);
+  id_code order, customer, key;
+  if (!g || !own_code(w, id, ID_INTERN, &order) || !own_code(w, user, ID_INTERN, &customer) ||
+      !join_code(w, id, ID_ITEMS_ORDER, ID_INTERN, &key))
+    return false;
+  if (customer != ID_NULL && !idset_add(&g->users, budget, customer))
+    return false;
+  if (order == ID_NULL)
+    return true;
+  g->order_id_rows++;
+  if (is_returned(w, row->csv->cells[ORDERS_STATUS]) && !idset_add(&g->returned_orders, budget, order))
+    return false;
+  return idset_add(&g->orders, budget, order) &&
+         (key == ID_NULL || join_pairs_add(&w->orders, budget, key, (uint32_t)day));
+}
+
+enum kpi_code native_order_row(void *worker, const struct scan_row *row, struct err *err) {
+  struct native_worker *w = worker;
+  const struct view *cells = row->csv->cells;
+  struct id_cell id = take_id(w, ID_ORDERS_ORDER, cells[ORDERS_ORDER_ID]);
+  struct id_cell user = take_id(w, ID_ORDERS_USER, cells[ORDERS_USER_ID]);
+  day_t day;
+  if (!timestamp_day(cells[ORDERS_CREATED_AT], w->pass->job->zone, &day))
+    return bad_date(w, row, DATASET_ORDERS, ORDERS_CREATED_AT, CHECK_ORDERS_TIMESTAMP, err);
+  if (!keep_for_orphans(w, &id))
+    return no_memory(w, err);
+  if (!is_in_days(w, day))
+    return KPI_OK;
+  note_order(w, row, &id, &user, day);
+  return add_order(w, row, &id, &user, day) ? KPI_OK : no_memory(w, err);
+}
+
+/* ---- items ---- */
+
+/* An item row on its way into the totals. */
+struct item {
+  const struct scan_row *row;
+  struct id_cell id, order, product;
+  day_t day;
+  bool is_in_days, is_returned;
+  id_code order_key, product_key;
+  bool has_order;   /* in the job's days */
+  uint64_t sold_as; /* product rows it joins with; 0: without product */
+  struct decimal price;
+  enum decimal_parse price_is;
+};
+
+/* Looks the item up on both sides. */
+static bool join_item(struct native_worker *w, struct item *it) {
+  if (!join_code(w, &it->order, ID_ORDERS_ORDER, ID_FIND, &it->order_key))
+    return false;
+  struct join_walk walk = {0};
+  it->has_order = join_map_next(&w->pass->orders, it->order_key, &walk) != NULL;
+  if (!it->is_in_days)
+    return true;
+  if (!join_code(w, &it->product, ID_PRODUCTS_ID, ID_FIND, &it->product_key))
+    return false;
+  const struct join_pair *pair;
+  for (walk = (struct join_walk){0}; (pair = join_map_next(&w->pass->products, it->product_key, &walk)) != NULL;)
+    it->sold_as += pair->times;
+  return true;
+}
+
+static void note_price(struct native_worker *w, const struct item *it) {
+  struct column_stats *stats = &w->tally.columns[DATASET_ORDER_ITEMS][ITEMS_SALE_PRICE];
+  struct view cell = it->row->csv->cells[ITEMS_SALE_PRICE];
+  struct finding *found = w->tally.found;
+  if (cell.len == 0) {
+    stats->nulls++;
+    finding_add(&found[CHECK_PRICE_MISSING], it->row->place, cell);
+    return;
+  }
+  if (it->price_is == DECIMAL_NOT_A_NUMBER)
+    finding_add(&found[CHECK_PRICE_UNPARSABLE], it->row->place, cell);
+  if (it->price_is == DECIMAL_ROUNDED)
+    finding_add(&found[CHECK_PRICE_ROUNDED], it->row->place, cell);
+  if (it->price_is == DECIMAL_OK || it->price_is == DECIMAL_ROUNDED) {
+    column_stats_money(stats, &it->price);
+    if (decimal_is_negative(&it->price))
+      finding_add(&found[CHECK_PRICE_NEGATIVE], it->row->place, cell);
+  }
+}
+
+/* Counts an item of the job's days that misses its order among all orders. */
+static bool note_orphan(struct native_worker *w, const struct item *it) {
+  id_code hashed;
+  if (it->has_order || it->order.form == ID_FORM_NULL)
+    return true;
+  if (!w->pass->covers_all_days) {
+    if (!join_code(w, &it->order, ID_ORDERS_ORDER, ID_HASH, &hashed))
+      return false;
+    if (idset_has(&w->pass->all_orders, hashed))
+      return true;
+  }
+  finding_add(&w->tally.found[CHECK_ITEM_WITHOUT_ORDER], it->row->place, it->order.text);
+  decimal_add(&w->tally.orphan_revenue, &it->price);
+  return true;
+}
+
+static bool note_item(struct native_worker *w, const struct item *it) {
+  const struct scan_row *row = it->row;
+  struct column_stats *columns = w->tally.columns[DATASET_ORDER_ITEMS];
+  w->tally.relevant[DATASET_ORDER_ITEMS]++;
+  note_id_stats(w, row, DATASET_ORDER_ITEMS, ITEMS_ID, &it->id, CHECK_ITEM_ID_NULL);
+  note_id_stats(w, row, DATASET_ORDER_ITEMS, ITEMS_ORDER_ID, &it->order, CHECK_ITEM_ORDER_NULL);
+  note_id_stats(w, row, DATASET_ORDER_ITEMS, ITEMS_PRODUCT_ID, &it->product, CHECK_ITEM_PRODUCT_NULL);
+  column_stats_number(&columns[ITEMS_CREATED_AT], it->day);
+  note_status(&columns[ITEMS_STATUS], &w->tally.item_statuses, row->csv->cells[ITEMS_STATUS], row->place);
+  note_price(w, it);
+  if (!it->is_in_days)
+    return true;
+  decimal_add_times(&w->tally.item_revenue, &it->price, it->sold_as ? it->sold_as : 1);
+  if (it->sold_as == 0) {
+    finding_add(&w->tally.found[CHECK_ITEM_WITHOUT_PRODUCT], row->place, it->product.text);
+    decimal_add(&w->tally.dropped_revenue, &it->price);
+  }
+  return note_orphan(w, it);
+}
+
+/* Adds the item to the day of each order row with its order id. */
+static bool add_to_orders(struct native_worker *w, const struct item *it) {
+  struct budget *budget = w->pass->job->budget;
+  struct join_walk walk = {0};
+  const struct join_pair *order;
+  id_code id;
+  bool day_differs = false;
+  if (!own_code(w, &it->id, ID_INTERN, &id))
+    return false;
+  while ((order = join_map_next(&w->pass->orders, it->order_key, &walk)) != NULL) {
+    day_t day = (day_t)order->value;
+    struct group *g = aggregate_group(&w->groups, budget, day, GROUP_NO_CATEGORY);
+    if (!g || (id != ID_NULL && !idset_add(&g->items, budget, id)))
+      return false;
+    decimal_add_times(&g->revenue, &it->price, order->times);
+    g->item_rows += order->times;
+    g->returned_rows += it->is_returned ? order->times : 0;
+    g->item_id_rows += id != ID_NULL;
+    join_map_meet(&w->pass->orders, order);
+    day_differs |= day != it->day;
+  }
+  if (day_differs)
+    finding_add(&w->tally.found[CHECK_ITEM_DAY_DIFFERS], it->row->place, it->row->csv->cells[ITEMS_CREATED_AT]);
+  return true;
+}
+
+/* A sold product without a usable category refuses the run, at the product's place. */
+static void defer_bad_product(struct native_worker *w, uint32_t value) {
+  struct bad_product bad = w->pass->bad_products.at[value & ~PRODUCT_IS_BAD];
+  struct deferred_error e = {.is_set = true, .dataset = DATASET_PRODUCTS, .place = bad.place};
+  const char *object = w->pass->listing->datasets[DATASET_PRODUCTS].at[bad.place.object].name;
+  value_err(&e.err, object, bad.place.line, column_name(DATASET_PRODUCTS, PRODUCTS_CATEGORY), (struct view){0},
+            bad.is_null ? "is empty, but the product was sold" : "is longer than 2048 bytes, and the product was sold");
+  deferred_error_keep(&w->deferred, &e);
+}
+
+/* Adds the item to the category of each product row with its product id. */
+static bool add_to_categories(struct native_worker *w, const struct item *it) {
+  struct budget *budget = w->pass->job->budget;
+  struct join_walk walk = {0};
+  const struct join_pair *product;
+  id_code order;
+  if (!own_code(w, &it->order, ID_INTERN, &order))
+    return false;
+  while ((product = join_map_next(&w->pass->products, it->product_key, &walk)) != NULL) {
+    if (product->value & PRODUCT_IS_BAD) {
+      defer_bad_product(w, product->value);
+      continue;
+    }
+    struct group *g = aggregate_group(&w->groups, budget, it->day, product->value);
+    if (!g || (order != ID_NULL && !idset_add(&g->orders, budget, order)))
+      return false;
+    if (it->is_returned && order != ID_NULL && !idset_add(&g->returned_orders, budget, order))
+      return false;
+    decimal_add_times(&g->revenue, &it->price, product->times);
+    g->item_rows += product->times;
+    g->returned_rows += it->is_returned ? product->times : 0;
+  }
+  return true;
+}
+
+/* A price that no sum can take. Whether the row counts depends on the joins, so a refusal waits for the end. */
+static void bad_price(struct native_worker *w, const struct item *it) {
+  const struct scan_row *row = it->row;
+  struct view value = row->csv->cells[ITEMS_SALE_PRICE];
+  if (w->pass->job->bad_rows == BAD_ROWS_SKIP) {
+    finding_add(&w->tally.found[CHECK_PRICE_NOT_FINITE], row->place, value);
+    w->tally.bad_rows[DATASET_ORDER_ITEMS]++;
+    return;
+  }
+  struct deferred_error e = {.is_set = true, .dataset = DATASET_ORDER_ITEMS, .place = row->place};
+  value_err(&e.err, row->object, row->place.line, column_name(DATASET_ORDER_ITEMS, ITEMS_SALE_PRICE), value,
+            it->price_is == DECIMAL_NOT_FINITE ? "is not a finite number" : "is out of range (10^126 or more)");
+  deferred_error_keep(&w->deferred, &e);
+}
+
+static enum kpi_code add_item(struct native_worker *w, struct item *it, struct err *err) {
+  bool counts = it->has_order || it->sold_as > 0;
+  struct view price = it->row->csv->cells[ITEMS_SALE_PRICE];
+  it->price_is = decimal_parse(price, &it->price);
+  it->is_returned = is_returned(w, it->row->csv->cells[ITEMS_STATUS]);
+  if (counts && (it->price_is == DECIMAL_NOT_FINITE || it->price_is == DECIMAL_TOO_LARGE)) {
+    bad_price(w, it);
+    return KPI_OK;
+  }
+  bool ok = note_item(w, it) && (!it->has_order || add_to_orders(w, it)) &&
+            (it->sold_as == 0 || add_to_categories(w, it));
+  return ok ? KPI_OK : no_memory(w, err);
+}
+
+enum kpi_code native_item_row(void *worker, const struct scan_row *row, struct err *err) {
+  struct native_worker *w = worker;
+  const struct view *cells = row->csv->cells;
+  struct item it = {.row = row};
+  it.id = take_id(w, ID_ITEMS_ID, cells[ITEMS_ID]);
+  it.order = take_id(w, ID_ITEMS_ORDER, cells[ITEMS_ORDER_ID]);
+  it.product = take_id(w, ID_ITEMS_PRODUCT, cells[ITEMS_PRODUCT_ID]);
+  if (!timestamp_day(cells[ITEMS_CREATED_AT], w->pass->job->zone, &it.day))
+    return bad_date(w, row, DATASET_ORDER_ITEMS, ITEMS_CREATED_AT, CHECK_ITEMS_TIMESTAMP, err);
+  it.is_in_days = is_in_days(w, it.day);
+  if (!join_item(w, &it))
+    return no_memory(w, err);
+  return it.is_in_days || it.has_order ? add_item(w, &it, err) : KPI_OK;
+}

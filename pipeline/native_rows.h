@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: MIT
+ * What the native engine does with each row of the three data sets: products and orders fill the join maps, items are
+ * looked up in both and added to the totals. Must not know how rows are read or results are written. */
+#ifndef KPID_PIPELINE_NATIVE_ROWS_H
+#define KPID_PIPELINE_NATIVE_ROWS_H
+
+#include "pipeline/aggregate.h"
+#include "pipeline/join_map.h"
+#include "pipeline/quality.h"
+#include "pipeline/scan.h"
+
+#include <pthread.h>
+
+enum { CATEGORY_BYTES_MAX = 2048 };
+
+/* A product that must not be sold: its category is null or too long to be a key. */
+struct bad_product {
+  struct place place;
+  bool is_null;
+};
+
+/* In a join map of products: the value is an index into the bad products. */
+#define PRODUCT_IS_BAD ((uint32_t)1 << 31)
+
+/* One pass over the input; shared by all workers. Only what is marked changes while rows are read. */
+struct native_pass {
+  const struct job *job;
+  const struct source_listing *listing;
+  enum id_kind kinds[ID_COLUMN_COUNT];
+  struct dict *ids, *categories; /* filled concurrently */
+  struct join_map products;      /* product id -> category; built after the products */
+  struct join_map orders;        /* order id -> day, of the orders of the job's days; built after the orders */
+  struct idset all_orders;       /* hashed ids of every order; empty when the job covers all days */
+  bool covers_all_days;
+  pthread_mutex_t lock;
+  struct { /* guarded by lock */
+    struct bad_product *at;
+    size_t count, cap;
+  } bad_products;
+};
+
+/* An error that depends on what kind of ids a column holds, which is only known at the end of the pass. */
+struct deferred_error {
+  bool is_set;
+  enum dataset dataset;
+  struct place place;
+  struct err err;
+};
+
+/* Keeps the one that stands first in the input. */
+void deferred_error_keep(struct deferred_error *kept, const struct deferred_error *other);
+
+struct native_worker {
+  struct native_pass *pass;
+  struct join_pairs products, orders;
+  struct idset all_orders;
+  struct aggregate groups;
+  struct id_seen seen[ID_COLUMN_COUNT];
+  uint64_t product_id_rows; /* product rows with an id */
+  struct quality_tally tally;
+  struct deferred_error deferred;
+};
+
+/* The scan_row_fn of each data set; `worker` is a struct native_worker. */
+enum kpi_code native_product_row(void *worker, const struct scan_row *row, struct err *err);
+enum kpi_code native_order_row(void *worker, const struct scan_row *row, struct err *err);
+enum kpi_code native_item_row(void *worker, const struct scan_row *row, struct err *err);
+
+#endif

@@ -1,0 +1,326 @@
+/* SPDX-License-Identifier: MIT */
+#include "pipeline/quality.h"
+
+#include "base/clock.h"
+#include "base/scope.h"
+
+#include <stdio.h>
+#include <string.h>
+
+enum { REPORT_BYTES_MAX = 1024 * 1024, OBSERVED_BYTES = 256, MS_PER_SECOND = 1000, SECONDS_PER_DAY = 86400 };
+
+/* What a count is a share of. */
+enum check_base { OF_ROWS, OF_RELEVANT, OF_ONE };
+
+struct check {
+  const char *id, *title;
+  enum dataset dataset;
+  const char *column; /* NULL: the whole row or set */
+  bool blocking;      /* error level: fails instead of warning */
+  enum check_base base;
+  const char *expected;
+};
+
+#define ORDERS DATASET_ORDERS
+#define ITEMS DATASET_ORDER_ITEMS
+#define PRODUCTS DATASET_PRODUCTS
+
+static const struct check checks[CHECK_COUNT] = {
+    [CHECK_ORDERS_HEADER] = {"orders_repeated_header", "No header line among the rows", ORDERS, NULL, false, OF_ROWS, "0 lines"},
+    [CHECK_ITEMS_HEADER] = {"order_items_repeated_header", "No header line among the rows", ITEMS, NULL, false, OF_ROWS, "0 lines"},
+    [CHECK_PRODUCTS_HEADER] = {"products_repeated_header", "No header line among the rows", PRODUCTS, NULL, false, OF_ROWS, "0 lines"},
+    [CHECK_ORDERS_RAGGED] = {"orders_ragged_rows", "Rows have as many cells as the header", ORDERS, NULL, false, OF_ROWS, "0 rows"},
+    [CHECK_ITEMS_RAGGED] = {"order_items_ragged_rows", "Rows have as many cells as the header", ITEMS, NULL, false, OF_ROWS, "0 rows"},
+    [CHECK_PRODUCTS_RAGGED] = {"products_ragged_rows", "Rows have as many cells as the header", PRODUCTS, NULL, false, OF_ROWS, "0 rows"},
+    [CHECK_ORDERS_ENCODING] = {"orders_encoding", "Rows are valid UTF-8", ORDERS, NULL, false, OF_ROWS, "0 rows"},
+    [CHECK_ITEMS_ENCODING] = {"order_items_encoding", "Rows are valid UTF-8", ITEMS, NULL, false, OF_ROWS, "0 rows"},
+    [CHECK_PRODUCTS_ENCODING] = {"products_encoding", "Rows are valid UTF-8", PRODUCTS, NULL, false, OF_ROWS, "0 rows"},
+    [CHECK_ORDERS_TIMESTAMP] = {"orders_created_at_parses", "Every order has a usable date", ORDERS, "created_at", false, OF_ROWS, "0 rows left out"},
+    [CHECK_ITEMS_TIMESTAMP] = {"order_items_created_at_parses", "Every item has a usable date", ITEMS, "created_at", false, OF_ROWS, "0 rows left out"},
+    [CHECK_ORDER_ID_NULL] = {"orders_order_id_not_null", "Every order has an id", ORDERS, "order_id", false, OF_RELEVANT, "0 nulls"},
+    [CHECK_USER_ID_NULL] = {"orders_user_id_not_null", "Every order has a customer", ORDERS, "user_id", false, OF_RELEVANT, "0 nulls"},
+    [CHECK_ITEM_ID_NULL] = {"order_items_id_not_null", "Every item has an id", ITEMS, "id", false, OF_RELEVANT, "0 nulls"},
+    [CHECK_ITEM_ORDER_NULL] = {"order_items_order_id_not_null", "Every item names its order", ITEMS, "order_id", false, OF_RELEVANT, "0 nulls"},
+    [CHECK_ITEM_PRODUCT_NULL] = {"order_items_product_id_not_null", "Every item names its product", ITEMS, "product_id", false, OF_RELEVANT, "0 nulls"},
+    [CHECK_PRODUCT_ID_NULL] = {"products_id_not_null", "Every product has an id", PRODUCTS, "id", false, OF_ROWS, "0 nulls"},
+    [CHECK_CATEGORY_NULL] = {"products_category_not_null", "Every product has a category", PRODUCTS, "category", false, OF_ROWS, "0 nulls"},
+    [CHECK_ORDER_ID_UNIQUE] = {"orders_order_id_unique", "Order ids are unique (repeats multiply revenue and returns)", ORDERS, "order_id", false, OF_RELEVANT, "0 repeats"},
+    [CHECK_ITEM_ID_UNIQUE] = {"order_items_id_unique", "Item ids are unique (repeats multiply revenue and returns)", ITEMS, "id", false, OF_RELEVANT, "0 repeats"},
+    [CHECK_PRODUCT_ID_UNIQUE] = {"products_id_unique", "Product ids are unique (repeats multiply category revenue)", PRODUCTS, "id", false, OF_ROWS, "0 repeats"},
+    [CHECK_PRICE_MISSING] = {"sale_price_present", "Every item has a price", ITEMS, "sale_price", false, OF_RELEVANT, "0 nulls"},
+    [CHECK_PRICE_UNPARSABLE] = {"sale_price_parses", "Every price is a number (others add nothing)", ITEMS, "sale_price", false, OF_RELEVANT, "0 values"},
+    [CHECK_PRICE_NOT_FINITE] = {"sale_price_finite", "No price is NaN, infinite or out of range", ITEMS, "sale_price", false, OF_RELEVANT, "0 rows left out"},
+    [CHECK_PRICE_NEGATIVE] = {"sale_price_not_negative", "No price is negative", ITEMS, "sale_price", false, OF_RELEVANT, "0 values"},
+    [CHECK_PRICE_ROUNDED] = {"sale_price_precision", "Prices have at most 18 decimals (others are rounded)", ITEMS, "sale_price", false, OF_RELEVANT, "0 values"},
+    [CHECK_ORDER_STATUS_DOMAIN] = {"orders_status_domain", "Order statuses are known words", ORDERS, "status", false, OF_RELEVANT, "a known status"},
+    [CHECK_ITEM_STATUS_DOMAIN] = {"order_items_status_domain", "Item statuses are known words", ITEMS, "status", false, OF_RELEVANT, "a known status"},
+    [CHECK_STATUS_NEAR_MISS] = {"order_items_status_near_miss", "No status looks like returned without counting as it", ITEMS, "status", false, OF_RELEVANT, "0 rows"},
+    [CHECK_ITEM_WITHOUT_PRODUCT] = {"items_without_product", "Every item of the day has its product (others miss in category KPIs)", ITEMS, "product_id", false, OF_RELEVANT, "0 rows"},
+    [CHECK_ITEM_WITHOUT_ORDER] = {"items_without_order", "Every item of the day has its order (others miss in order KPIs)", ITEMS, "order_id", false, OF_RELEVANT, "0 rows"},
+    [CHECK_ORDER_WITHOUT_ITEMS] = {"orders_without_items", "Every order has an item", ORDERS, "order_id", false, OF_RELEVANT, "0 orders"},
+    [CHECK_ITEM_DAY_DIFFERS] = {"item_day_differs", "Items are dated on the day of their order", ITEMS, "created_at", false, OF_RELEVANT, "0 rows"},
+    [CHECK_DAY_HAS_ROWS] = {"day_has_rows", "There is data for the day", ORDERS, NULL, true, OF_ONE, "at least 1 result row"},
+    [CHECK_REVENUE_RECONCILES] = {"revenue_reconciles", "Category revenue and dropped revenue add up to item revenue", ITEMS, "sale_price", true, OF_ONE, "equal"},
+    [CHECK_INPUT_COMPLETE] = {"input_newer_than_day", "The input was written after the day was over", ORDERS, NULL, false, OF_ONE, ""},
+};
+
+/* The words that shops use; compared folded and trimmed. */
+static const char *const known_statuses[] = {"complete",  "completed", "pending",  "processing", "shipped", "delivered",
+                                             "cancelled", "canceled",  "returned", "refunded",   NULL};
+
+static bool is_known_status(struct view status) {
+  for (const char *const *known = known_statuses; *known; known++)
+    if (view_eq_fold(status, view_of(*known)))
+      return true;
+  return false;
+}
+
+/* Looks like returned to a reader, does not count as it by the rule of the job. */
+static bool is_near_miss(struct view raw, enum status_match match) {
+  struct view status = view_trim(raw);
+  if (view_eq_fold(status, view_of("returned")))
+    return match == STATUS_EXACT && !view_is(raw, "returned");
+  struct view stem = {status.ptr, status.len < 5 ? status.len : 5};
+  return view_eq_fold(stem, view_of("retur")) || view_eq_fold(status, view_of("refunded"));
+}
+
+/* ---- judging ---- */
+
+struct verdict {
+  struct finding finding;
+  char observed[OBSERVED_BYTES];
+  char expected[OBSERVED_BYTES];
+  uint64_t base;
+  enum quality_status status;
+};
+
+static void judge_statuses(const struct status_tally *t, struct finding *unknown, struct finding *near_miss,
+                           enum status_match match) {
+  for (size_t i = 0; i < t->count; i++) {
+    struct view text = view_of(t->at[i].text);
+    struct finding one = {0};
+    finding_add(&one, t->at[i].first, text);
+    one.count = t->at[i].count;
+    if (!is_known_status(view_trim(text)))
+      finding_merge(unknown, &one);
+    if (near_miss && is_near_miss(text, match))
+      finding_merge(near_miss, &one);
+  }
+  unknown->count += t->others;
+}
+
+/* Milliseconds of the end of a day in the business zone. */
+static int64_t day_end_ms(const struct job *job, day_t day) {
+  int64_t local = ((int64_t)day + 1) * SECONDS_PER_DAY;
+  return (local - tz_offset_at_local(job->zone, local)) * MS_PER_SECOND;
+}
+
+static int64_t newest_input_ms(const struct source_listing *l) {
+  int64_t newest = 0;
+  for (int d = 0; d < DATASET_COUNT; d++)
+    for (size_t i = 0; d != PRODUCTS && i < l->datasets[d].count; i++)
+      if (l->datasets[d].at[i].modified_ms > newest)
+        newest = l->datasets[d].at[i].modified_ms;
+  return newest;
+}
+
+static void judge_input_age(const struct quality_facts *f, struct verdict *v) {
+  char text[CLOCK_RFC3339_SIZE];
+  if (f->job->to == DAY_MAX) {
+    snprintf(v->observed, sizeof v->observed, "all days: not judged");
+    return;
+  }
+  int64_t newest = newest_input_ms(f->listing), end = day_end_ms(f->job, f->job->to);
+  snprintf(v->observed, sizeof v->observed, "newest input of %s", clock_rfc3339(newest, text));
+  snprintf(v->expected, sizeof v->expected, "at or after %s", clock_rfc3339(end, text));
+  v->finding.count = newest < end;
+}
+
+static void judge_revenue(const struct quality_facts *f, struct verdict *v) {
+  char sum_text[DECIMAL_TEXT_SIZE], item_text[DECIMAL_TEXT_SIZE];
+  struct decimal sum = f->category_revenue;
+  decimal_add(&sum, &f->tally->dropped_revenue);
+  decimal_text(&sum, sum_text);
+  decimal_text(&f->tally->item_revenue, item_text);
+  snprintf(v->observed, sizeof v->observed, "categories + dropped %.110s, items %.110s", sum_text, item_text);
+  v->finding.count = decimal_cmp(&sum, &f->tally->item_revenue) != 0;
+}
+
+static void observe_loss(const struct decimal *revenue, struct verdict *v) {
+  char text[DECIMAL_TEXT_SIZE];
+  decimal_text(revenue, text);
+  snprintf(v->observed, sizeof v->observed, "%llu rows with revenue %.180s", (unsigned long long)v->finding.count, text);
+}
+
+static uint64_t base_of(const struct check *c, const struct quality_facts *f) {
+  switch (c->base) {
+  case OF_ROWS:
+    return f->rows[c->dataset];
+  case OF_RELEVANT:
+    return f->tally->relevant[c->dataset];
+  case OF_ONE:
+    break;
+  }
+  return 1;
+}
+
+static void judge(enum check_id id, const struct quality_facts *f, struct verdict *v) {
+  const struct quality_tally *t = f->tally;
+  *v = (struct verdict){.finding = t->found[id], .base = base_of(&checks[id], f)};
+  view_to_cstr(view_of(checks[id].expected), v->expected, sizeof v->expected);
+  if (id == CHECK_ORDER_STATUS_DOMAIN)
+    judge_statuses(&t->order_statuses, &v->finding, NULL, f->job->status_match);
+  struct finding other = {0};
+  if (id == CHECK_ITEM_STATUS_DOMAIN)
+    judge_statuses(&t->item_statuses, &v->finding, &other, f->job->status_match);
+  if (id == CHECK_STATUS_NEAR_MISS)
+    judge_statuses(&t->item_statuses, &other, &v->finding, f->job->status_match);
+  if (id == CHECK_DAY_HAS_ROWS)
+    v->finding.count = f->result_rows == 0;
+  snprintf(v->observed, sizeof v->observed, "%llu", (unsigned long long)v->finding.count);
+  if (id == CHECK_DAY_HAS_ROWS)
+    snprintf(v->observed, sizeof v->observed, "%llu result rows", (unsigned long long)f->result_rows);
+  if (id == CHECK_REVENUE_RECONCILES)
+    judge_revenue(f, v);
+  if (id == CHECK_INPUT_COMPLETE)
+    judge_input_age(f, v);
+  if (id == CHECK_ITEM_WITHOUT_PRODUCT)
+    observe_loss(&t->dropped_revenue, v);
+  if (id == CHECK_ITEM_WITHOUT_ORDER)
+    observe_loss(&t->orphan_revenue, v);
+  v->status = v->finding.count == 0 ? QUALITY_PASSED : checks[id].blocking ? QUALITY_FAILED : QUALITY_WARNED;
+}
+
+/* ---- writing ---- */
+
+static void json_string(struct buf *out, const char *key, struct view value) {
+  buf_printf(out, "\"%s\":\"", key);
+  buf_add_json(out, value);
+  buf_add_cstr(out, "\",");
+}
+
+static void write_examples(const struct quality_facts *f, const struct check *c, const struct finding *found,
+                           struct buf *out) {
+  buf_add_cstr(out, "\"examples\":[");
+  for (size_t i = 0; i < found->example_count; i++) {
+    const struct finding_example *e = &found->examples[i];
+    buf_add_cstr(out, i ? ",{" : "{");
+    json_string(out, "object", view_of(f->listing->datasets[c->dataset].at[e->place.object].name));
+    buf_printf(out, "\"line\":%llu,\"value\":\"", (unsigned long long)e->place.line);
+    buf_add_json(out, view_of(e->value));
+    buf_add_cstr(out, "\"}");
+  }
+  buf_add_cstr(out, "]");
+}
+
+static void write_check(const struct quality_facts *f, const struct check *c, const struct verdict *v, struct buf *out) {
+  buf_add_char(out, '{');
+  json_string(out, "id", view_of(c->id));
+  json_string(out, "title", view_of(c->title));
+  json_string(out, "dataset", view_of(schema_of(c->dataset)->name));
+  if (c->column)
+    json_string(out, "column", view_of(c->column));
+  else
+    buf_add_cstr(out, "\"column\":null,");
+  json_string(out, "severity", view_of(c->blocking ? "error" : "warning"));
+  json_string(out, "status", view_of(quality_status_name(v->status)));
+  json_string(out, "observed", view_of(v->observed));
+  json_string(out, "expected", view_of(v->expected));
+  char percent[DOUBLE_TEXT_SIZE];
+  double_text(count_ratio(v->finding.count * 100, v->base), percent);
+  buf_printf(out, "\"unexpected_count\":%llu,\"unexpected_percent\":%s,", (unsigned long long)v->finding.count, percent);
+  write_examples(f, c, &v->finding, out);
+  buf_printf(out, ",\"blocking\":%s}", c->blocking ? "true" : "false");
+}
+
+static void write_range(const struct column_stats *s, bool is_day, struct buf *out) {
+  char low[DECIMAL_TEXT_SIZE], high[DECIMAL_TEXT_SIZE];
+  if (s->has_number && is_day)
+    buf_printf(out, "\"min\":\"%s\",\"max\":\"%s\"", day_text((day_t)s->min_number, low),
+               day_text((day_t)s->max_number, high));
+  else if (s->has_number)
+    buf_printf(out, "\"min\":%lld,\"max\":%lld", (long long)s->min_number, (long long)s->max_number);
+  else if (s->has_money) {
+    decimal_text(&s->min_money, low);
+    decimal_text(&s->max_money, high);
+    buf_printf(out, "\"min\":\"%s\",\"max\":\"%s\"", low, high);
+  } else if (s->has_text) {
+    json_string(out, "min", view_of(s->min_text));
+    buf_add_cstr(out, "\"max\":\"");
+    buf_add_json(out, view_of(s->max_text));
+    buf_add_char(out, '"');
+  } else
+    buf_add_cstr(out, "\"min\":null,\"max\":null");
+}
+
+static void write_profile(const struct quality_facts *f, enum dataset d, struct buf *out) {
+  const struct schema *schema = schema_of(d);
+  uint64_t bytes = 0;
+  for (size_t i = 0; i < f->listing->datasets[d].count; i++)
+    bytes += f->listing->datasets[d].at[i].size;
+  buf_printf(out, "\"%s\":{\"files\":%zu,\"bytes\":%llu,\"rows\":%llu,\"relevant_rows\":%llu,\"bad_rows\":%llu,\"columns\":{",
+             schema->name, f->listing->datasets[d].count, (unsigned long long)bytes, (unsigned long long)f->rows[d],
+             (unsigned long long)f->tally->relevant[d], (unsigned long long)f->tally->bad_rows[d]);
+  for (size_t c = 0; c < schema->column_count; c++) {
+    struct column_stats stats = f->tally->columns[d][c];
+    if (f->is_text_id[d][c])
+      stats.has_number = false;
+    buf_printf(out, "%s\"%s\":{\"nulls\":%llu,", c ? "," : "", schema->columns[c].name, (unsigned long long)stats.nulls);
+    write_range(&stats, strcmp(schema->columns[c].name, "created_at") == 0, out);
+    buf_add_char(out, '}');
+  }
+  buf_add_cstr(out, "}}");
+}
+
+static void judge_all(const struct quality_facts *f, struct quality *q, struct buf *out) {
+  for (int id = 0; id < CHECK_COUNT; id++) {
+    struct verdict v;
+    judge((enum check_id)id, f, &v);
+    q->passed += v.status == QUALITY_PASSED;
+    q->warned += v.status == QUALITY_WARNED;
+    q->failed += v.status == QUALITY_FAILED;
+    if (v.status == QUALITY_FAILED && q->failed == 1)
+      view_to_cstr(view_of(checks[id].title), q->failed_title, sizeof q->failed_title);
+    if (id)
+      buf_add_char(out, ',');
+    write_check(f, &checks[id], &v, out);
+  }
+  q->status = q->failed ? QUALITY_FAILED : q->warned ? QUALITY_WARNED : QUALITY_PASSED;
+}
+
+enum kpi_code quality_report(const struct quality_facts *f, struct quality *out, struct err *err) {
+  *out = (struct quality){0};
+  auto_buf struct buf list, report;
+  buf_init(&list, REPORT_BYTES_MAX);
+  buf_init(&report, REPORT_BYTES_MAX);
+  judge_all(f, out, &list);
+  buf_printf(&report, "{\"status\":\"%s\",\"passed\":%u,\"warned\":%u,\"failed\":%u,\"checks\":[",
+             quality_status_name(out->status), out->passed, out->warned, out->failed);
+  buf_add(&report, buf_view(&list));
+  buf_add_cstr(&report, "],\"profile\":{");
+  for (int d = 0; d < DATASET_COUNT; d++) {
+    if (d)
+      buf_add_char(&report, ',');
+    write_profile(f, (enum dataset)d, &report);
+  }
+  buf_add_cstr(&report, "}}");
+  out->report_json = buf_failed(&list) ? NULL : buf_take(&report);
+  return out->report_json ? KPI_OK : err_set(err, KPI_OUT_OF_MEMORY, "no memory for the quality report");
+}
+
+const char *quality_status_name(enum quality_status s) {
+  static const char *const names[] = {"passed", "warned", "failed"};
+  return names[s];
+}
+
+void quality_summary_json(const struct quality *q, struct buf *out) {
+  buf_printf(out, "{\"status\":\"%s\",\"passed\":%u,\"warned\":%u,\"failed\":%u}", quality_status_name(q->status),
+             q->passed, q->warned, q->failed);
+}
+
+void quality_clear(struct quality *q) {
+  if (!q)
+    return;
+  free(q->report_json);
+  *q = (struct quality){0};
+}

@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: MIT
+ * The data-quality report of a run: what the checks found, as a table of checks, and a profile of each input. Workers
+ * fill tallies, which are merged; the report is written once. Never changes a KPI. */
+#ifndef KPID_PIPELINE_QUALITY_H
+#define KPID_PIPELINE_QUALITY_H
+
+#include "base/buf.h"
+#include "pipeline/decimal.h"
+#include "pipeline/finding.h"
+#include "pipeline/job.h"
+#include "pipeline/source.h"
+
+enum check_id {
+  CHECK_ORDERS_HEADER,
+  CHECK_ITEMS_HEADER,
+  CHECK_PRODUCTS_HEADER,
+  CHECK_ORDERS_RAGGED,
+  CHECK_ITEMS_RAGGED,
+  CHECK_PRODUCTS_RAGGED,
+  CHECK_ORDERS_ENCODING,
+  CHECK_ITEMS_ENCODING,
+  CHECK_PRODUCTS_ENCODING,
+  CHECK_ORDERS_TIMESTAMP,
+  CHECK_ITEMS_TIMESTAMP,
+  CHECK_ORDER_ID_NULL,
+  CHECK_USER_ID_NULL,
+  CHECK_ITEM_ID_NULL,
+  CHECK_ITEM_ORDER_NULL,
+  CHECK_ITEM_PRODUCT_NULL,
+  CHECK_PRODUCT_ID_NULL,
+  CHECK_CATEGORY_NULL,
+  CHECK_ORDER_ID_UNIQUE,
+  CHECK_ITEM_ID_UNIQUE,
+  CHECK_PRODUCT_ID_UNIQUE,
+  CHECK_PRICE_MISSING,
+  CHECK_PRICE_UNPARSABLE,
+  CHECK_PRICE_NOT_FINITE,
+  CHECK_PRICE_NEGATIVE,
+  CHECK_PRICE_ROUNDED,
+  CHECK_ORDER_STATUS_DOMAIN,
+  CHECK_ITEM_STATUS_DOMAIN,
+  CHECK_STATUS_NEAR_MISS,
+  CHECK_ITEM_WITHOUT_PRODUCT,
+  CHECK_ITEM_WITHOUT_ORDER,
+  CHECK_ORDER_WITHOUT_ITEMS,
+  CHECK_ITEM_DAY_DIFFERS,
+  CHECK_DAY_HAS_ROWS,
+  CHECK_REVENUE_RECONCILES,
+  CHECK_INPUT_COMPLETE,
+  CHECK_COUNT
+};
+
+/* Range of a column, by what its cells are. Zero-initialised has seen nothing. */
+struct column_stats {
+  uint64_t nulls;
+  bool has_number, has_money, has_text; /* which pair below is filled; days are numbers */
+  int64_t min_number, max_number;
+  struct decimal min_money, max_money;
+  char min_text[FINDING_VALUE_BYTES], max_text[FINDING_VALUE_BYTES]; /* cut to fit */
+};
+
+void column_stats_number(struct column_stats *s, int64_t value);
+void column_stats_money(struct column_stats *s, const struct decimal *value);
+void column_stats_text(struct column_stats *s, struct view value);
+
+enum { STATUS_TALLY_MAX = 64 };
+
+/* Distinct status texts with their counts; what does not fit is counted in `others`. */
+struct status_tally {
+  struct {
+    char text[FINDING_VALUE_BYTES];
+    struct place first;
+    uint64_t count;
+  } at[STATUS_TALLY_MAX];
+  size_t count, last;
+  uint64_t others;
+};
+
+void status_tally_add(struct status_tally *t, struct view status, struct place place);
+
+/* All that a worker notes; zero-initialise. */
+struct quality_tally {
+  struct finding found[CHECK_COUNT];
+  uint64_t relevant[DATASET_COUNT]; /* rows that bear on the days of the run */
+  uint64_t bad_rows[DATASET_COUNT]; /* left out (bad_rows=skip) */
+  struct column_stats columns[DATASET_COUNT][COLUMNS_MAX];
+  struct status_tally order_statuses, item_statuses;
+  struct decimal item_revenue;    /* of items dated in the run's days, as often as they are sold in the category table */
+  struct decimal dropped_revenue; /* of these, of items without a product */
+  struct decimal orphan_revenue;  /* of items dated in the run's days whose order is missing */
+};
+
+void quality_tally_merge(struct quality_tally *t, const struct quality_tally *from);
+
+/* What is known at the end of a computation. Borrows everything. */
+struct quality_facts {
+  const struct job *job;
+  const struct source_listing *listing;
+  const struct quality_tally *tally;
+  uint64_t rows[DATASET_COUNT];
+  struct decimal category_revenue; /* sum over the category table */
+  uint64_t result_rows;            /* of both tables */
+  bool is_text_id[DATASET_COUNT][COLUMNS_MAX]; /* no numeric range for these */
+};
+
+enum quality_status { QUALITY_PASSED, QUALITY_WARNED, QUALITY_FAILED };
+
+/* The finished report. */
+struct quality {
+  enum quality_status status;
+  unsigned passed, warned, failed;
+  char failed_title[96]; /* of the first failed check */
+  char *report_json;     /* owned */
+};
+
+/* Judges every check and writes the report. Returns owned in *out. Errors: KPI_OUT_OF_MEMORY. */
+KPI_MUST_CHECK enum kpi_code quality_report(const struct quality_facts *facts, struct quality *out, struct err *err);
+
+const char *quality_status_name(enum quality_status s);
+
+/* Appends {"status":..,"passed":..,"warned":..,"failed":..}. */
+void quality_summary_json(const struct quality *q, struct buf *out);
+
+/* Accepts NULL. */
+void quality_clear(struct quality *q);
+
+#endif

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: MIT
+ * One run from start to end: list, compute, check, keep, publish. Read this first. Used by the service and by the command
+ * line alike; must not know how runs are queued or stored. */
+#ifndef KPID_PIPELINE_RUN_JOB_H
+#define KPID_PIPELINE_RUN_JOB_H
+
+#include "pipeline/publish.h"
+
+/* Who wants to know what a run has come to. Any function may be NULL; an error they return ends the run. */
+struct run_listener {
+  void *arg;
+  /* A new phase has begun. */
+  void (*phase)(void *arg, enum run_phase phase);
+  /* The inputs are known. */
+  enum kpi_code (*listed)(void *arg, const struct source_listing *listing, struct err *err);
+  /* The results are complete and may be published: time to keep them. */
+  enum kpi_code (*computed)(void *arg, const struct job_result *result, struct err *err);
+};
+
+struct run_plan {
+  const char *run_id; /* NULL when nothing is published */
+  struct engine *engine;
+  const struct job *job;
+  enum quality_gate gate;
+  struct publisher *publisher; /* NULL: compute only */
+  struct run_listener listener;
+};
+
+/* Runs it. `result` is zero-initialised by the caller, who clears it also after an error: its quality report may tell more.
+ * Nothing is published unless KPI_OK is returned. Errors: the run errors of err.h. */
+KPI_MUST_CHECK enum kpi_code run_job(const struct run_plan *plan, struct job_result *result,
+                                     struct publish_counts published[KPI_TABLE_COUNT], struct err *err);
+
+#endif

@@ -1,0 +1,256 @@
+/* SPDX-License-Identifier: MIT */
+#include "pipeline/scan.h"
+
+#include "base/scope.h"
+#include "pipeline/csv_stream.h"
+
+#include <string.h>
+
+/* An object that is being read. A worker that reads from it has it for itself (busy); the lock is never held while
+ * bytes are read or parsed. */
+struct open_object {
+  struct csv_stream stream;
+  uint32_t index;
+  bool busy, opened, over;
+};
+
+struct scan_run {
+  const struct scan *scan;
+  struct {
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    struct open_object *objects; /* the first `begun` of all objects of the data set */
+    size_t begun, reading;       /* reading: begun and not over */
+    bool failed;
+    struct place failed_at;
+    struct err err;
+  } synced;
+};
+
+struct scan_worker {
+  struct scan_run *run;
+  void *state;
+  struct csv_cursor cursor;
+  struct csv_block block;
+  struct scan_report report;
+};
+
+static void record_error(struct scan_run *r, struct place at, const struct err *err) {
+  SCOPE_LOCK(&r->synced.lock);
+  if (r->synced.failed && place_cmp(at, r->synced.failed_at) >= 0)
+    return;
+  r->synced.failed = true;
+  r->synced.failed_at = at;
+  r->synced.err = *err;
+}
+
+/* ---- sharing objects out ---- */
+
+/* True when rows of this object can still matter: nothing failed at or before it. */
+static bool is_wanted(const struct scan_run *r, size_t object) {
+  return !r->synced.failed || object < r->synced.failed_at.object;
+}
+
+/* Picks an object for a worker: a new one while fewer are open than there are workers, else the first free one. */
+static struct open_object *pick(struct scan_run *r) {
+  size_t count = r->scan->objects->count;
+  if (r->synced.begun < count && r->synced.reading < pool_threads(r->scan->pool) && is_wanted(r, r->synced.begun)) {
+    struct open_object *o = &r->synced.objects[r->synced.begun];
+    o->index = (uint32_t)r->synced.begun++;
+    r->synced.reading++;
+    return o;
+  }
+  for (size_t i = 0; i < r->synced.begun; i++)
+    if (!r->synced.objects[i].over && !r->synced.objects[i].busy && is_wanted(r, i))
+      return &r->synced.objects[i];
+  return NULL;
+}
+
+/* True while an object that somebody reads from may yet have blocks for others. */
+static bool may_get_more(const struct scan_run *r) {
+  for (size_t i = 0; i < r->synced.begun; i++)
+    if (r->synced.objects[i].busy && is_wanted(r, i))
+      return true;
+  return false;
+}
+
+/* Takes an object to read the next block from; NULL when nothing is left or the job stops. */
+static struct open_object *take_object(struct scan_run *r) {
+  SCOPE_LOCK(&r->synced.lock);
+  for (;;) {
+    if (stop_reason(r->scan->job->stop) != STOP_NONE)
+      return NULL;
+    struct open_object *o = pick(r);
+    if (o) {
+      o->busy = true;
+      return o;
+    }
+    if (!may_get_more(r))
+      return NULL;
+    pthread_cond_wait(&r->synced.changed, &r->synced.lock);
+  }
+}
+
+static void give_back(struct scan_run *r, struct open_object *o, bool over) {
+  SCOPE_LOCK(&r->synced.lock);
+  o->busy = false;
+  o->over = over;
+  r->synced.reading -= over;
+  pthread_cond_broadcast(&r->synced.changed);
+}
+
+/* ---- rows ---- */
+
+/* What the reader sees in a row before its meaning is looked at. */
+static void note_row(struct scan_worker *w, const struct csv_row *row, const struct csv_binding *binding,
+                     struct place place, bool is_ascii) {
+  w->report.rows++;
+  if (row->cell_count != binding->columns)
+    finding_add(&w->report.ragged, place, row->raw);
+  if (!is_ascii && !view_is_utf8(row->raw))
+    finding_add(&w->report.undecodable, place, row->raw);
+}
+
+static bool is_ascii(struct view v) {
+  unsigned char all = 0;
+  for (size_t i = 0; i < v.len; i++)
+    all |= (unsigned char)v.ptr[i];
+  return all < 0x80;
+}
+
+static void parse_block(struct scan_worker *w, const struct csv_binding *binding, const char *object, uint32_t index) {
+  const struct scan *s = w->run->scan;
+  struct csv_row csv;
+  struct err err = {0};
+  struct scan_row row = {&csv, binding, object, {index, 0}};
+  bool ascii = is_ascii(w->block.rows);
+  csv_start(&w->cursor, w->block.rows);
+  while (stop_reason(s->job->stop) == STOP_NONE && csv_next(&w->cursor, binding, &csv)) {
+    row.place.line = w->block.first_line + csv.line;
+    if (view_eq(csv.raw, binding->header)) {
+      finding_add(&w->report.repeated_header, row.place, csv.raw);
+      continue;
+    }
+    note_row(w, &csv, binding, row.place, ascii);
+    if (s->row_fn(w->state, &row, &err)) {
+      record_error(w->run, row.place, &err);
+      return;
+    }
+  }
+  if (w->cursor.problem) {
+    row.place.line = w->block.first_line + csv.line;
+    csv_problem_err(w->cursor.problem, object, row.place.line, &err);
+    record_error(w->run, row.place, &err);
+  }
+}
+
+/* Opens the object if that has not happened and reads one block. False when nothing was read. */
+static bool read_block(struct scan_worker *w, struct open_object *o) {
+  const struct scan *s = w->run->scan;
+  struct err err = {0};
+  enum kpi_code rc = KPI_OK;
+  if (!o->opened) {
+    o->opened = true;
+    rc = csv_stream_open(&o->stream, s->job->source, &s->objects->at[o->index], schema_of(s->dataset),
+                         &s->job->progress->bytes_read, &err);
+  }
+  if (rc == KPI_OK)
+    rc = csv_stream_next(&o->stream, &w->block, &err);
+  if (rc)
+    record_error(w->run, (struct place){o->index, o->stream.next_line}, &err);
+  return rc == KPI_OK && w->block.rows.len > 0;
+}
+
+static void note_binding(struct scan_report *report, const struct csv_stream *stream) {
+  report->has_header |= stream->has_header;
+  for (int i = 0; i < COLUMNS_MAX; i++)
+    report->has_column[i] |= stream->binding.has[i];
+}
+
+static void scan_work(void *arg) {
+  struct scan_worker *w = arg;
+  const struct scan *s = w->run->scan;
+  struct open_object *o;
+  while ((o = take_object(w->run)) != NULL) {
+    bool got = read_block(w, o);
+    note_binding(&w->report, &o->stream);
+    uint32_t index = o->index;
+    /* The binding does not change after the first block and outlives the scan: other workers may read on. */
+    const struct csv_binding *binding = &o->stream.binding;
+    if (!got) {
+      source_close(TAKE(o->stream.reader));
+      atomic_fetch_add(&s->job->progress->files_done, 1);
+    }
+    give_back(w->run, o, !got);
+    if (!got)
+      continue;
+    uint64_t before = w->report.rows;
+    parse_block(w, binding, s->objects->at[index].name, index);
+    atomic_fetch_add(&s->job->progress->rows[s->dataset], w->report.rows - before);
+  }
+}
+
+/* ---- whole scan ---- */
+
+static void merge_reports(struct scan_report *out, const struct scan_report *from) {
+  out->rows += from->rows;
+  out->has_header |= from->has_header;
+  for (int i = 0; i < COLUMNS_MAX; i++)
+    out->has_column[i] |= from->has_column[i];
+  finding_merge(&out->ragged, &from->ragged);
+  finding_merge(&out->undecodable, &from->undecodable);
+  finding_merge(&out->repeated_header, &from->repeated_header);
+}
+
+static enum kpi_code check_header(const struct scan *s, const struct scan_report *report, struct err *err) {
+  if (report->has_header)
+    return KPI_OK;
+  const char *object = s->objects->at[0].name;
+  err_set(err, KPI_CSV_HEADER_MISSING, "%s:1: no file of %s has a header line: all are empty", object,
+          schema_of(s->dataset)->name);
+  view_to_cstr(view_of(object), err->object, sizeof err->object);
+  err->line = 1;
+  return err->code;
+}
+
+static enum kpi_code run_workers(struct scan_run *r, struct scan_worker *workers, struct scan_report *out,
+                                 struct err *err) {
+  const struct scan *s = r->scan;
+  size_t count = pool_threads(s->pool);
+  for (size_t i = 0; i < count; i++) {
+    workers[i].run = r;
+    workers[i].state = (char *)s->workers + i * s->worker_size;
+    csv_init(&workers[i].cursor);
+  }
+  pool_map(s->pool, scan_work, workers, sizeof *workers, count);
+  for (size_t i = 0; i < count; i++) {
+    merge_reports(out, &workers[i].report);
+    csv_clear(&workers[i].cursor);
+    csv_block_clear(&workers[i].block);
+  }
+  for (size_t i = 0; i < s->objects->count; i++)
+    csv_stream_close(&r->synced.objects[i].stream);
+  if (stop_reason(s->job->stop) != STOP_NONE)
+    return job_stopped_err(s->job, err);
+  if (r->synced.failed) {
+    *err = r->synced.err;
+    return err->code;
+  }
+  return check_header(s, out, err);
+}
+
+enum kpi_code scan_rows(const struct scan *s, struct scan_report *out, struct err *err) {
+  *out = (struct scan_report){0};
+  struct scan_run run = {.scan = s};
+  auto_free struct scan_worker *workers = calloc(pool_threads(s->pool), sizeof *workers);
+  auto_free struct open_object *objects = calloc(s->objects->count, sizeof *objects);
+  if (!workers || !objects)
+    return job_memory_err(s->job, err);
+  run.synced.objects = objects;
+  pthread_mutex_init(&run.synced.lock, NULL);
+  pthread_cond_init(&run.synced.changed, NULL);
+  enum kpi_code rc = run_workers(&run, workers, out, err);
+  pthread_cond_destroy(&run.synced.changed);
+  pthread_mutex_destroy(&run.synced.lock);
+  return rc;
+}

@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: MIT */
+#include "pipeline/source.h"
+
+#include "base/scope.h"
+#include "pipeline/gunzip.h"
+#include "pipeline/source_file.h"
+
+#include <string.h>
+
+void source_listing_clear(struct source_listing *l) {
+  if (!l)
+    return;
+  for (int d = 0; d < DATASET_COUNT; d++) {
+    for (size_t i = 0; i < l->datasets[d].count; i++)
+      free(l->datasets[d].at[i].name);
+    free(l->datasets[d].at);
+  }
+  *l = (struct source_listing){0};
+}
+
+bool source_listing_add(struct source_listing *l, enum dataset d, const struct source_object *object) {
+  struct source_objects *o = &l->datasets[d];
+  if (o->count == o->cap) {
+    size_t cap = o->cap ? o->cap * 2 : 16;
+    struct source_object *at = realloc(o->at, cap * sizeof *at);
+    if (!at)
+      return false;
+    o->at = at;
+    o->cap = cap;
+  }
+  struct source_object *added = &o->at[o->count];
+  *added = *object;
+  added->name = strdup(object->name);
+  added->is_gzip = view_ends(view_of(object->name), ".gz");
+  o->count += added->name != NULL;
+  return added->name != NULL;
+}
+
+static int compare_objects(const void *a, const void *b) {
+  return strcmp(((const struct source_object *)a)->name, ((const struct source_object *)b)->name);
+}
+
+enum kpi_code source_listing_finish(struct source_listing *l, struct err *err) {
+  struct sha256 *hash = sha256_new();
+  if (!hash)
+    return err_set(err, KPI_OUT_OF_MEMORY, "no memory for the list of input objects");
+  l->objects = l->bytes = 0;
+  for (int d = 0; d < DATASET_COUNT; d++) {
+    struct source_objects *o = &l->datasets[d];
+    if (o->count)
+      qsort(o->at, o->count, sizeof *o->at, compare_objects);
+    for (size_t i = 0; i < o->count; i++) {
+      auto_buf struct buf line;
+      buf_init(&line, 8192);
+      buf_printf(&line, "%s\t%llu\t%s\n", o->at[i].name, (unsigned long long)o->at[i].size, o->at[i].version);
+      sha256_add(hash, buf_view(&line));
+      l->objects++;
+      l->bytes += o->at[i].size;
+    }
+  }
+  sha256_hex(hash, l->fingerprint);
+  sha256_free(hash);
+  return KPI_OK;
+}
+
+bool source_name_is_input(struct view name) {
+  return (view_ends(name, ".csv") || view_ends(name, ".csv.gz")) && !view_starts(name, "_") && !view_starts(name, ".");
+}
+
+enum kpi_code source_read(struct source_reader *r, char *to, size_t size, size_t *got, struct err *err) {
+  return r->vtable->read(r, to, size, got, err);
+}
+
+enum kpi_code source_finish(struct source_reader *r, struct err *err) {
+  return r->vtable->finish(r, err);
+}
+
+void source_close(struct source_reader *r) {
+  if (r)
+    r->vtable->close(r);
+}
+
+enum kpi_code source_new(const char *url, struct source **out, struct err *err) {
+  *out = NULL;
+  if (view_starts(view_of(url), "file://"))
+    return source_file_new(url, out, err);
+  return err_set(err, KPI_CONFIG_INVALID, "KPI_SOURCE=%s: must be file:///absolute/folder", url);
+}
+
+void source_free(struct source *s) {
+  if (s)
+    s->vtable->free(s);
+}
+
+enum kpi_code source_list(struct source *s, struct source_listing *out, struct err *err) {
+  *out = (struct source_listing){0};
+  enum kpi_code rc = s->vtable->list(s, out, err);
+  if (rc == KPI_OK)
+    rc = source_listing_finish(out, err);
+  if (rc)
+    source_listing_clear(out);
+  return rc;
+}
+
+enum kpi_code source_open(struct source *s, const struct source_object *object, _Atomic uint64_t *bytes_read,
+                          struct source_reader **out, struct err *err) {
+  *out = NULL;
+  enum kpi_code rc = s->vtable->open(s, object, bytes_read, out, err);
+  if (rc == KPI_OK && object->is_gzip)
+    return gunzip_new(TAKE(*out), object->name, out, err);
+  return rc;
+}
