@@ -22,10 +22,16 @@ KPI_MUST_CHECK enum kpi_code service_start(const struct config *config, struct s
 /* Sets the listener for changes; call once, before requests arrive. */
 void service_on_change(struct service *s, service_changed_fn fn, void *arg);
 
+/* Sets what is called when the database has failed for good and only a restart helps; any thread. */
+void service_on_broken(struct service *s, void (*fn)(void *arg), void *arg);
+
 /* Stops accepting runs (submit answers KPI_DRAINING) and tells waiters; returns at once. */
 void service_begin_drain(struct service *s);
 
-/* Waits up to the drain time for active runs, hands the rest back to the queue, closes and frees. Accepts NULL. */
+/* Waits up to the drain time for active runs and hands the rest back to the queue. After service_begin_drain. */
+void service_drain(struct service *s);
+
+/* Drains, closes the database and frees. Accepts NULL. */
 void service_stop(struct service *s);
 
 /* The configuration the service runs with; borrowed. */
@@ -34,9 +40,12 @@ const struct config *service_config(const struct service *s);
 /* The current calendar day in KPI_TIMEZONE. */
 day_t service_today(const struct service *s);
 
+/* KPI_BAD_ROWS, for requests that do not say. */
+enum bad_rows service_default_bad_rows(const struct service *s);
+
 /* Accepts a run: durable when it returns KPI_OK. An active run with the same date that also publishes is
  * attached to instead. Returns owned in *out. Errors: KPI_QUEUE_FULL, KPI_DRAINING, KPI_DATE_IN_FUTURE,
- * KPI_STORAGE_UNAVAILABLE. */
+ * KPI_RUN_ALREADY_ACTIVE (the active run is being cancelled), KPI_STORAGE_UNAVAILABLE. */
 KPI_MUST_CHECK enum kpi_code service_submit(struct service *s, const struct run_request *request, struct run *out,
                                             enum disposition *disposition, struct err *err);
 

@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: MIT
+ * The sub-commands of the program. Each takes its arguments (argv[0] is its name) and returns the exit code: 0, or the one that
+ * the table of error codes names. Errors go to stderr as "kpid: <code>: <message>" and "hint: ...". */
+#ifndef KPID_SERVER_CLI_H
+#define KPID_SERVER_CLI_H
+
+#include "base/err.h"
+
+int cli_serve(int argc, char **argv);
+int cli_run(int argc, char **argv);
+int cli_backfill(int argc, char **argv);
+int cli_sample(int argc, char **argv);
+int cli_migrate(int argc, char **argv);
+int cli_healthcheck(int argc, char **argv);
+int cli_check_config(int argc, char **argv);
+int cli_version(int argc, char **argv);
+
+/* Prints an error with its hint; returns its exit code. */
+int cli_fail(const struct err *err);
+
+/* Prints a usage error; returns its exit code. */
+int cli_usage_error(const char *fmt, ...) KPI_PRINTF(1, 2);
+
+/* For commands without options: refuses any argument. Returns 0 to go on, else the exit code + 1. */
+int cli_no_arguments(int argc, char **argv);
+
+/* Prints the help of all commands. */
+void cli_help(void);
+
+#endif

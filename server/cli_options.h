@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: MIT
+ * Options of `kpid run` and `kpid backfill`: they override the settings of the environment. */
+#ifndef KPID_SERVER_CLI_OPTIONS_H
+#define KPID_SERVER_CLI_OPTIONS_H
+
+#include "server/config.h"
+
+enum output_format { FORMAT_TABLE, FORMAT_CSV, FORMAT_JSON };
+
+struct cli_options {
+  struct config config;
+  day_t from, to; /* inclusive */
+  bool all;       /* every day of the data */
+  bool publish;
+  enum quality_gate gate;
+  enum output_format format;
+  const char *out; /* folder, NULL for none */
+};
+
+/* Reads environment and arguments. Errors: KPI_USAGE naming the option, KPI_CONFIG_INVALID. */
+KPI_MUST_CHECK enum kpi_code cli_options_parse(int argc, char **argv, bool is_backfill, struct cli_options *out,
+                                               struct err *err);
+
+#endif

@@ -1,0 +1,190 @@
+/* SPDX-License-Identifier: MIT */
+#include "server/cli_output.h"
+
+#include "base/scope.h"
+
+#include <errno.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+enum { COLUMNS_MAX_SHOWN = 16 };
+
+/* ---- aligned text ---- */
+
+/* The cell as it is shown: without control bytes, which could steer a terminal. */
+static void shown_cell(const struct kpi_row *row, const struct kpi_column *col, struct buf *out) {
+  buf_reset(out);
+  kpi_cell_text(row, col, out);
+  for (size_t i = 0; i < out->len; i++)
+    if ((unsigned char)out->ptr[i] < ' ' || out->ptr[i] == 0x7f)
+      out->ptr[i] = ' ';
+}
+
+/* Characters, as far as UTF-8 tells: bytes that begin one. */
+static size_t width_of(struct view text) {
+  size_t width = 0;
+  for (size_t i = 0; i < text.len; i++)
+    width += ((unsigned char)text.ptr[i] & 0xc0) != 0x80;
+  return width;
+}
+
+static void add_padded(struct view text, size_t width, bool right, struct buf *out) {
+  size_t own = width_of(text), blanks = width > own ? width - own : 0;
+  for (size_t i = 0; right && i < blanks; i++)
+    buf_add_char(out, ' ');
+  buf_add(out, text);
+  for (size_t i = 0; !right && i < blanks; i++)
+    buf_add_char(out, ' ');
+}
+
+static bool is_right_aligned(const struct kpi_column *col) {
+  return col->type != KPI_COL_DATE && col->type != KPI_COL_TEXT;
+}
+
+static void measure(const struct kpi_rows *rows, struct kpi_columns cols, size_t widths[COLUMNS_MAX_SHOWN]) {
+  auto_buf struct buf cell;
+  buf_init(&cell, SIZE_MAX);
+  for (size_t c = 0; c < cols.count; c++) {
+    widths[c] = strlen(cols.at[c].name);
+    for (size_t r = 0; r < rows->count; r++) {
+      shown_cell(&rows->rows[r], &cols.at[c], &cell);
+      size_t width = width_of(buf_view(&cell));
+      widths[c] = width > widths[c] ? width : widths[c];
+    }
+  }
+}
+
+static void add_text_table(const struct kpi_rows *rows, enum kpi_table table, struct buf *out) {
+  struct kpi_columns cols = kpi_table_columns(table);
+  size_t widths[COLUMNS_MAX_SHOWN];
+  auto_buf struct buf cell;
+  buf_init(&cell, SIZE_MAX);
+  measure(rows, cols, widths);
+  buf_printf(out, "%s (%zu row%s)\n", kpi_table_name(table), rows->count, rows->count == 1 ? "" : "s");
+  for (size_t c = 0; c < cols.count; c++) {
+    add_padded(view_of(cols.at[c].name), widths[c], is_right_aligned(&cols.at[c]), out);
+    buf_add_cstr(out, c + 1 < cols.count ? "  " : "\n");
+  }
+  for (size_t r = 0; r < rows->count; r++)
+    for (size_t c = 0; c < cols.count; c++) {
+      shown_cell(&rows->rows[r], &cols.at[c], &cell);
+      add_padded(buf_view(&cell), widths[c], is_right_aligned(&cols.at[c]), out);
+      buf_add_cstr(out, c + 1 < cols.count ? "  " : "\n");
+    }
+}
+
+/* ---- formats ---- */
+
+static void add_csv(const struct kpi_rows *rows, enum kpi_table table, struct buf *out) {
+  kpi_csv_header(table, out);
+  for (size_t i = 0; i < rows->count; i++)
+    kpi_row_csv(&rows->rows[i], table, false, out);
+}
+
+static void add_json(const struct kpi_rows *rows, enum kpi_table table, struct buf *out) {
+  buf_add_char(out, '[');
+  for (size_t i = 0; i < rows->count; i++) {
+    buf_add_cstr(out, i ? ",\n " : "\n ");
+    kpi_row_json(&rows->rows[i], table, out);
+  }
+  buf_add_cstr(out, rows->count ? "\n]" : "]");
+}
+
+static void add_all(const struct job_result *result, enum output_format format, struct buf *out) {
+  for (int t = 0; t < KPI_TABLE_COUNT; t++) {
+    enum kpi_table table = (enum kpi_table)t;
+    const struct kpi_rows *rows = &result->tables[t];
+    switch (format) {
+    case FORMAT_TABLE:
+      add_text_table(rows, table, out);
+      break;
+    case FORMAT_CSV:
+      add_csv(rows, table, out);
+      break;
+    case FORMAT_JSON:
+      buf_printf(out, "%s\"%s\":", t ? ",\n" : "{", kpi_table_name(table));
+      add_json(rows, table, out);
+      break;
+    }
+    if (t == 0 && format != FORMAT_JSON)
+      buf_add_char(out, '\n');
+  }
+  if (format == FORMAT_JSON)
+    buf_printf(out, ",\n\"quality\":%s}\n", result->quality.report_json);
+}
+
+static enum kpi_code write_to(FILE *file, const struct buf *bytes, const char *name, struct err *err) {
+  errno = 0;
+  if (fwrite(bytes->ptr, 1, bytes->len, file) != bytes->len || fflush(file) != 0)
+    return err_set_errno(err, errno == ENOSPC ? KPI_DISK_FULL : KPI_USAGE, errno, "%s: cannot be written", name);
+  return KPI_OK;
+}
+
+enum kpi_code cli_print(const struct job_result *result, enum output_format format, struct err *err) {
+  auto_buf struct buf out;
+  buf_init(&out, SIZE_MAX);
+  add_all(result, format, &out);
+  if (buf_failed(&out))
+    return err_set(err, KPI_OUT_OF_MEMORY, "no memory to print the results");
+  return write_to(stdout, &out, "standard output", err);
+}
+
+/* ---- files ---- */
+
+/* Makes a folder and those above it. */
+static enum kpi_code make_folders(const char *folder, struct err *err) {
+  auto_free char *path = strdup(folder);
+  for (char *slash = path; slash;) {
+    slash = strchr(slash + 1, '/');
+    if (!slash)
+      break;
+    *slash = '\0';
+    mkdir(path, 0755); /* the last one below tells what went wrong */
+    *slash = '/';
+  }
+  struct stat st;
+  if (mkdir(folder, 0755) == 0 || (errno == EEXIST && stat(folder, &st) == 0 && S_ISDIR(st.st_mode)))
+    return KPI_OK;
+  return err_set_errno(err, errno == ENOSPC ? KPI_DISK_FULL : KPI_USAGE, errno, "--out %s: cannot be made", folder);
+}
+
+static enum kpi_code write_file(const struct buf *bytes, const char *path, struct err *err) {
+  auto_free char *draft = NULL;
+  if (asprintf(&draft, "%s.tmp", path) < 0)
+    return err_set(err, KPI_OUT_OF_MEMORY, "no memory to write %s", path);
+  FILE *file = fopen(draft, "we");
+  if (!file)
+    return err_set_errno(err, errno == ENOSPC ? KPI_DISK_FULL : KPI_USAGE, errno, "%s: cannot be written", draft);
+  enum kpi_code rc = write_to(file, bytes, draft, err);
+  if (fclose(file) != 0 && rc == KPI_OK)
+    rc = err_set_errno(err, KPI_DISK_FULL, errno, "%s: cannot be written", draft);
+  if (rc == KPI_OK && rename(draft, path) != 0)
+    rc = err_set_errno(err, KPI_USAGE, errno, "%s: cannot be written", path);
+  if (rc)
+    unlink(draft);
+  return rc;
+}
+
+enum kpi_code cli_write_files(const struct job_result *result, enum output_format format, const char *folder,
+                              struct err *err) {
+  enum kpi_code rc = make_folders(folder, err);
+  for (int t = 0; t < KPI_TABLE_COUNT && rc == KPI_OK; t++) {
+    auto_buf struct buf bytes;
+    auto_free char *path = NULL;
+    buf_init(&bytes, SIZE_MAX);
+    if (format == FORMAT_JSON) {
+      add_json(&result->tables[t], (enum kpi_table)t, &bytes);
+      buf_add_char(&bytes, '\n');
+    } else {
+      add_csv(&result->tables[t], (enum kpi_table)t, &bytes);
+    }
+    if (asprintf(&path, "%s/%s.%s", folder, kpi_table_name((enum kpi_table)t), format == FORMAT_JSON ? "json" : "csv") <
+            0 ||
+        buf_failed(&bytes))
+      return err_set(err, KPI_OUT_OF_MEMORY, "no memory to write the results");
+    rc = write_file(&bytes, path, err);
+  }
+  return rc;
+}

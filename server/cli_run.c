@@ -1,0 +1,260 @@
+/* SPDX-License-Identifier: MIT */
+#include "server/cli.h"
+
+#include "base/scope.h"
+#include "server/cli_options.h"
+#include "server/cli_output.h"
+#include "server/publish_local.h"
+#include "server/run_exec.h"
+#include "server/run_store.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+enum { POOL_QUEUE = 1024, PROGRESS_MS = 200, MS_PER_SECOND = 1000, SECONDS_PER_DAY = 86400 };
+
+/* The run that a signal stops. Set before the handlers are. */
+static struct run_live the_live;
+
+static void on_signal(int number) {
+  (void)number;
+  stop_raise(&the_live.stop, STOP_DRAIN);
+}
+
+static void catch_signals(void) {
+  struct sigaction action = {.sa_handler = on_signal};
+  sigaction(SIGINT, &action, NULL);
+  sigaction(SIGTERM, &action, NULL);
+  signal(SIGPIPE, SIG_IGN);
+}
+
+/* All that a computation needs; the database only when something is published. */
+struct workshop {
+  struct cli_options options;
+  struct run_exec x;
+  struct pool *pool;
+  char boot_id[UUID_TEXT_SIZE];
+};
+
+static void workshop_close(struct workshop *w) {
+  engine_free(w->x.engine);
+  pool_free(w->pool);
+  publisher_free(w->x.publisher);
+  source_free(w->x.source);
+  db_close(w->x.db);
+}
+
+static enum kpi_code workshop_open(struct workshop *w, const char *what, struct err *err) {
+  uint64_t recovered;
+  w->x.config = &w->options.config;
+  crypto_uuid7(w->boot_id);
+  enum kpi_code rc = source_new(w->options.config.source, &w->x.source, err);
+  if (rc == KPI_OK && w->options.publish) {
+    rc = db_open(w->options.config.db, what, &w->x.db, err);
+    if (rc == KPI_OK)
+      rc = run_store_recover(w->x.db, w->boot_id, &recovered, err);
+    if (rc == KPI_OK)
+      w->x.publisher = publish_local_new(w->x.db);
+  }
+  if (rc)
+    return rc;
+  w->pool = pool_new(w->options.config.threads, POOL_QUEUE);
+  w->x.engine = w->pool ? engine_native_new(w->pool) : NULL;
+  return w->x.engine ? KPI_OK : err_set(err, KPI_OUT_OF_MEMORY, "no memory or threads for the workers");
+}
+
+/* ---- progress on a terminal ---- */
+
+struct meter {
+  pthread_t thread;
+  bool is_running;
+  _Atomic bool over;
+};
+
+static void *show_progress(void *arg) {
+  struct meter *m = arg;
+  while (!atomic_load(&m->over)) {
+    struct run_progress p = job_progress_copy(&the_live.progress);
+    enum run_phase phase = (enum run_phase)atomic_load(&the_live.progress.phase);
+    double percent = p.bytes_total ? 100.0 * (double)p.bytes_read / (double)p.bytes_total : 0.0;
+    fprintf(stderr, "\r%-12s %3.0f %%  %llu of %llu files  %llu rows ", phase ? run_phase_name(phase) : "starting",
+            percent > 100.0 ? 100.0 : percent, (unsigned long long)p.files_done, (unsigned long long)p.files_total,
+            (unsigned long long)(p.rows_orders + p.rows_order_items + p.rows_products));
+    nanosleep(&(struct timespec){.tv_nsec = PROGRESS_MS * 1000000L}, NULL);
+  }
+  fputs("\r\x1b[K", stderr);
+  return NULL;
+}
+
+static void meter_start(struct meter *m) {
+  if (isatty(STDERR_FILENO))
+    m->is_running = pthread_create(&m->thread, NULL, show_progress, m) == 0;
+}
+
+static void meter_stop(struct meter *m) {
+  atomic_store(&m->over, true);
+  if (m->is_running)
+    pthread_join(m->thread, NULL);
+  m->is_running = false;
+}
+
+/* ---- computing ---- */
+
+static enum kpi_code remember_input(void *arg, const struct source_listing *l, struct err *err) {
+  struct run_input *input = arg;
+  (void)err;
+  memcpy(input->fingerprint, l->fingerprint, sizeof input->fingerprint);
+  input->objects = l->objects;
+  input->bytes = l->bytes;
+  return KPI_OK;
+}
+
+/* Computes all days of the options in one pass, without publishing. */
+static enum kpi_code compute(struct workshop *w, struct run_input *input, struct job_result *result, struct err *err) {
+  struct budget budget;
+  struct job job;
+  run_exec_job(&w->x, w->options.from, w->options.to, &budget, &the_live, &job);
+  struct run_plan plan = {.engine = w->x.engine,
+                          .job = &job,
+                          .gate = w->options.gate,
+                          .listener = {.arg = input, .listed = remember_input}};
+  struct publish_counts none[KPI_TABLE_COUNT];
+  return run_job(&plan, result, none, err);
+}
+
+/* ---- recording ---- */
+
+/* Queues a run of this process for a day and claims it. Returns owned in *out. */
+static enum kpi_code claim_day(struct workshop *w, day_t day, struct run *out, struct err *err) {
+  const struct config *config = &w->options.config;
+  struct run_request request = {.date = day,
+                                .publish = true,
+                                .gate = w->options.gate,
+                                .bad_rows = config->bad_rows,
+                                .max_bad_rows = view_of(config->max_bad_rows_text),
+                                .labels_json = VIEW_LIT("{}"),
+                                .user_agent = VIEW_LIT("kpid command line")};
+  struct run_defaults defaults = {config->timezone, w->x.engine->vtable->name, config->source,
+                                  config->max_bad_rows_text};
+  enum disposition disposition;
+  struct run queued;
+  bool found;
+  enum kpi_code rc = run_store_submit(w->x.db, &request, &defaults, &queued, &disposition, err);
+  if (rc)
+    return rc;
+  rc = run_store_claim(w->x.db, w->boot_id, queued.id, out, &found, err);
+  run_clear(&queued);
+  return rc ? rc : found ? KPI_OK : err_set(err, KPI_INTERNAL, "the run of the day vanished from the queue");
+}
+
+static enum kpi_code run_published(struct workshop *w, struct job_result *result, struct err *err) {
+  struct run run;
+  enum kpi_code rc = claim_day(w, w->options.from, &run, err);
+  if (rc)
+    return rc;
+  rc = run_exec(&w->x, &run, &the_live, result, err);
+  run_clear(&run);
+  return rc;
+}
+
+/* The rows of one day within rows sorted by day; borrows them. *at moves behind them. */
+static struct kpi_rows rows_of_day(const struct kpi_rows *rows, day_t day, size_t *at) {
+  while (*at < rows->count && rows->rows[*at].day < day)
+    ++*at;
+  size_t first = *at;
+  while (*at < rows->count && rows->rows[*at].day == day)
+    ++*at;
+  return (struct kpi_rows){rows->rows + first, *at - first, 0};
+}
+
+/* The first day after `day` that has rows; DAY_MAX + 1 when there is none. */
+static day_t next_day(const struct job_result *result, const size_t at[KPI_TABLE_COUNT]) {
+  day_t next = DAY_MAX + 1;
+  for (int t = 0; t < KPI_TABLE_COUNT; t++)
+    if (at[t] < result->tables[t].count && result->tables[t].rows[at[t]].day < next)
+      next = result->tables[t].rows[at[t]].day;
+  return next;
+}
+
+/* Records and publishes a run for every day: of the range, or, with --all, of the data. */
+static enum kpi_code publish_days(struct workshop *w, const struct run_input *input, const struct job_result *result,
+                                  struct err *err) {
+  size_t at[KPI_TABLE_COUNT] = {0};
+  day_t day = w->options.all ? next_day(result, at) : w->options.from;
+  while (day <= w->options.to) {
+    struct job_result of_day = {.quality = result->quality};
+    struct run run;
+    for (int t = 0; t < KPI_TABLE_COUNT; t++)
+      of_day.tables[t] = rows_of_day(&result->tables[t], day, &at[t]);
+    enum kpi_code rc = claim_day(w, day, &run, err);
+    if (rc)
+      return rc;
+    rc = run_exec_computed(&w->x, &run, input, &of_day, err);
+    run_clear(&run);
+    if (rc)
+      return rc;
+    if (stop_reason(&the_live.stop) != STOP_NONE)
+      return err_set(err, KPI_INTERRUPTED, "stopped after the day that was being published");
+    day = w->options.all ? next_day(result, at) : day + 1;
+  }
+  return KPI_OK;
+}
+
+/* ---- commands ---- */
+
+static enum kpi_code refuse_future(const struct cli_options *o, struct err *err) {
+  struct timespec now;
+  clock_gettime(CLOCK_REALTIME, &now);
+  day_t today = (day_t)((now.tv_sec + tz_offset_at_utc(o->config.zone, now.tv_sec)) / SECONDS_PER_DAY);
+  if (o->all || o->to <= today)
+    return KPI_OK;
+  char date[DAY_TEXT_SIZE];
+  return err_set(err, KPI_USAGE, "%s has not begun yet in %s", day_text(o->to, date), o->config.timezone);
+}
+
+static enum kpi_code execute(struct workshop *w, bool is_backfill, struct job_result *result, struct err *err) {
+  struct run_input input = {0};
+  struct meter meter = {0};
+  enum kpi_code rc = workshop_open(w, is_backfill ? "kpid backfill" : "kpid run", err);
+  if (rc)
+    return rc;
+  catch_signals();
+  meter_start(&meter);
+  if (w->options.publish && !is_backfill)
+    rc = run_published(w, result, err);
+  else
+    rc = compute(w, &input, result, err);
+  meter_stop(&meter);
+  if (rc == KPI_OK && w->options.publish && is_backfill)
+    rc = publish_days(w, &input, result, err);
+  if (rc == KPI_OK && w->options.out)
+    rc = cli_write_files(result, w->options.format, w->options.out, err);
+  return rc ? rc : cli_print(result, w->options.format, err);
+}
+
+static int command(int argc, char **argv, bool is_backfill) {
+  struct workshop w = {0};
+  struct job_result result = {0};
+  struct err err = {0};
+  log_init(LOG_ERROR, STDERR_FILENO);
+  enum kpi_code rc = cli_options_parse(argc, argv, is_backfill, &w.options, &err);
+  if (rc == KPI_OK)
+    rc = refuse_future(&w.options, &err);
+  if (rc == KPI_OK) {
+    rc = execute(&w, is_backfill, &result, &err);
+    workshop_close(&w);
+  }
+  job_result_clear(&result);
+  return rc ? cli_fail(&err) : 0;
+}
+
+int cli_run(int argc, char **argv) {
+  return command(argc, argv, false);
+}
+
+int cli_backfill(int argc, char **argv) {
+  return command(argc, argv, true);
+}

@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: MIT */
+#include "server/cli.h"
+
+#include "base/scope.h"
+#include "server/config.h"
+#include "server/handle_meta.h"
+#include "server/handle_results.h"
+#include "server/handle_runs.h"
+#include "server/http_server.h"
+#include "server/service.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+
+enum { HTTP_GRACE_MS = 2000 };
+
+static const struct route_set *const all_routes[] = {&runs_routes, &results_routes, &meta_routes, &health_routes, NULL};
+static const struct route_set *const health_only[] = {&health_routes, NULL};
+
+static _Atomic bool database_broken;
+
+/* A run has changed, or, with NULL, the service begins to drain. */
+static void on_change(void *arg, const char *run_id) {
+  http_server_notify(arg, run_id);
+}
+
+static void on_broken(void *arg) {
+  (void)arg;
+  atomic_store(&database_broken, true);
+  kill(getpid(), SIGTERM);
+}
+
+/* Signals are taken by the main thread with sigwait, so that no handler interrupts anything. */
+static void block_signals(sigset_t *set) {
+  sigemptyset(set);
+  sigaddset(set, SIGINT);
+  sigaddset(set, SIGTERM);
+  pthread_sigmask(SIG_BLOCK, set, NULL);
+  signal(SIGPIPE, SIG_IGN);
+}
+
+static void log_error(const struct err *err) {
+  log_at(LOG_ERROR, "service.failed", err->message, LOG_S("code", err_name(err->code)));
+}
+
+/* Serves until a signal; then lets waiters go, runs end, and both stop in that order. */
+static void serve_until_signal(struct service *service, struct http_server *http, const sigset_t *signals) {
+  int number = 0;
+  log_at(LOG_INFO, "server.listening", "kpid " KPID_VERSION " is ready",
+         LOG_S("address", http_server_address(http)), LOG_S("health_address", http_server_health_address(http)));
+  while (sigwait(signals, &number) != 0) {
+  }
+  log_at(LOG_INFO, "server.draining", "shutting down", LOG_I("signal", number));
+  service_begin_drain(service);
+  http_server_drain(http);
+}
+
+static enum kpi_code serve(const struct config *config, const sigset_t *signals, struct err *err) {
+  struct service *service;
+  struct http_server *http;
+  enum kpi_code rc = service_start(config, &service, err);
+  if (rc)
+    return rc;
+  struct http_config http_config = {.listen = config->listen,
+                                    .health_listen = config->health_listen,
+                                    .routes = all_routes,
+                                    .health_routes = health_only,
+                                    .app = service};
+  rc = http_server_start(&http_config, &http, err);
+  if (rc) {
+    service_stop(service);
+    return rc;
+  }
+  service_on_change(service, on_change, http);
+  service_on_broken(service, on_broken, NULL);
+  serve_until_signal(service, http, signals);
+  service_drain(service);
+  service_on_change(service, NULL, NULL);
+  http_server_stop(http, HTTP_GRACE_MS);
+  service_stop(service);
+  log_at(LOG_INFO, "server.stopped", "stopped");
+  return atomic_load(&database_broken) ? err_set(err, KPI_STORAGE_UNAVAILABLE, "the database failed") : KPI_OK;
+}
+
+int cli_serve(int argc, char **argv) {
+  struct config config;
+  struct err err = {0};
+  sigset_t signals;
+  int refused = cli_no_arguments(argc, argv);
+  if (refused)
+    return refused - 1;
+  block_signals(&signals);
+  setrlimit(RLIMIT_CORE, &(struct rlimit){0, 0});
+  enum kpi_code rc = config_load(&config, &err);
+  if (rc == KPI_OK && !config.source)
+    rc = err_set(&err, KPI_CONFIG_INVALID, "KPI_SOURCE is not set: the folder that holds orders/, order_items/, products/");
+  if (rc)
+    return cli_fail(&err);
+  log_init(config.log_level, STDOUT_FILENO);
+  rc = serve(&config, &signals, &err);
+  if (rc == KPI_OK)
+    return 0;
+  log_error(&err);
+  int code = cli_fail(&err);
+  return atomic_load(&database_broken) ? err_info(KPI_TIMEOUT)->exit_code : code;
+}

@@ -1,0 +1,181 @@
+/* SPDX-License-Identifier: MIT */
+#include "server/config.h"
+
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+extern char **environ;
+
+/* Parses a value into the member of *out; false when it is out of range. */
+typedef bool (*setting_parse_fn)(const char *value, struct config *out, size_t offset);
+
+struct setting {
+  const char *name, *value, *range, *meaning; /* value: the default; "" stands for unset */
+  setting_parse_fn parse;
+  size_t offset;
+};
+
+static void *member(struct config *out, size_t offset) {
+  return (char *)out + offset;
+}
+
+static bool parse_text(const char *value, struct config *out, size_t offset) {
+  *(const char **)member(out, offset) = *value ? value : NULL;
+  return true;
+}
+
+static bool parse_nonempty(const char *value, struct config *out, size_t offset) {
+  return *value && parse_text(value, out, offset);
+}
+
+static bool parse_number(const char *value, uint64_t min, uint64_t max, struct config *out, size_t offset) {
+  uint64_t number;
+  if (!view_to_u64(view_of(value), &number) || number < min || number > max)
+    return false;
+  *(uint64_t *)member(out, offset) = number;
+  return true;
+}
+
+static bool parse_threads(const char *value, struct config *out, size_t offset) {
+  if (*value)
+    return parse_number(value, 1, 256, out, offset);
+  long online = sysconf(_SC_NPROCESSORS_ONLN);
+  *(uint64_t *)member(out, offset) = online > 0 ? (uint64_t)online : 1;
+  return true;
+}
+
+static bool parse_slots(const char *value, struct config *out, size_t offset) {
+  return parse_number(value, 1, 64, out, offset);
+}
+
+static bool parse_hour(const char *value, struct config *out, size_t offset) {
+  return parse_number(value, 0, 3600, out, offset);
+}
+
+static bool parse_stall(const char *value, struct config *out, size_t offset) {
+  return parse_number(value, 1, 86400, out, offset);
+}
+
+static bool parse_days(const char *value, struct config *out, size_t offset) {
+  return parse_number(value, 1, 36500, out, offset);
+}
+
+/* Bytes, or a number with KiB, MiB or GiB. */
+static bool parse_memory(const char *value, struct config *out, size_t offset) {
+  static const struct {
+    const char *suffix;
+    unsigned shift;
+  } units[] = {{"KiB", 10}, {"MiB", 20}, {"GiB", 30}, {"", 0}};
+  struct view v = view_of(value);
+  *(uint64_t *)member(out, offset) = 0;
+  if (v.len == 0)
+    return true;
+  for (size_t i = 0; i < sizeof units / sizeof units[0]; i++) {
+    uint64_t number;
+    if (!view_ends(v, units[i].suffix))
+      continue;
+    struct view digits = view_trim((struct view){v.ptr, v.len - strlen(units[i].suffix)});
+    if (!view_to_u64(digits, &number) || number > UINT64_MAX >> (units[i].shift + 8))
+      return false;
+    number <<= units[i].shift;
+    *(uint64_t *)member(out, offset) = number;
+    return number >= 1024 * 1024;
+  }
+  return false;
+}
+
+static bool parse_zone(const char *value, struct config *out, size_t offset) {
+  out->zone = tz_cached(view_of(value));
+  return out->zone && parse_nonempty(value, out, offset);
+}
+
+static bool parse_publish(const char *value, struct config *out, size_t offset) {
+  (void)out;
+  (void)offset;
+  return strcmp(value, "local") == 0;
+}
+
+static bool parse_bad_rows(const char *value, struct config *out, size_t offset) {
+  return bad_rows_of(view_of(value), member(out, offset));
+}
+
+static bool parse_limit(const char *value, struct config *out, size_t offset) {
+  return bad_rows_limit_parse(view_of(value), &out->max_bad_rows) && parse_nonempty(value, out, offset);
+}
+
+static bool parse_match(const char *value, struct config *out, size_t offset) {
+  return status_match_of(view_of(value), member(out, offset));
+}
+
+static bool parse_category(const char *value, struct config *out, size_t offset) {
+  return strlen(value) <= 2048 && view_is_utf8(view_of(value)) && parse_text(value, out, offset);
+}
+
+static bool parse_level(const char *value, struct config *out, size_t offset) {
+  return log_level_of(value, member(out, offset));
+}
+
+#define AT(name) offsetof(struct config, name)
+
+static const struct setting settings[] = {
+    {"KPI_LISTEN", "127.0.0.1:8080", "address:port", "where the API listens; :8080 for every address", parse_nonempty, AT(listen)},
+    {"KPI_HEALTH_LISTEN", "", "address:port", "second listener for /livez /healthz /readyz; unset: none", parse_text, AT(health_listen)},
+    {"KPI_SOURCE", "", "file:///absolute/folder", "folder with orders/ order_items/ products/; needed", parse_text, AT(source)},
+    {"KPI_DB", "./kpid.db", "path", "SQLite file of runs and results", parse_nonempty, AT(db)},
+    {"KPI_THREADS", "", "1-256", "pthread workers; unset: one for each CPU", parse_threads, AT(threads)},
+    {"KPI_MAX_ACTIVE_RUNS", "1", "1-64", "runs computed at the same time", parse_slots, AT(max_active_runs)},
+    {"KPI_TIMEZONE", "UTC", "IANA name", "zone of today and yesterday, and of timestamps that carry a zone", parse_zone, AT(timezone)},
+    {"KPI_PUBLISH", "local", "local", "where results are published", parse_publish, 0},
+    {"KPI_BAD_ROWS", "fail", "fail|skip", "rows without a usable date: refuse the run, or leave them out", parse_bad_rows, AT(bad_rows)},
+    {"KPI_MAX_BAD_ROWS", "1%", "count or percent", "most rows that bad_rows=skip may leave out", parse_limit, AT(max_bad_rows_text)},
+    {"KPI_STATUS_MATCH", "folded", "folded|exact", "how a status is compared with returned", parse_match, AT(status_match)},
+    {"KPI_UNKNOWN_CATEGORY", "", "1-2048 bytes of UTF-8", "category of products without one; unset: refuse them when sold", parse_category, AT(unknown_category)},
+    {"KPI_LOG_LEVEL", "info", "debug|info|warn|error", "lowest level that is logged", parse_level, AT(log_level)},
+    {"KPI_DRAIN_SECONDS", "20", "0-3600", "how long SIGTERM waits for active runs", parse_hour, AT(drain_seconds)},
+    {"KPI_STALL_SECONDS", "120", "1-86400", "a run without progress for so long fails as stalled", parse_stall, AT(stall_seconds)},
+    {"KPI_KEEP_DAYS", "90", "1-36500", "age at which finished runs are deleted; what is published stays", parse_days, AT(keep_days)},
+    {"KPI_MEMORY_LIMIT", "", "bytes, KiB, MiB or GiB; at least 1MiB", "memory of one run beyond its buffers; unset: none", parse_memory, AT(memory_limit_bytes)},
+};
+
+enum { SETTING_COUNT = sizeof settings / sizeof settings[0] };
+
+static const char *value_of(const struct setting *s) {
+  const char *set = getenv(s->name);
+  return set && *set ? set : s->value;
+}
+
+/* A typo must not silently leave a default in force. */
+static enum kpi_code check_names(struct err *err) {
+  for (char **entry = environ; *entry; entry++) {
+    struct view rest = view_of(*entry);
+    struct view name = view_split(&rest, '=');
+    bool known = !view_starts(name, "KPI_");
+    for (size_t i = 0; i < SETTING_COUNT && !known; i++)
+      known = view_is(name, settings[i].name);
+    if (!known)
+      return err_set(err, KPI_CONFIG_INVALID, "%.*s: there is no such setting", (int)name.len, name.ptr);
+  }
+  return KPI_OK;
+}
+
+enum kpi_code config_load(struct config *out, struct err *err) {
+  *out = (struct config){0};
+  for (size_t i = 0; i < SETTING_COUNT; i++) {
+    const struct setting *s = &settings[i];
+    if (!s->parse(value_of(s), out, s->offset))
+      return err_set(err, KPI_CONFIG_INVALID, "%s=%.200s: must be %s (%s)", s->name, value_of(s), s->range, s->meaning);
+  }
+  return check_names(err);
+}
+
+void config_describe(struct buf *out) {
+  for (size_t i = 0; i < SETTING_COUNT; i++) {
+    const struct setting *s = &settings[i];
+    const char *set = getenv(s->name);
+    const char *now = value_of(s);
+    buf_printf(out, "%s=%s%s\n    %s\n    range: %s   default: %s\n", s->name, now, set && *set ? "   (set)" : "",
+               s->meaning, s->range, s->value[0] ? s->value : "(unset)");
+  }
+}

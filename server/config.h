@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: MIT
+ * The settings, from the environment: one table of name, default, range and meaning. A wrong value stops the start. */
+#ifndef KPID_SERVER_CONFIG_H
+#define KPID_SERVER_CONFIG_H
+
+#include "base/buf.h"
+#include "base/log.h"
+#include "base/tz.h"
+#include "pipeline/job.h"
+
+/* Parsed settings. Strings point into the environment or to constants and live as long as the process. */
+struct config {
+  const char *listen;
+  const char *health_listen; /* NULL: none */
+  const char *source; /* NULL: not set; commands that read need it */
+  const char *db;
+  uint64_t threads;
+  uint64_t max_active_runs;
+  const char *timezone;
+  const struct tz *zone; /* of timezone */
+  enum bad_rows bad_rows;
+  const char *max_bad_rows_text;
+  struct bad_rows_limit max_bad_rows;
+  enum status_match status_match;
+  const char *unknown_category; /* NULL: refuse */
+  enum log_level log_level;
+  uint64_t drain_seconds;
+  uint64_t stall_seconds;
+  uint64_t keep_days;
+  uint64_t memory_limit_bytes; /* of one run; 0: none */
+};
+
+/* Reads all settings from the environment. Errors: KPI_CONFIG_INVALID naming the setting, its value and what it may be; an
+ * unknown name that starts with KPI_ is refused as well. */
+KPI_MUST_CHECK enum kpi_code config_load(struct config *out, struct err *err);
+
+/* Appends the table of all settings: name, value in effect, default, range and meaning. */
+void config_describe(struct buf *out);
+
+#endif

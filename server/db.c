@@ -1,0 +1,287 @@
+/* SPDX-License-Identifier: MIT */
+#include "server/db.h"
+
+#include "base/log.h"
+#include "base/scope.h"
+#include "server/db_file.h"
+
+#include <sqlite3.h>
+#include <stdatomic.h>
+#include <string.h>
+
+/* A call on its way to the thread and back; lives on the caller's stack. */
+struct db_request {
+  db_fn fn;
+  void *arg;
+  enum db_urgency urgency;
+  struct err *err;
+  enum kpi_code result;
+  bool done;
+  struct db_request *next;
+};
+
+struct db {
+  struct db_conn conn; /* the thread's own */
+  struct db_file *file;
+  pthread_t thread;
+  _Atomic bool broken;
+  db_broken_fn on_broken;
+  void *on_broken_arg;
+  struct {
+    pthread_mutex_t lock;
+    pthread_cond_t queued, answered;
+    struct db_request *first, **last;
+    bool stopping;
+  } synced;
+};
+
+/* ---- statements ---- */
+
+sqlite3_stmt *db_statement(struct db_conn *c, const char *sql) {
+  for (int i = 0; i < c->cached; i++)
+    if (c->cache[i].sql == sql) {
+      sqlite3_reset(c->cache[i].stmt);
+      sqlite3_clear_bindings(c->cache[i].stmt);
+      return c->cache[i].stmt;
+    }
+  sqlite3_stmt *stmt = NULL;
+  if (c->cached == DB_STATEMENTS_MAX ||
+      sqlite3_prepare_v3(c->sqlite, sql, -1, SQLITE_PREPARE_PERSISTENT, &stmt, NULL) != SQLITE_OK)
+    return NULL;
+  c->cache[c->cached].sql = sql;
+  c->cache[c->cached++].stmt = stmt;
+  return stmt;
+}
+
+enum kpi_code db_failure(struct db_conn *c, struct err *err) {
+  int code = sqlite3_extended_errcode(c->sqlite);
+  const char *text = sqlite3_errmsg(c->sqlite);
+  log_at(LOG_WARN, "db.failed", text, LOG_I("sqlite_code", code));
+  switch (code & 0xff) {
+  case SQLITE_FULL:
+    return err_set(err, KPI_DISK_FULL, "the volume of the database is full");
+  case SQLITE_READONLY:
+    return err_set(err, KPI_STORAGE_UNAVAILABLE, "the database is read-only");
+  case SQLITE_NOMEM:
+    return err_set(err, KPI_OUT_OF_MEMORY, "no memory for the database");
+  case SQLITE_IOERR:
+  case SQLITE_CANTOPEN:
+  case SQLITE_PERM:
+  case SQLITE_CORRUPT:
+  case SQLITE_NOTADB:
+  case SQLITE_BUSY:
+    return err_set(err, KPI_STORAGE_UNAVAILABLE, "the database cannot be used now");
+  default:
+    return err_set(err, KPI_INTERNAL, "the database refused an operation");
+  }
+}
+
+enum kpi_code db_run(struct db_conn *c, sqlite3_stmt *stmt, struct err *err) {
+  if (!stmt || sqlite3_step(stmt) != SQLITE_DONE) {
+    enum kpi_code rc = db_failure(c, err);
+    if (stmt)
+      sqlite3_reset(stmt);
+    return rc;
+  }
+  sqlite3_reset(stmt);
+  return KPI_OK;
+}
+
+void db_bind_text(sqlite3_stmt *stmt, int at, const char *text) {
+  if (text)
+    sqlite3_bind_text(stmt, at, text, -1, SQLITE_TRANSIENT);
+  else
+    sqlite3_bind_null(stmt, at);
+}
+
+void db_bind_view(sqlite3_stmt *stmt, int at, struct view text) {
+  if (text.len)
+    sqlite3_bind_text64(stmt, at, text.ptr, text.len, SQLITE_TRANSIENT, SQLITE_UTF8);
+  else
+    sqlite3_bind_null(stmt, at);
+}
+
+void db_bind_int(sqlite3_stmt *stmt, int at, int64_t value) {
+  sqlite3_bind_int64(stmt, at, value);
+}
+
+void db_bind_time(sqlite3_stmt *stmt, int at, int64_t ms) {
+  if (ms)
+    sqlite3_bind_int64(stmt, at, ms);
+  else
+    sqlite3_bind_null(stmt, at);
+}
+
+/* ---- transactions, on the thread ---- */
+
+static bool exec(struct db *db, const char *sql) {
+  return sqlite3_exec(db->conn.sqlite, sql, NULL, NULL, NULL) == SQLITE_OK;
+}
+
+static void roll_back(struct db *db) {
+  if (!sqlite3_get_autocommit(db->conn.sqlite))
+    exec(db, "ROLLBACK");
+}
+
+/* Resets all statements: one that is still open would keep the commit from happening. */
+static void reset_statements(struct db *db) {
+  for (int i = 0; i < db->conn.cached; i++)
+    sqlite3_reset(db->conn.cache[i].stmt);
+}
+
+/* A failed sync may have lost pages that the kernel now calls clean: nothing after it can be trusted. */
+static void note_commit_failure(struct db *db) {
+  if ((sqlite3_errcode(db->conn.sqlite) & 0xff) != SQLITE_IOERR || atomic_exchange(&db->broken, true))
+    return;
+  log_at(LOG_ERROR, "db.broken", "a commit failed with an I/O error; a restart is needed");
+  if (db->on_broken)
+    db->on_broken(db->on_broken_arg);
+}
+
+/* Runs one call inside the open transaction. False when the whole transaction is lost. */
+static bool run_in_savepoint(struct db *db, struct db_request *r) {
+  if (!exec(db, "SAVEPOINT call"))
+    return false;
+  r->result = r->fn(&db->conn, r->arg, r->err);
+  reset_statements(db);
+  if (sqlite3_get_autocommit(db->conn.sqlite))
+    return false;
+  return (r->result == KPI_OK || exec(db, "ROLLBACK TO call")) && exec(db, "RELEASE call");
+}
+
+static bool try_group(struct db *db, struct db_request *first) {
+  if (!exec(db, "BEGIN"))
+    return false;
+  for (struct db_request *r = first; r; r = r->next)
+    if (!run_in_savepoint(db, r)) {
+      roll_back(db);
+      return false;
+    }
+  if (exec(db, "COMMIT"))
+    return true;
+  note_commit_failure(db);
+  roll_back(db);
+  return false;
+}
+
+/* Runs one call in a transaction of its own and says what became of it. */
+static void run_alone(struct db *db, struct db_request *r) {
+  r->result = KPI_OK;
+  if (!exec(db, "BEGIN")) {
+    r->result = db_failure(&db->conn, r->err);
+    return;
+  }
+  r->result = r->fn(&db->conn, r->arg, r->err);
+  reset_statements(db);
+  if (r->result == KPI_OK && !exec(db, "COMMIT")) {
+    r->result = db_failure(&db->conn, r->err);
+    note_commit_failure(db);
+  }
+  roll_back(db);
+}
+
+/* All calls in one transaction; when that fails, each in its own, so that one caller's failure is nobody else's. */
+static void run_group(struct db *db, struct db_request *first) {
+  if (!atomic_load(&db->broken) && try_group(db, first)) {
+    return;
+  }
+  for (struct db_request *r = first; r; r = r->next) {
+    if (atomic_load(&db->broken)) {
+      r->result = err_set(r->err, KPI_STORAGE_UNAVAILABLE, "the database failed; the service must be restarted");
+      continue;
+    }
+    run_alone(db, r);
+    if (r->result == KPI_DISK_FULL && r->urgency == DB_MUST_LAND && db_file_drop_ballast(db->file))
+      run_alone(db, r);
+  }
+}
+
+/* Waits for calls and takes all of them; NULL when the database closes. */
+static struct db_request *take_requests(struct db *db) {
+  SCOPE_LOCK(&db->synced.lock);
+  while (!db->synced.first && !db->synced.stopping)
+    pthread_cond_wait(&db->synced.queued, &db->synced.lock);
+  struct db_request *first = db->synced.first;
+  db->synced.first = NULL;
+  db->synced.last = &db->synced.first;
+  return first;
+}
+
+static void answer(struct db *db, struct db_request *first) {
+  SCOPE_LOCK(&db->synced.lock);
+  for (struct db_request *r = first, *next; r; r = next) {
+    next = r->next; /* its owner may return as soon as done is seen */
+    r->done = true;
+  }
+  pthread_cond_broadcast(&db->synced.answered);
+}
+
+static void *serve_requests(void *arg) {
+  struct db *db = arg;
+  struct db_request *first;
+  while ((first = take_requests(db)) != NULL) {
+    run_group(db, first);
+    answer(db, first);
+  }
+  return NULL;
+}
+
+enum kpi_code db_call(struct db *db, enum db_urgency urgency, db_fn fn, void *arg, struct err *err) {
+  struct db_request r = {.fn = fn, .arg = arg, .urgency = urgency, .err = err};
+  SCOPE_LOCK(&db->synced.lock);
+  *db->synced.last = &r;
+  db->synced.last = &r.next;
+  pthread_cond_signal(&db->synced.queued);
+  while (!r.done)
+    pthread_cond_wait(&db->synced.answered, &db->synced.lock);
+  return r.result;
+}
+
+/* ---- life ---- */
+
+bool db_is_broken(const struct db *db) {
+  return atomic_load(&db->broken);
+}
+
+void db_on_broken(struct db *db, db_broken_fn fn, void *arg) {
+  db->on_broken_arg = arg;
+  db->on_broken = fn;
+}
+
+enum kpi_code db_open(const char *path, const char *what, struct db **out, struct err *err) {
+  *out = NULL;
+  struct db *db = calloc(1, sizeof *db);
+  if (!db)
+    return err_set(err, KPI_OUT_OF_MEMORY, "no memory for the database");
+  pthread_mutex_init(&db->synced.lock, NULL);
+  pthread_cond_init(&db->synced.queued, NULL);
+  pthread_cond_init(&db->synced.answered, NULL);
+  db->synced.last = &db->synced.first;
+  enum kpi_code rc = db_file_open(path, what, &db->file, &db->conn.sqlite, err);
+  if (rc == KPI_OK && pthread_create(&db->thread, NULL, serve_requests, db) != 0)
+    rc = err_set(err, KPI_INTERNAL, "the database thread cannot be started");
+  if (rc == KPI_OK) {
+    *out = db;
+    return KPI_OK;
+  }
+  db_file_close(db->file, db->conn.sqlite);
+  free(db);
+  return rc;
+}
+
+void db_close(struct db *db) {
+  if (!db)
+    return;
+  pthread_mutex_lock(&db->synced.lock);
+  db->synced.stopping = true;
+  pthread_cond_signal(&db->synced.queued);
+  pthread_mutex_unlock(&db->synced.lock);
+  pthread_join(db->thread, NULL);
+  for (int i = 0; i < db->conn.cached; i++)
+    sqlite3_finalize(db->conn.cache[i].stmt);
+  db_file_close(db->file, db->conn.sqlite);
+  pthread_cond_destroy(&db->synced.answered);
+  pthread_cond_destroy(&db->synced.queued);
+  pthread_mutex_destroy(&db->synced.lock);
+  free(db);
+}

@@ -1,0 +1,361 @@
+/* SPDX-License-Identifier: MIT */
+#include "server/results_store.h"
+
+#include "base/clock.h"
+#include "base/scope.h"
+#include "pipeline/kpi.h"
+
+#include <sqlite3.h>
+#include <string.h>
+
+enum { JSON_BYTES_MAX = 64 * 1024 };
+
+/* ---- digest and summary ---- */
+
+static void digest_rows(struct sha256 *hash, enum kpi_table table, const struct kpi_rows *rows) {
+  for (size_t i = 0; i < rows->count; i++) {
+    auto_buf struct buf line;
+    buf_init(&line, JSON_BYTES_MAX);
+    kpi_row_csv(&rows->rows[i], table, false, &line);
+    sha256_add(hash, buf_view(&line));
+  }
+}
+
+/* SHA-256 over the rows of both tables as CSV, in their order. */
+static bool digest(const struct kpi_rows tables[KPI_TABLE_COUNT], char out[SHA256_HEX_SIZE]) {
+  struct sha256 *hash = sha256_new();
+  if (!hash)
+    return false;
+  for (int t = 0; t < KPI_TABLE_COUNT; t++)
+    digest_rows(hash, (enum kpi_table)t, &tables[t]);
+  sha256_hex(hash, out);
+  sha256_free(hash);
+  return true;
+}
+
+/* The headline of a run: the order row of its date, zeros when there is none, and how many categories. */
+static void write_summary(const struct job_result *result, day_t date, struct buf *out) {
+  struct kpi_row none = {.day = date};
+  const struct kpi_row *row = &none;
+  for (size_t i = 0; i < result->tables[KPI_ORDERS].count; i++)
+    if (result->tables[KPI_ORDERS].rows[i].day == date)
+      row = &result->tables[KPI_ORDERS].rows[i];
+  kpi_row_json(row, KPI_ORDERS, out);
+  out->len -= out->len > 0;
+  buf_printf(out, ",\"categories\":%zu}", result->tables[KPI_CATEGORIES].count);
+}
+
+/* ---- keeping ---- */
+
+struct keep_call {
+  const char *run_id;
+  const struct kpi_rows *tables;
+  const struct quality *quality;
+  struct view summary, quality_summary;
+  const char *digest;
+};
+
+static enum kpi_code delete_rows(struct db_conn *c, const char *run_id, struct err *err) {
+  static const char *const deletes[] = {"DELETE FROM order_results WHERE run_id = ?1",
+                                        "DELETE FROM category_results WHERE run_id = ?1"};
+  for (size_t i = 0; i < sizeof deletes / sizeof deletes[0]; i++) {
+    sqlite3_stmt *s = db_statement(c, deletes[i]);
+    db_bind_text(s, 1, run_id);
+    enum kpi_code rc = db_run(c, s, err);
+    if (rc)
+      return rc;
+  }
+  return KPI_OK;
+}
+
+static void bind_revenue(sqlite3_stmt *s, int at, const struct decimal *revenue) {
+  char text[DECIMAL_TEXT_SIZE];
+  sqlite3_bind_text64(s, at, text, decimal_text(revenue, text), SQLITE_TRANSIENT, SQLITE_UTF8);
+}
+
+static enum kpi_code insert_row(struct db_conn *c, const char *run_id, enum kpi_table table, const struct kpi_row *row,
+                                struct err *err) {
+  char date[DAY_TEXT_SIZE];
+  sqlite3_stmt *s =
+      table == KPI_ORDERS
+          ? db_statement(c, "INSERT INTO order_results (run_id, order_date, revenue, orders, items, returned_items,"
+                            " returned_orders, customers) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)")
+          : db_statement(c, "INSERT INTO category_results (run_id, order_date, revenue, orders, items, returned_items,"
+                            " returned_orders, category) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)");
+  db_bind_text(s, 1, run_id);
+  db_bind_text(s, 2, day_text(row->day, date));
+  bind_revenue(s, 3, &row->revenue);
+  db_bind_int(s, 4, (int64_t)row->orders);
+  db_bind_int(s, 5, (int64_t)row->items);
+  db_bind_int(s, 6, (int64_t)row->returned_items);
+  if (row->returned_orders_known)
+    db_bind_int(s, 7, (int64_t)row->returned_orders);
+  if (table == KPI_ORDERS)
+    db_bind_int(s, 8, (int64_t)row->customers);
+  else
+    db_bind_view(s, 8, row->category);
+  return db_run(c, s, err);
+}
+
+static enum kpi_code put_quality(struct db_conn *c, const struct keep_call *call, struct err *err) {
+  sqlite3_stmt *s = db_statement(c, "INSERT OR REPLACE INTO quality_reports (run_id, report) VALUES (?1, ?2)");
+  db_bind_text(s, 1, call->run_id);
+  db_bind_text(s, 2, call->quality->report_json);
+  enum kpi_code rc = db_run(c, s, err);
+  if (rc)
+    return rc;
+  s = db_statement(c, "UPDATE runs SET quality_json = ?2, version = version + 1 WHERE id = ?1");
+  db_bind_text(s, 1, call->run_id);
+  db_bind_view(s, 2, call->quality_summary);
+  return db_run(c, s, err);
+}
+
+static enum kpi_code do_keep_quality(struct db_conn *c, void *arg, struct err *err) {
+  return put_quality(c, arg, err);
+}
+
+static enum kpi_code do_keep(struct db_conn *c, void *arg, struct err *err) {
+  const struct keep_call *call = arg;
+  enum kpi_code rc = delete_rows(c, call->run_id, err);
+  for (int t = 0; t < KPI_TABLE_COUNT; t++)
+    for (size_t i = 0; rc == KPI_OK && i < call->tables[t].count; i++)
+      rc = insert_row(c, call->run_id, (enum kpi_table)t, &call->tables[t].rows[i], err);
+  if (rc == KPI_OK)
+    rc = put_quality(c, call, err);
+  if (rc)
+    return rc;
+  sqlite3_stmt *s = db_statement(c, "UPDATE runs SET summary_json = ?2, results_sha256 = ?3 WHERE id = ?1");
+  db_bind_text(s, 1, call->run_id);
+  db_bind_view(s, 2, call->summary);
+  db_bind_text(s, 3, call->digest);
+  return db_run(c, s, err);
+}
+
+enum kpi_code results_store_keep(struct db *db, const char *run_id, day_t date, const struct job_result *result,
+                                 struct err *err) {
+  auto_buf struct buf summary, quality;
+  char hash[SHA256_HEX_SIZE];
+  buf_init(&summary, JSON_BYTES_MAX);
+  buf_init(&quality, JSON_BYTES_MAX);
+  write_summary(result, date, &summary);
+  quality_summary_json(&result->quality, &quality);
+  if (buf_failed(&summary) || buf_failed(&quality) || !digest(result->tables, hash))
+    return err_set(err, KPI_OUT_OF_MEMORY, "no memory to keep the results");
+  struct keep_call call = {run_id, result->tables, &result->quality, buf_view(&summary), buf_view(&quality), hash};
+  return db_call(db, DB_NORMAL, do_keep, &call, err);
+}
+
+enum kpi_code results_store_keep_quality(struct db *db, const char *run_id, const struct quality *q, struct err *err) {
+  auto_buf struct buf summary;
+  buf_init(&summary, JSON_BYTES_MAX);
+  quality_summary_json(q, &summary);
+  struct keep_call call = {.run_id = run_id, .quality = q, .quality_summary = buf_view(&summary)};
+  return db_call(db, DB_NORMAL, do_keep_quality, &call, err);
+}
+
+/* ---- reading ---- */
+
+struct page_call {
+  struct view run_id;
+  const struct results_page *page;
+  struct kpi_rows *rows;
+  bool more;
+};
+
+/* Fails unless the run exists and has results. */
+static enum kpi_code check_ready(struct db_conn *c, struct view run_id, struct err *err) {
+  sqlite3_stmt *s = db_statement(c, "SELECT results_sha256 IS NOT NULL, state FROM runs WHERE id = ?1");
+  db_bind_view(s, 1, run_id);
+  int step = sqlite3_step(s);
+  if (step == SQLITE_DONE)
+    return err_set(err, KPI_RUN_NOT_FOUND, "there is no run %.*s", (int)(run_id.len < 64 ? run_id.len : 64), run_id.ptr);
+  if (step != SQLITE_ROW)
+    return db_failure(c, err);
+  if (sqlite3_column_int(s, 0) == 0)
+    return err_set(err, KPI_RESULTS_NOT_READY, "the run is %s and has no results", sqlite3_column_text(s, 1));
+  return KPI_OK;
+}
+
+/* Fills a row from the columns order_date, revenue, orders, items, returned_items, returned_orders, customers or category. The
+ * averages follow from the totals by the same formulas that made them. */
+static bool read_row(sqlite3_stmt *s, enum kpi_table table, struct kpi_rows *rows) {
+  day_t day;
+  struct view category = {0};
+  if (table == KPI_CATEGORIES)
+    category = (struct view){(const char *)sqlite3_column_text(s, 6), (size_t)sqlite3_column_bytes(s, 6)};
+  struct kpi_totals t = {.orders = (uint64_t)sqlite3_column_int64(s, 2),
+                         .returned_item_rows = (uint64_t)sqlite3_column_int64(s, 4),
+                         .returned_orders = (uint64_t)sqlite3_column_int64(s, 5),
+                         .returned_orders_known = sqlite3_column_type(s, 5) != SQLITE_NULL};
+  t.item_rows = t.distinct_items = (uint64_t)sqlite3_column_int64(s, 3);
+  if (table == KPI_ORDERS)
+    t.customers = (uint64_t)sqlite3_column_int64(s, 6);
+  struct view revenue = {(const char *)sqlite3_column_text(s, 1), (size_t)sqlite3_column_bytes(s, 1)};
+  if (!day_parse(view_of((const char *)sqlite3_column_text(s, 0)), &day) || decimal_parse(revenue, &t.revenue) != DECIMAL_OK)
+    return false;
+  struct kpi_row *row = kpi_rows_add(rows, day, category);
+  if (!row)
+    return false;
+  if (table == KPI_ORDERS)
+    kpi_order_day(&t, row);
+  else
+    kpi_category_day(&t, row);
+  return true;
+}
+
+static sqlite3_stmt *page_statement(struct db_conn *c, enum kpi_table table) {
+  if (table == KPI_ORDERS)
+    return db_statement(c, "SELECT order_date, revenue, orders, items, returned_items, returned_orders, customers"
+                           " FROM order_results WHERE run_id = ?1 AND (?2 IS NULL OR order_date > ?2)"
+                           " ORDER BY order_date LIMIT ?4");
+  return db_statement(c, "SELECT order_date, revenue, orders, items, returned_items, returned_orders, category"
+                         " FROM category_results WHERE run_id = ?1 AND (?2 IS NULL OR (order_date, category) >"
+                         " (?2, coalesce(?3, ''))) ORDER BY order_date, category LIMIT ?4");
+}
+
+static enum kpi_code read_page(struct db_conn *c, struct page_call *call, struct err *err) {
+  const struct results_page *page = call->page;
+  char after[DAY_TEXT_SIZE];
+  kpi_rows_clear(call->rows);
+  sqlite3_stmt *s = page_statement(c, page->table);
+  db_bind_view(s, 1, call->run_id);
+  db_bind_text(s, 2, page->has_after ? day_text(page->after_day, after) : NULL);
+  if (page->table == KPI_CATEGORIES)
+    db_bind_view(s, 3, page->after_category);
+  db_bind_int(s, 4, page->limit < INT64_MAX ? (int64_t)page->limit + 1 : -1);
+  int step;
+  while ((step = sqlite3_step(s)) == SQLITE_ROW && call->rows->count < page->limit)
+    if (!read_row(s, page->table, call->rows))
+      return err_set(err, KPI_INTERNAL_ERROR, "the stored results cannot be read");
+  call->more = step == SQLITE_ROW;
+  return step == SQLITE_ROW || step == SQLITE_DONE ? KPI_OK : db_failure(c, err);
+}
+
+static enum kpi_code do_page(struct db_conn *c, void *arg, struct err *err) {
+  struct page_call *call = arg;
+  enum kpi_code rc = check_ready(c, call->run_id, err);
+  return rc ? rc : read_page(c, call, err);
+}
+
+enum kpi_code results_store_page(struct db *db, struct view run_id, const struct results_page *page,
+                                 struct kpi_rows *out, bool *more, struct err *err) {
+  *out = (struct kpi_rows){0};
+  struct page_call call = {run_id, page, out, false};
+  enum kpi_code rc = db_call(db, DB_NORMAL, do_page, &call, err);
+  *more = call.more;
+  if (rc)
+    kpi_rows_clear(out);
+  return rc;
+}
+
+struct quality_call {
+  struct view run_id;
+  struct buf *out;
+};
+
+static enum kpi_code do_quality(struct db_conn *c, void *arg, struct err *err) {
+  struct quality_call *call = arg;
+  buf_reset(call->out);
+  sqlite3_stmt *s = db_statement(c, "SELECT report FROM quality_reports WHERE run_id = ?1");
+  db_bind_view(s, 1, call->run_id);
+  if (sqlite3_step(s) != SQLITE_ROW) {
+    enum kpi_code rc = check_ready(c, call->run_id, err);
+    return rc ? rc : err_set(err, KPI_RESULTS_NOT_READY, "the run has no quality report");
+  }
+  buf_add(call->out, (struct view){(const char *)sqlite3_column_text(s, 0), (size_t)sqlite3_column_bytes(s, 0)});
+  return buf_failed(call->out) ? err_set(err, KPI_INTERNAL_ERROR, "no memory for the quality report") : KPI_OK;
+}
+
+enum kpi_code results_store_quality(struct db *db, struct view run_id, struct buf *out, struct err *err) {
+  struct quality_call call = {run_id, out};
+  return db_call(db, DB_NORMAL, do_quality, &call, err);
+}
+
+/* ---- publishing ---- */
+
+struct publish_call {
+  const char *run_id;
+  day_t date;
+  struct publish_counts *counts;
+};
+
+/* Reads both tables back and compares them with the digest of what was computed. */
+static enum kpi_code check_digest(struct db_conn *c, struct publish_call *call, struct err *err) {
+  struct kpi_rows tables[KPI_TABLE_COUNT] = {0};
+  char stored[SHA256_HEX_SIZE] = "", now[SHA256_HEX_SIZE] = "";
+  enum kpi_code rc = KPI_OK;
+  for (int t = 0; t < KPI_TABLE_COUNT && rc == KPI_OK; t++) {
+    struct results_page all = {.table = (enum kpi_table)t, .limit = INT64_MAX};
+    struct page_call page = {view_of(call->run_id), &all, &tables[t], false};
+    rc = read_page(c, &page, err);
+    call->counts[t] = (struct publish_counts){.put = tables[t].count};
+  }
+  sqlite3_stmt *s = db_statement(c, "SELECT results_sha256 FROM runs WHERE id = ?1");
+  db_bind_text(s, 1, call->run_id);
+  if (sqlite3_step(s) == SQLITE_ROW)
+    view_to_cstr(view_of((const char *)sqlite3_column_text(s, 0)), stored, sizeof stored);
+  if (rc == KPI_OK && (!digest(tables, now) || strcmp(stored, now) != 0))
+    rc = err_set(err, KPI_INTERNAL, "the stored results differ from what was computed: the database is damaged");
+  for (int t = 0; t < KPI_TABLE_COUNT; t++)
+    kpi_rows_clear(&tables[t]);
+  return rc;
+}
+
+/* Compares with what is published for the date now: equal rows are unchanged, categories that are gone are deleted. */
+static enum kpi_code compare_published(struct db_conn *c, struct publish_call *call, const char *date, struct err *err) {
+  sqlite3_stmt *s = db_statement(
+      c, "SELECT (SELECT count(*) FROM order_results o WHERE o.run_id = p.run_id AND o.order_date = p.order_date),"
+         " (SELECT count(*) FROM category_results o WHERE o.run_id = p.run_id AND o.order_date = p.order_date"
+         "  AND NOT EXISTS (SELECT 1 FROM category_results n WHERE n.run_id = ?1 AND n.order_date = p.order_date"
+         "  AND n.category = o.category)),"
+         " (SELECT results_sha256 FROM runs WHERE id = p.run_id) = (SELECT results_sha256 FROM runs WHERE id = ?1)"
+         " FROM published p WHERE p.order_date = ?2 AND p.run_id <> ?1");
+  db_bind_text(s, 1, call->run_id);
+  db_bind_text(s, 2, date);
+  int step = sqlite3_step(s);
+  if (step == SQLITE_DONE)
+    return KPI_OK;
+  if (step != SQLITE_ROW)
+    return db_failure(c, err);
+  uint64_t had_orders = (uint64_t)sqlite3_column_int64(s, 0);
+  call->counts[KPI_CATEGORIES].deleted = (uint64_t)sqlite3_column_int64(s, 1);
+  call->counts[KPI_ORDERS].deleted = had_orders && call->counts[KPI_ORDERS].put == 0;
+  if (sqlite3_column_int(s, 2))
+    for (int t = 0; t < KPI_TABLE_COUNT; t++)
+      call->counts[t] = (struct publish_counts){.unchanged = call->counts[t].put};
+  return KPI_OK;
+}
+
+static enum kpi_code do_publish(struct db_conn *c, void *arg, struct err *err) {
+  struct publish_call *call = arg;
+  char date[DAY_TEXT_SIZE];
+  day_text(call->date, date);
+  enum kpi_code rc = check_digest(c, call, err);
+  if (rc == KPI_OK)
+    rc = compare_published(c, call, date, err);
+  if (rc)
+    return rc;
+  sqlite3_stmt *s = db_statement(c, "INSERT INTO published (order_date, run_id, published_at) VALUES (?1, ?2, ?3)"
+                                    " ON CONFLICT (order_date) DO UPDATE SET run_id = ?2, published_at = ?3");
+  db_bind_text(s, 1, date);
+  db_bind_text(s, 2, call->run_id);
+  db_bind_int(s, 3, clock_wall_ms());
+  rc = db_run(c, s, err);
+  if (rc)
+    return rc;
+  s = db_statement(c, "UPDATE runs SET published_at = ?2, items_published = ?3, items_total = ?3, version = version + 1"
+                      " WHERE id = ?1");
+  db_bind_text(s, 1, call->run_id);
+  db_bind_int(s, 2, clock_wall_ms());
+  uint64_t items = 0;
+  for (int t = 0; t < KPI_TABLE_COUNT; t++)
+    items += call->counts[t].put + call->counts[t].unchanged;
+  db_bind_int(s, 3, (int64_t)items);
+  return db_run(c, s, err);
+}
+
+enum kpi_code results_store_publish(struct db *db, const char *run_id, day_t date,
+                                    struct publish_counts out[KPI_TABLE_COUNT], struct err *err) {
+  struct publish_call call = {run_id, date, out};
+  return db_call(db, DB_NORMAL, do_publish, &call, err);
+}

@@ -1,0 +1,226 @@
+/* SPDX-License-Identifier: MIT */
+#include "server/run_exec.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/scope.h"
+#include "server/results_store.h"
+#include "server/run_store.h"
+
+#include <time.h>
+
+enum { ERROR_JSON_MAX = 16 * 1024, OUTPUT_JSON_MAX = 4096, STORE_RETRY_MS = 1000 };
+
+/* One execution, as the listener of its job sees it. */
+struct execution {
+  const struct run_exec *x;
+  const struct run *run;
+  struct run_live *live;
+};
+
+static void tell_changed(const struct execution *e) {
+  if (e->x->changed)
+    e->x->changed(e->x->changed_arg, e->run->id);
+}
+
+/* ---- JSON that is stored with the run ---- */
+
+static void json_member(struct buf *out, const char *key, const char *value) {
+  buf_printf(out, "\"%s\":\"", key);
+  buf_add_json(out, view_of(value));
+  buf_add_char(out, '"');
+}
+
+static void write_details(const struct err *err, struct buf *out) {
+  buf_add_cstr(out, "\"details\":{");
+  if (err->object[0])
+    json_member(out, "key", err->object);
+  if (err->line)
+    buf_printf(out, ",\"line\":%llu", (unsigned long long)err->line);
+  if (err->column[0]) {
+    buf_add_char(out, ',');
+    json_member(out, "column", err->column);
+  }
+  if (err->value[0]) {
+    buf_add_char(out, ',');
+    json_member(out, "value", err->value);
+  }
+  buf_add_char(out, '}');
+}
+
+void run_error_json(const struct err *err, enum run_phase phase, uint32_t attempt, struct buf *out) {
+  const struct err_info *info = err_info(err->code);
+  char now[CLOCK_RFC3339_SIZE];
+  buf_add_char(out, '{');
+  json_member(out, "code", info->name);
+  buf_printf(out, ",\"category\":\"%s\",\"retryable\":%s,", err_category_name(info->category),
+             info->retryable ? "true" : "false");
+  if (phase == PHASE_NONE)
+    buf_add_cstr(out, "\"phase\":null,");
+  else
+    buf_printf(out, "\"phase\":\"%s\",", run_phase_name(phase));
+  json_member(out, "message", err->message);
+  buf_add_char(out, ',');
+  json_member(out, "hint", info->hint);
+  buf_printf(out, ",\"attempt\":%u,\"at\":\"%s\",", attempt, clock_rfc3339(clock_wall_ms(), now));
+  write_details(err, out);
+  buf_add_char(out, '}');
+}
+
+static void write_output(const struct publish_counts counts[KPI_TABLE_COUNT], struct buf *out) {
+  static const char *const names[KPI_TABLE_COUNT] = {"order_kpis_table", "category_kpis_table"};
+  for (int t = 0; t < KPI_TABLE_COUNT; t++)
+    buf_printf(out, "%s{\"name\":\"%s\",\"put\":%llu,\"unchanged\":%llu,\"deleted\":%llu}", t ? "," : "[", names[t],
+               (unsigned long long)counts[t].put, (unsigned long long)counts[t].unchanged,
+               (unsigned long long)counts[t].deleted);
+  buf_add_char(out, ']');
+}
+
+/* ---- listener ---- */
+
+static void on_phase(void *arg, enum run_phase phase) {
+  struct execution *e = arg;
+  struct err err;
+  struct run_progress now = job_progress_copy(&e->live->progress);
+  /* The phase is only shown: a database that cannot take it now is no reason to stop. */
+  if (run_store_progress(e->x->db, e->run->id, phase, &now, &err))
+    log_at(LOG_WARN, "run.phase_not_stored", err.message, LOG_S("run_id", e->run->id));
+  log_at(LOG_DEBUG, "run.phase", run_phase_name(phase), LOG_S("run_id", e->run->id));
+  tell_changed(e);
+}
+
+static enum kpi_code on_listed(void *arg, const struct source_listing *l, struct err *err) {
+  struct execution *e = arg;
+  return run_store_input(e->x->db, e->run->id, l->fingerprint, l->objects, l->bytes, err);
+}
+
+static enum kpi_code on_computed(void *arg, const struct job_result *result, struct err *err) {
+  struct execution *e = arg;
+  enum kpi_code rc = results_store_keep(e->x->db, e->run->id, e->run->date, result, err);
+  tell_changed(e);
+  return rc;
+}
+
+/* ---- ending ---- */
+
+static enum run_state end_state(enum kpi_code rc) {
+  if (rc == KPI_OK)
+    return RUN_SUCCEEDED;
+  if (rc == KPI_CANCELLED)
+    return RUN_CANCELLED;
+  return rc == KPI_INTERRUPTED ? RUN_QUEUED : RUN_FAILED;
+}
+
+static void log_end(const struct execution *e, enum kpi_code rc, const struct err *err, const struct budget *budget) {
+  char date[DAY_TEXT_SIZE];
+  log_at(rc == KPI_OK ? LOG_INFO : LOG_WARN, "run.finished", rc == KPI_OK ? "run succeeded" : err->message,
+         LOG_S("run_id", e->run->id), LOG_S("date", day_text(e->run->date, date)), LOG_I("attempt", e->run->attempt),
+         LOG_S("state", run_state_name(end_state(rc))), LOG_S("code", rc ? err_name(rc) : NULL),
+         LOG_I("duration_ms", clock_wall_ms() - e->run->started_at),
+         LOG_I("bytes", atomic_load(&e->live->progress.bytes_read)), LOG_I("memory_peak_bytes", atomic_load(&budget->peak)));
+}
+
+/* Stores the end. A database that refuses is asked again: an end that is not stored would leave the run in limbo until the next
+ * start. */
+static void store_end(const struct execution *e, const struct run_end *end) {
+  struct err err;
+  while (run_store_finish(e->x->db, end, &err)) {
+    log_at(LOG_ERROR, "run.end_not_stored", err.message, LOG_S("run_id", e->run->id));
+    if (db_is_broken(e->x->db) || stop_reason(&e->live->stop) == STOP_DRAIN)
+      return;
+    nanosleep(&(struct timespec){.tv_sec = STORE_RETRY_MS / 1000}, NULL);
+  }
+}
+
+/* Codes of the storage are no run errors: the closed list has its own words for them. */
+static void as_run_error(struct err *err) {
+  if (err->code == KPI_STORAGE_UNAVAILABLE || err->code == KPI_INTERNAL_ERROR)
+    err->code = KPI_INTERNAL;
+}
+
+void run_exec_job(const struct run_exec *x, day_t from, day_t to, struct budget *budget, struct run_live *live,
+                  struct job *out) {
+  budget_init(budget, x->config->memory_limit_bytes);
+  *out = (struct job){.from = from,
+                      .to = to,
+                      .bad_rows = x->config->bad_rows,
+                      .max_bad_rows = x->config->max_bad_rows,
+                      .status_match = x->config->status_match,
+                      .unknown_category = x->config->unknown_category,
+                      .zone = x->config->zone,
+                      .source = x->source,
+                      .budget = budget,
+                      .stop = &live->stop,
+                      .progress = &live->progress};
+}
+
+static enum kpi_code finish(struct execution *e, enum kpi_code rc, enum run_phase phase,
+                            const struct job_result *result, const struct publish_counts counts[KPI_TABLE_COUNT],
+                            struct err *err) {
+  auto_buf struct buf error, output;
+  struct err quality_err;
+  buf_init(&error, ERROR_JSON_MAX);
+  buf_init(&output, OUTPUT_JSON_MAX);
+  if (rc) {
+    as_run_error(err);
+    rc = err->code;
+    run_error_json(err, phase, e->run->attempt, &error);
+    buf_add_char(&error, '\0');
+    if (result->quality.report_json &&
+        results_store_keep_quality(e->x->db, e->run->id, &result->quality, &quality_err))
+      log_at(LOG_WARN, "run.quality_not_stored", quality_err.message, LOG_S("run_id", e->run->id));
+  } else if (e->run->publish) {
+    write_output(counts, &output);
+    buf_add_char(&output, '\0');
+  }
+  struct run_end end = {.id = e->run->id,
+                        .state = end_state(rc),
+                        .error_json = error.len ? error.ptr : NULL,
+                        .error_code = rc ? err_name(rc) : NULL,
+                        .output_json = output.len ? output.ptr : NULL,
+                        .progress = job_progress_copy(&e->live->progress)};
+  store_end(e, &end);
+  return rc;
+}
+
+enum kpi_code run_exec(const struct run_exec *x, const struct run *run, struct run_live *live,
+                       struct job_result *result, struct err *err) {
+  struct execution e = {x, run, live};
+  struct budget budget;
+  struct job job;
+  struct publish_counts counts[KPI_TABLE_COUNT] = {0};
+  run_exec_job(x, run->date, run->date, &budget, live, &job);
+  job.bad_rows = run->bad_rows;
+  enum kpi_code rc = KPI_OK;
+  if (!bad_rows_limit_parse(view_of(run->max_bad_rows), &job.max_bad_rows))
+    rc = err_set(err, KPI_INTERNAL, "max_bad_rows of the stored run is unreadable: %s", run->max_bad_rows);
+  struct run_plan plan = {.run_id = run->id,
+                          .engine = x->engine,
+                          .job = &job,
+                          .gate = run->gate,
+                          .publisher = run->publish ? x->publisher : NULL,
+                          .listener = {&e, on_phase, on_listed, on_computed}};
+  if (rc == KPI_OK)
+    rc = run_job(&plan, result, counts, err);
+  enum run_phase phase = (enum run_phase)atomic_load(&live->progress.phase);
+  rc = finish(&e, rc, phase, result, counts, err);
+  log_end(&e, rc, err, &budget);
+  tell_changed(&e);
+  return rc;
+}
+
+enum kpi_code run_exec_computed(const struct run_exec *x, const struct run *run, const struct run_input *input,
+                                const struct job_result *result, struct err *err) {
+  struct run_live live = {0};
+  struct execution e = {x, run, &live};
+  struct budget budget;
+  struct job job;
+  struct publish_counts counts[KPI_TABLE_COUNT] = {0};
+  run_exec_job(x, run->date, run->date, &budget, &live, &job);
+  enum kpi_code rc = run_store_input(x->db, run->id, input->fingerprint, input->objects, input->bytes, err);
+  if (rc == KPI_OK)
+    rc = on_computed(&e, result, err);
+  if (rc == KPI_OK && run->publish)
+    rc = publisher_publish(x->publisher, run->id, &job, result, counts, err);
+  return finish(&e, rc, PHASE_PUBLISHING, result, counts, err);
+}

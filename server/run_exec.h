@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: MIT
+ * Executes a run that was claimed: builds the job, drives run_job, stores each step and the end. Used by the supervisors of the
+ * service and by the command line. Knows neither queue nor HTTP. */
+#ifndef KPID_SERVER_RUN_EXEC_H
+#define KPID_SERVER_RUN_EXEC_H
+
+#include "pipeline/run_job.h"
+#include "server/config.h"
+#include "server/db.h"
+#include "server/run.h"
+
+/* What runs are executed with; borrowed. */
+struct run_exec {
+  const struct config *config;
+  struct db *db;
+  struct engine *engine;
+  struct source *source;
+  struct publisher *publisher;
+  void (*changed)(void *arg, const char *run_id); /* the stored run has changed; may be NULL */
+  void *changed_arg;
+};
+
+/* The live side of a run: others may raise the stop flag and look at the counters. Zero-initialise. */
+struct run_live {
+  struct stop_flag stop;
+  struct job_progress progress;
+};
+
+/* Fills a job from settings and a day range; `budget`, `live` and the source are borrowed by it. */
+void run_exec_job(const struct run_exec *x, day_t from, day_t to, struct budget *budget, struct run_live *live,
+                  struct job *out);
+
+/* Executes a claimed run to its end and stores that end; tries until the database takes it or `live` is stopped for a drain.
+ * Returns the code the run ended with; err says why. `result` is zero-initialised by the caller and cleared by him. */
+KPI_MUST_CHECK enum kpi_code run_exec(const struct run_exec *x, const struct run *run, struct run_live *live,
+                                      struct job_result *result, struct err *err);
+
+/* What a source held, for runs whose results were computed together. */
+struct run_input {
+  char fingerprint[SHA256_HEX_SIZE];
+  uint64_t objects, bytes;
+};
+
+/* Ends a claimed run with results that were computed elsewhere: keeps, publishes and stores the end. Errors: as run_exec. */
+KPI_MUST_CHECK enum kpi_code run_exec_computed(const struct run_exec *x, const struct run *run,
+                                               const struct run_input *input, const struct job_result *result,
+                                               struct err *err);
+
+/* Appends the run error object of the API. `phase` is where it happened. */
+void run_error_json(const struct err *err, enum run_phase phase, uint32_t attempt, struct buf *out);
+
+#endif

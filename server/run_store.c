@@ -1,0 +1,527 @@
+/* SPDX-License-Identifier: MIT */
+#include "server/run_store.h"
+
+#include "base/clock.h"
+#include "base/scope.h"
+
+#include <sqlite3.h>
+#include <stdio.h>
+#include <string.h>
+
+/* ---- reading ---- */
+
+#define RUN_COLUMNS                                                                                                  \
+  "id, date, timezone, engine, state, phase, attempt, max_attempts, created_at, started_at, finished_at, "         \
+  "updated_at, next_attempt_at, cancel_requested_at, published_at, version, publish, quality_gate, bad_rows, "     \
+  "max_bad_rows, bytes_read, bytes_total, rows_orders, rows_order_items, rows_products, files_done, files_total, " \
+  "items_published, items_total, input_base, input_fingerprint, input_objects, input_bytes, summary_json, "        \
+  "quality_json, output_json, error_json, labels_json, reason, user_agent, request_id, service_version, "         \
+  "(SELECT json_group_array(json_object('attempt', attempt, 'started_at', "                                         \
+  "strftime('%Y-%m-%dT%H:%M:%fZ', started_at / 1000.0, 'unixepoch'), 'finished_at', "                               \
+  "strftime('%Y-%m-%dT%H:%M:%fZ', finished_at / 1000.0, 'unixepoch'), 'outcome', outcome, 'error_code', "           \
+  "error_code)) FROM attempts a WHERE a.run_id = runs.id)"
+
+/* Reads columns one after the other. */
+struct row {
+  sqlite3_stmt *stmt;
+  int at;
+};
+
+static char *take_text(struct row *r) {
+  const char *text = (const char *)sqlite3_column_text(r->stmt, r->at++);
+  return text ? strdup(text) : NULL;
+}
+
+static int64_t take_int(struct row *r) {
+  return sqlite3_column_int64(r->stmt, r->at++);
+}
+
+static uint64_t take_count(struct row *r) {
+  return (uint64_t)take_int(r);
+}
+
+static struct view look_at_text(struct row *r) {
+  return view_of((const char *)sqlite3_column_text(r->stmt, r->at++));
+}
+
+static void read_progress(struct row *r, struct run_progress *p) {
+  p->bytes_read = take_count(r);
+  p->bytes_total = take_count(r);
+  p->rows_orders = take_count(r);
+  p->rows_order_items = take_count(r);
+  p->rows_products = take_count(r);
+  p->files_done = take_count(r);
+  p->files_total = take_count(r);
+  p->items_published = take_count(r);
+  p->items_total = take_count(r);
+}
+
+/* Reads the current row of a statement over RUN_COLUMNS. Returns owned in *out. */
+static void read_run(sqlite3_stmt *stmt, struct run *out) {
+  struct row r = {stmt, 0};
+  memset(out, 0, sizeof *out);
+  view_to_cstr(look_at_text(&r), out->id, sizeof out->id);
+  day_parse(look_at_text(&r), &out->date);
+  out->timezone = take_text(&r);
+  out->engine = take_text(&r);
+  run_state_of(look_at_text(&r), &out->state);
+  run_phase_of(look_at_text(&r), &out->phase);
+  out->attempt = (uint32_t)take_int(&r);
+  out->max_attempts = (uint32_t)take_int(&r);
+  int64_t *times[] = {&out->created_at, &out->started_at, &out->finished_at, &out->updated_at, &out->next_attempt_at,
+                      &out->cancel_requested_at, &out->published_at};
+  for (size_t i = 0; i < sizeof times / sizeof times[0]; i++)
+    *times[i] = take_int(&r);
+  out->version = take_count(&r);
+  out->publish = take_int(&r) != 0;
+  quality_gate_of(look_at_text(&r), &out->gate);
+  bad_rows_of(look_at_text(&r), &out->bad_rows);
+  out->max_bad_rows = take_text(&r);
+  read_progress(&r, &out->progress);
+  out->input_base = take_text(&r);
+  out->input_fingerprint = take_text(&r);
+  out->input_objects = take_count(&r);
+  out->input_bytes = take_count(&r);
+  char **texts[] = {&out->summary_json, &out->quality_json, &out->output_json, &out->error_json,     &out->labels_json,
+                    &out->reason,       &out->user_agent,   &out->request_id,  &out->service_version, &out->attempts_json};
+  for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++)
+    *texts[i] = take_text(&r);
+}
+
+static enum kpi_code get_by_id(struct db_conn *c, struct view id, struct run *out, struct err *err) {
+  run_clear(out);
+  sqlite3_stmt *stmt = db_statement(c, "SELECT " RUN_COLUMNS " FROM runs WHERE id = ?1");
+  db_bind_view(stmt, 1, id);
+  switch (sqlite3_step(stmt)) {
+  case SQLITE_ROW:
+    read_run(stmt, out);
+    sqlite3_reset(stmt);
+    return KPI_OK;
+  case SQLITE_DONE:
+    return err_set(err, KPI_RUN_NOT_FOUND, "there is no run %.*s", (int)(id.len < 64 ? id.len : 64), id.ptr);
+  default:
+    return db_failure(c, err);
+  }
+}
+
+/* One run by id, in and out. */
+struct run_call {
+  struct view id;
+  struct run *run;
+};
+
+static enum kpi_code do_get(struct db_conn *c, void *arg, struct err *err) {
+  struct run_call *call = arg;
+  return get_by_id(c, call->id, call->run, err);
+}
+
+enum kpi_code run_store_get(struct db *db, struct view id, struct run *out, struct err *err) {
+  *out = (struct run){0};
+  struct run_call call = {id, out};
+  enum kpi_code rc = db_call(db, DB_NORMAL, do_get, &call, err);
+  if (rc)
+    run_clear(out);
+  return rc;
+}
+
+/* ---- submitting ---- */
+
+struct submit_call {
+  const struct run_request *request;
+  const struct run_defaults *defaults;
+  char id[UUID_TEXT_SIZE];
+  struct run *run;
+  enum disposition disposition;
+};
+
+static enum kpi_code count_queued(struct db_conn *c, uint64_t *out, struct err *err) {
+  sqlite3_stmt *stmt = db_statement(c, "SELECT count(*) FROM runs WHERE state = 'queued'");
+  if (!stmt || sqlite3_step(stmt) != SQLITE_ROW)
+    return db_failure(c, err);
+  *out = (uint64_t)sqlite3_column_int64(stmt, 0);
+  sqlite3_reset(stmt);
+  return KPI_OK;
+}
+
+/* Finds the run that a publishing request for its date attaches to; *found false: none is active. */
+static enum kpi_code find_active(struct db_conn *c, struct submit_call *call, bool *found, struct err *err) {
+  char date[DAY_TEXT_SIZE];
+  *found = false;
+  if (!call->request->publish)
+    return KPI_OK;
+  sqlite3_stmt *stmt = db_statement(
+      c, "SELECT id, state FROM runs WHERE date = ?1 AND publish = 1"
+         " AND state IN ('queued', 'running', 'retry_wait', 'cancelling')");
+  db_bind_text(stmt, 1, day_text(call->request->date, date));
+  int step = sqlite3_step(stmt);
+  if (step == SQLITE_DONE)
+    return KPI_OK;
+  if (step != SQLITE_ROW)
+    return db_failure(c, err);
+  char id[UUID_TEXT_SIZE];
+  view_to_cstr(view_of((const char *)sqlite3_column_text(stmt, 0)), id, sizeof id);
+  bool cancelling = strcmp((const char *)sqlite3_column_text(stmt, 1), "cancelling") == 0;
+  sqlite3_reset(stmt);
+  if (cancelling)
+    return err_set(err, KPI_RUN_ALREADY_ACTIVE, "run %s of %s is being cancelled; send it again in a moment", id, date);
+  *found = true;
+  call->disposition = DISPOSITION_ATTACHED;
+  return get_by_id(c, view_of(id), call->run, err);
+}
+
+static enum kpi_code insert_run(struct db_conn *c, const struct submit_call *call, struct err *err) {
+  const struct run_request *q = call->request;
+  char date[DAY_TEXT_SIZE];
+  sqlite3_stmt *s = db_statement(
+      c, "INSERT INTO runs (id, date, timezone, engine, state, max_attempts, created_at, updated_at, publish,"
+         " quality_gate, bad_rows, max_bad_rows, input_base, labels_json, reason, user_agent, request_id,"
+         " service_version) VALUES (?1, ?2, ?3, ?4, 'queued', ?5, ?6, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14,"
+         " ?15, ?16)");
+  db_bind_text(s, 1, call->id);
+  db_bind_text(s, 2, day_text(q->date, date));
+  db_bind_text(s, 3, call->defaults->timezone);
+  db_bind_text(s, 4, call->defaults->engine);
+  db_bind_int(s, 5, ATTEMPTS_MAX);
+  db_bind_int(s, 6, clock_wall_ms());
+  db_bind_int(s, 7, q->publish);
+  db_bind_text(s, 8, quality_gate_name(q->gate));
+  db_bind_text(s, 9, bad_rows_name(q->bad_rows));
+  db_bind_view(s, 10, q->max_bad_rows.len ? q->max_bad_rows : view_of(call->defaults->max_bad_rows));
+  db_bind_text(s, 11, call->defaults->source);
+  db_bind_view(s, 12, q->labels_json.len ? q->labels_json : VIEW_LIT("{}"));
+  db_bind_view(s, 13, q->reason);
+  db_bind_view(s, 14, q->user_agent);
+  db_bind_view(s, 15, q->request_id);
+  db_bind_text(s, 16, KPID_VERSION);
+  return db_run(c, s, err);
+}
+
+static enum kpi_code do_submit(struct db_conn *c, void *arg, struct err *err) {
+  struct submit_call *call = arg;
+  bool found;
+  uint64_t queued = 0;
+  enum kpi_code rc = find_active(c, call, &found, err);
+  if (rc || found)
+    return rc;
+  rc = count_queued(c, &queued, err);
+  if (rc == KPI_OK && queued >= QUEUE_MAX)
+    rc = err_set(err, KPI_QUEUE_FULL, "%d runs are queued already", QUEUE_MAX);
+  if (rc == KPI_OK)
+    rc = insert_run(c, call, err);
+  call->disposition = DISPOSITION_CREATED;
+  return rc ? rc : get_by_id(c, view_of(call->id), call->run, err);
+}
+
+enum kpi_code run_store_submit(struct db *db, const struct run_request *request, const struct run_defaults *defaults,
+                               struct run *out, enum disposition *disposition, struct err *err) {
+  *out = (struct run){0};
+  struct submit_call call = {.request = request, .defaults = defaults, .run = out};
+  crypto_uuid7(call.id);
+  enum kpi_code rc = db_call(db, DB_NORMAL, do_submit, &call, err);
+  *disposition = call.disposition;
+  if (rc)
+    run_clear(out);
+  return rc;
+}
+
+/* ---- listing ---- */
+
+struct list_call {
+  const struct run_filter *filter;
+  struct run_list *list;
+};
+
+/* Every condition is always there, so that one prepared statement serves all filters: NULL means any. */
+static sqlite3_stmt *list_statement(struct db_conn *c, const struct run_filter *f) {
+  char date[DAY_TEXT_SIZE], from[DAY_TEXT_SIZE], to[DAY_TEXT_SIZE];
+  sqlite3_stmt *s = db_statement(
+      c, "SELECT " RUN_COLUMNS " FROM runs WHERE (?1 IS NULL OR id < ?1) AND (?2 IS NULL OR state = ?2)"
+         " AND (?3 IS NULL OR date = ?3) AND (?4 IS NULL OR date >= ?4) AND (?5 IS NULL OR date <= ?5)"
+         " AND (?6 IS NULL OR ?6 = (state IN ('queued', 'running', 'retry_wait', 'cancelling')))"
+         " AND (?7 IS NULL OR EXISTS (SELECT 1 FROM json_each(labels_json) WHERE key = ?7"
+         " AND (?8 IS NULL OR value = ?8))) ORDER BY id DESC LIMIT ?9");
+  if (!s)
+    return NULL;
+  db_bind_view(s, 1, f->before_id);
+  db_bind_text(s, 2, f->has_state ? run_state_name(f->state) : NULL);
+  db_bind_text(s, 3, f->has_date ? day_text(f->date, date) : NULL);
+  db_bind_text(s, 4, f->has_from ? day_text(f->from, from) : NULL);
+  db_bind_text(s, 5, f->has_to ? day_text(f->to, to) : NULL);
+  if (f->has_active)
+    db_bind_int(s, 6, f->active);
+  db_bind_view(s, 7, f->label_key);
+  db_bind_view(s, 8, f->label_value);
+  db_bind_int(s, 9, (int64_t)f->limit + 1);
+  return s;
+}
+
+static enum kpi_code do_list(struct db_conn *c, void *arg, struct err *err) {
+  struct list_call *call = arg;
+  run_list_clear(call->list);
+  call->list->runs = calloc(call->filter->limit, sizeof *call->list->runs);
+  sqlite3_stmt *stmt = list_statement(c, call->filter);
+  if (!stmt || !call->list->runs)
+    return db_failure(c, err);
+  int step;
+  while ((step = sqlite3_step(stmt)) == SQLITE_ROW && call->list->count < call->filter->limit)
+    read_run(stmt, &call->list->runs[call->list->count++]);
+  call->list->more = step == SQLITE_ROW;
+  return step == SQLITE_ROW || step == SQLITE_DONE ? KPI_OK : db_failure(c, err);
+}
+
+enum kpi_code run_store_list(struct db *db, const struct run_filter *filter, struct run_list *out, struct err *err) {
+  *out = (struct run_list){0};
+  struct list_call call = {filter, out};
+  enum kpi_code rc = db_call(db, DB_NORMAL, do_list, &call, err);
+  if (rc)
+    run_list_clear(out);
+  return rc;
+}
+
+/* ---- moving ---- */
+
+struct claim_call {
+  const char *boot_id, *id;
+  struct run *run;
+  bool found;
+};
+
+static enum kpi_code do_claim(struct db_conn *c, void *arg, struct err *err) {
+  struct claim_call *call = arg;
+  char id[UUID_TEXT_SIZE];
+  call->found = false;
+  sqlite3_stmt *s =
+      db_statement(c, "SELECT id FROM runs WHERE state = 'queued' AND (?1 IS NULL OR id = ?1) ORDER BY id LIMIT 1");
+  db_bind_text(s, 1, call->id);
+  int step = sqlite3_step(s);
+  if (step == SQLITE_DONE)
+    return KPI_OK;
+  if (step != SQLITE_ROW)
+    return db_failure(c, err);
+  view_to_cstr(view_of((const char *)sqlite3_column_text(s, 0)), id, sizeof id);
+  sqlite3_reset(s);
+  s = db_statement(c, "UPDATE runs SET state = 'running', phase = 'listing', attempt = attempt + 1, boot_id = ?2,"
+                      " started_at = ?3, updated_at = ?3, finished_at = NULL, error_json = NULL, summary_json = NULL,"
+                      " quality_json = NULL, results_sha256 = NULL, bytes_read = 0, files_done = 0, rows_orders = 0,"
+                      " rows_order_items = 0, rows_products = 0, version = version + 1 WHERE id = ?1");
+  db_bind_text(s, 1, id);
+  db_bind_text(s, 2, call->boot_id);
+  db_bind_int(s, 3, clock_wall_ms());
+  enum kpi_code rc = db_run(c, s, err);
+  call->found = rc == KPI_OK;
+  return rc ? rc : get_by_id(c, view_of(id), call->run, err);
+}
+
+enum kpi_code run_store_claim(struct db *db, const char *boot_id, const char *id, struct run *out, bool *found,
+                              struct err *err) {
+  *out = (struct run){0};
+  struct claim_call call = {boot_id, id, out, false};
+  enum kpi_code rc = db_call(db, DB_NORMAL, do_claim, &call, err);
+  *found = rc == KPI_OK && call.found;
+  if (!*found)
+    run_clear(out);
+  return rc;
+}
+
+static enum kpi_code do_cancel(struct db_conn *c, void *arg, struct err *err) {
+  struct run_call *call = arg;
+  enum kpi_code rc = get_by_id(c, call->id, call->run, err);
+  if (rc)
+    return rc;
+  enum run_state state = call->run->state;
+  if (state == RUN_SUCCEEDED || state == RUN_FAILED)
+    return err_set(err, KPI_RUN_ALREADY_FINISHED, "the run has %s", run_state_name(state));
+  if (state == RUN_CANCELLED || state == RUN_CANCELLING)
+    return KPI_OK;
+  sqlite3_stmt *s =
+      db_statement(c, "UPDATE runs SET state = ?2, cancel_requested_at = ?3, updated_at = ?3, version = version + 1,"
+                      " finished_at = CASE ?2 WHEN 'cancelled' THEN ?3 END, next_attempt_at = NULL WHERE id = ?1");
+  db_bind_view(s, 1, call->id);
+  db_bind_text(s, 2, run_state_name(state == RUN_RUNNING ? RUN_CANCELLING : RUN_CANCELLED));
+  db_bind_int(s, 3, clock_wall_ms());
+  rc = db_run(c, s, err);
+  return rc ? rc : get_by_id(c, call->id, call->run, err);
+}
+
+enum kpi_code run_store_cancel(struct db *db, struct view id, struct run *out, struct err *err) {
+  *out = (struct run){0};
+  struct run_call call = {id, out};
+  enum kpi_code rc = db_call(db, DB_NORMAL, do_cancel, &call, err);
+  if (rc)
+    run_clear(out);
+  return rc;
+}
+
+/* ---- while it runs ---- */
+
+static void bind_progress(sqlite3_stmt *s, int at, const struct run_progress *p) {
+  const uint64_t values[] = {p->bytes_read,    p->bytes_total, p->rows_orders, p->rows_order_items,
+                             p->rows_products, p->files_done,  p->files_total};
+  for (size_t i = 0; i < sizeof values / sizeof values[0]; i++)
+    db_bind_int(s, at + (int)i, (int64_t)values[i]);
+}
+
+#define SET_PROGRESS                                                                                                 \
+  "bytes_read = ?10, bytes_total = ?11, rows_orders = ?12, rows_order_items = ?13, rows_products = ?14, "          \
+  "files_done = ?15, files_total = ?16"
+
+struct progress_call {
+  const char *id;
+  enum run_phase phase;
+  const struct run_progress *progress;
+};
+
+static enum kpi_code do_progress(struct db_conn *c, void *arg, struct err *err) {
+  struct progress_call *call = arg;
+  sqlite3_stmt *s = db_statement(c, "UPDATE runs SET phase = ?2, updated_at = ?3, version = version + 1, " SET_PROGRESS
+                                    " WHERE id = ?1 AND state IN ('running', 'cancelling')");
+  db_bind_text(s, 1, call->id);
+  db_bind_text(s, 2, run_phase_name(call->phase));
+  db_bind_int(s, 3, clock_wall_ms());
+  bind_progress(s, 10, call->progress);
+  return db_run(c, s, err);
+}
+
+enum kpi_code run_store_progress(struct db *db, const char *id, enum run_phase phase,
+                                 const struct run_progress *progress, struct err *err) {
+  struct progress_call call = {id, phase, progress};
+  return db_call(db, DB_NORMAL, do_progress, &call, err);
+}
+
+struct input_call {
+  const char *id, *fingerprint;
+  uint64_t objects, bytes;
+};
+
+static enum kpi_code do_input(struct db_conn *c, void *arg, struct err *err) {
+  struct input_call *call = arg;
+  sqlite3_stmt *s = db_statement(c, "UPDATE runs SET input_fingerprint = ?2, input_objects = ?3, input_bytes = ?4,"
+                                    " bytes_total = ?4, files_total = ?3, version = version + 1 WHERE id = ?1");
+  db_bind_text(s, 1, call->id);
+  db_bind_text(s, 2, call->fingerprint);
+  db_bind_int(s, 3, (int64_t)call->objects);
+  db_bind_int(s, 4, (int64_t)call->bytes);
+  return db_run(c, s, err);
+}
+
+enum kpi_code run_store_input(struct db *db, const char *id, const char *fingerprint, uint64_t objects, uint64_t bytes,
+                              struct err *err) {
+  struct input_call call = {id, fingerprint, objects, bytes};
+  return db_call(db, DB_NORMAL, do_input, &call, err);
+}
+
+/* ---- ending ---- */
+
+static enum kpi_code add_attempt(struct db_conn *c, const struct run *run, const char *outcome, const char *error_code,
+                                 int64_t now, struct err *err) {
+  sqlite3_stmt *s = db_statement(c, "INSERT OR REPLACE INTO attempts (run_id, attempt, started_at, finished_at, outcome,"
+                                    " error_code) VALUES (?1, ?2, ?3, ?4, ?5, ?6)");
+  db_bind_text(s, 1, run->id);
+  db_bind_int(s, 2, run->attempt);
+  db_bind_int(s, 3, run->started_at ? run->started_at : now);
+  db_bind_int(s, 4, now);
+  db_bind_text(s, 5, outcome);
+  db_bind_text(s, 6, error_code);
+  return db_run(c, s, err);
+}
+
+static enum kpi_code do_finish(struct db_conn *c, void *arg, struct err *err) {
+  const struct run_end *end = arg;
+  struct run run = {0};
+  enum kpi_code rc = get_by_id(c, view_of(end->id), &run, err);
+  if (rc)
+    return rc;
+  int64_t now = clock_wall_ms();
+  bool handed_back = end->state == RUN_QUEUED && run.state != RUN_CANCELLING;
+  enum run_state state = end->state == RUN_QUEUED && !handed_back ? RUN_CANCELLED : end->state;
+  sqlite3_stmt *s = db_statement(
+      c, "UPDATE runs SET state = ?2, phase = NULL, updated_at = ?3, finished_at = CASE WHEN ?4 THEN NULL ELSE ?3 END,"
+         " attempt = attempt - ?4, boot_id = NULL, error_json = ?5, output_json = coalesce(?6, output_json),"
+         " version = version + 1, " SET_PROGRESS " WHERE id = ?1");
+  db_bind_text(s, 1, end->id);
+  db_bind_text(s, 2, run_state_name(state));
+  db_bind_int(s, 3, now);
+  db_bind_int(s, 4, handed_back);
+  db_bind_text(s, 5, state == RUN_FAILED ? end->error_json : NULL);
+  db_bind_text(s, 6, end->output_json);
+  bind_progress(s, 10, &end->progress);
+  rc = db_run(c, s, err);
+  if (rc == KPI_OK && !handed_back)
+    rc = add_attempt(c, &run, run_state_name(state), state == RUN_FAILED ? end->error_code : NULL, now, err);
+  run_clear(&run);
+  return rc;
+}
+
+enum kpi_code run_store_finish(struct db *db, const struct run_end *end, struct err *err) {
+  return db_call(db, DB_MUST_LAND, do_finish, (void *)(uintptr_t)end, err);
+}
+
+/* ---- boot and upkeep ---- */
+
+struct recover_call {
+  const char *boot_id;
+  uint64_t recovered;
+};
+
+static enum kpi_code do_recover(struct db_conn *c, void *arg, struct err *err) {
+  struct recover_call *call = arg;
+  static const char *const steps[] = {
+      /* Every attempt that the crash cut off. */
+      "INSERT OR REPLACE INTO attempts (run_id, attempt, started_at, finished_at, outcome, error_code)"
+      " SELECT id, attempt, coalesce(started_at, ?2), ?2, 'crashed', NULL FROM runs"
+      " WHERE state IN ('running', 'cancelling') AND boot_id IS NOT ?1",
+      "UPDATE runs SET state = 'cancelled', phase = NULL, finished_at = ?2, updated_at = ?2, boot_id = NULL,"
+      " version = version + 1 WHERE state = 'cancelling' AND boot_id IS NOT ?1",
+      "UPDATE runs SET state = 'failed', phase = NULL, finished_at = ?2, updated_at = ?2, boot_id = NULL,"
+      " crashes = crashes + 1, version = version + 1, error_json = json_object('code', 'worker_lost', 'category',"
+      " 'internal', 'retryable', json('false'), 'phase', phase, 'message', 'the service died ' || (crashes + 1) ||"
+      " ' times under this run', 'hint', ?3, 'attempt', attempt, 'at', strftime('%Y-%m-%dT%H:%M:%fZ', ?2 / 1000.0,"
+      " 'unixepoch'), 'details', json('{}')) WHERE state = 'running' AND boot_id IS NOT ?1 AND crashes + 1 >= ?4",
+      "UPDATE runs SET state = 'queued', phase = NULL, updated_at = ?2, boot_id = NULL, crashes = crashes + 1,"
+      " version = version + 1 WHERE state = 'running' AND boot_id IS NOT ?1"};
+  call->recovered = 0;
+  for (size_t i = 0; i < sizeof steps / sizeof steps[0]; i++) {
+    sqlite3_stmt *s = db_statement(c, steps[i]);
+    if (!s)
+      return db_failure(c, err);
+    db_bind_text(s, 1, call->boot_id);
+    db_bind_int(s, 2, clock_wall_ms());
+    if (sqlite3_bind_parameter_count(s) > 2) {
+      db_bind_text(s, 3, err_info(KPI_WORKER_LOST)->hint);
+      db_bind_int(s, 4, CRASHES_MAX);
+    }
+    enum kpi_code rc = db_run(c, s, err);
+    if (rc)
+      return rc;
+    call->recovered += i > 0 ? (uint64_t)sqlite3_changes64(c->sqlite) : 0;
+  }
+  return KPI_OK;
+}
+
+enum kpi_code run_store_recover(struct db *db, const char *boot_id, uint64_t *recovered, struct err *err) {
+  struct recover_call call = {.boot_id = boot_id};
+  enum kpi_code rc = db_call(db, DB_NORMAL, do_recover, &call, err);
+  *recovered = call.recovered;
+  return rc;
+}
+
+static enum kpi_code do_prune(struct db_conn *c, void *arg, struct err *err) {
+  sqlite3_stmt *s =
+      db_statement(c, "DELETE FROM runs WHERE created_at < ?1 AND state IN ('succeeded', 'failed', 'cancelled')"
+                      " AND id NOT IN (SELECT run_id FROM published)");
+  db_bind_int(s, 1, *(const int64_t *)arg);
+  return db_run(c, s, err);
+}
+
+enum kpi_code run_store_prune(struct db *db, int64_t before_ms, struct err *err) {
+  return db_call(db, DB_NORMAL, do_prune, &before_ms, err);
+}
+
+static enum kpi_code do_count(struct db_conn *c, void *arg, struct err *err) {
+  return count_queued(c, arg, err);
+}
+
+enum kpi_code run_store_count_queued(struct db *db, uint64_t *queued, struct err *err) {
+  *queued = 0;
+  return db_call(db, DB_NORMAL, do_count, queued, err);
+}

@@ -1,0 +1,477 @@
+/* SPDX-License-Identifier: MIT */
+#include "server/service.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/scope.h"
+#include "server/config.h"
+#include "server/publish_local.h"
+#include "server/results_store.h"
+#include "server/run_exec.h"
+#include "server/run_store.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+enum {
+  POOL_QUEUE = 1024,
+  TICK_MS = 250,
+  DATABASE_CHECK_MS = 5000,
+  PRUNE_MS = 3600 * 1000,
+  CLAIM_RETRY_MS = 1000,
+  DRAIN_STEP_MS = 20,
+  DRAIN_STOP_MS = 10 * 1000, /* how long stopped runs may take to notice */
+  MS_PER_SECOND = 1000,
+  MS_PER_DAY = 86400 * 1000,
+  SLOTS_MAX = 64,
+  CHECK_DATABASE = 0,
+  CHECK_QUEUE,
+  CHECK_SOURCE,
+  CHECK_WORKERS,
+  CHECKS
+};
+
+/* One run slot: a supervisor thread and the run it drives now. */
+struct slot {
+  struct service *service;
+  pthread_t thread;
+  bool started;
+  char run_id[UUID_TEXT_SIZE]; /* guarded by the service's lock; empty: idle */
+  struct run_live *live;       /* as run_id */
+  uint64_t progress_sum;       /* ticker only: what was counted when progress was last seen */
+  int64_t progress_at;         /* ticker only */
+};
+
+struct service {
+  const struct config *config;
+  struct db *db;
+  struct pool *pool;
+  struct engine *engine;
+  struct source *source;
+  struct publisher *publisher;
+  char boot_id[UUID_TEXT_SIZE];
+  service_changed_fn changed;
+  void *changed_arg;
+  pthread_t ticker;
+  bool ticker_started;
+  size_t slot_count;
+  struct slot slots[SLOTS_MAX];
+  struct {
+    pthread_mutex_t lock;
+    pthread_cond_t wake;
+    bool draining, stopping;
+    uint64_t posted; /* grows when a run is queued; a supervisor that sees it unchanged may sleep */
+    struct health_check checks[CHECKS];
+    uint64_t queued;
+    bool stuck; /* a stalled run did not stop when it was told to */
+  } synced;
+};
+
+static void tell_changed(struct service *s, const char *run_id) {
+  if (s->changed)
+    s->changed(s->changed_arg, run_id);
+}
+
+static void on_run_changed(void *arg, const char *run_id) {
+  tell_changed(arg, run_id);
+}
+
+static void set_check(struct service *s, int check, bool ok, const char *error) {
+  SCOPE_LOCK(&s->synced.lock);
+  struct health_check *c = &s->synced.checks[check];
+  c->ok = ok;
+  c->checked_at = clock_wall_ms();
+  view_to_cstr(ok ? (struct view){0} : view_of(error), c->error, sizeof c->error);
+}
+
+/* ---- supervisors ---- */
+
+/* Sleeps until a run was posted after `seen`, the service stops, or a while has passed. */
+static void wait_for_runs(struct service *s, uint64_t seen, int64_t at_most_ms) {
+  struct timespec until = clock_timespec(clock_mono_ms() + at_most_ms);
+  SCOPE_LOCK(&s->synced.lock);
+  while (s->synced.posted == seen && !s->synced.draining && !s->synced.stopping)
+    if (pthread_cond_clockwait(&s->synced.wake, &s->synced.lock, CLOCK_MONOTONIC, &until) != 0)
+      return;
+}
+
+static bool takes_runs(struct service *s, uint64_t *seen) {
+  SCOPE_LOCK(&s->synced.lock);
+  *seen = s->synced.posted;
+  return !s->synced.draining && !s->synced.stopping;
+}
+
+static void occupy(struct slot *slot, const char *run_id, struct run_live *live) {
+  struct service *s = slot->service;
+  SCOPE_LOCK(&s->synced.lock);
+  view_to_cstr(view_of(run_id), slot->run_id, sizeof slot->run_id);
+  slot->live = live;
+}
+
+/* A run may have been asked to stop between its claim and the moment its flag could be raised. */
+static void look_for_cancel(struct service *s, const struct run *run, struct run_live *live) {
+  struct run now;
+  struct err err;
+  if (run_store_get(s->db, view_of(run->id), &now, &err) == KPI_OK && now.state == RUN_CANCELLING)
+    stop_raise(&live->stop, STOP_CANCEL);
+  run_clear(&now);
+  SCOPE_LOCK(&s->synced.lock);
+  if (s->synced.stopping)
+    stop_raise(&live->stop, STOP_DRAIN);
+}
+
+static void drive(struct slot *slot, struct run *run) {
+  struct service *s = slot->service;
+  struct run_live live = {0};
+  struct job_result result = {0};
+  struct err err = {0};
+  char date[DAY_TEXT_SIZE];
+  struct run_exec x = {s->config, s->db, s->engine, s->source, s->publisher, on_run_changed, s};
+  log_at(LOG_INFO, "run.started", "run started", LOG_S("run_id", run->id), LOG_S("date", day_text(run->date, date)),
+         LOG_I("attempt", run->attempt));
+  occupy(slot, run->id, &live);
+  look_for_cancel(s, run, &live);
+  tell_changed(s, run->id);
+  enum kpi_code rc = run_exec(&x, run, &live, &result, &err);
+  bool source_failed = rc == KPI_SOURCE_NOT_FOUND || rc == KPI_SOURCE_UNREADABLE;
+  set_check(s, CHECK_SOURCE, !source_failed, err.message);
+  occupy(slot, "", NULL);
+  job_result_clear(&result);
+}
+
+static void *supervise(void *arg) {
+  struct slot *slot = arg;
+  struct service *s = slot->service;
+  uint64_t seen;
+  while (takes_runs(s, &seen)) {
+    struct run run;
+    struct err err;
+    bool found;
+    enum kpi_code rc = run_store_claim(s->db, s->boot_id, NULL, &run, &found, &err);
+    if (found)
+      drive(slot, &run);
+    else
+      wait_for_runs(s, seen, rc ? CLAIM_RETRY_MS : INT32_MAX);
+    run_clear(&run);
+  }
+  return NULL;
+}
+
+/* ---- ticker: stalls, health, upkeep ---- */
+
+static uint64_t progress_sum(const struct job_progress *p) {
+  struct run_progress now = job_progress_copy(p);
+  return now.bytes_read + now.rows_orders + now.rows_order_items + now.rows_products + now.files_done +
+         now.items_published + (uint64_t)atomic_load(&p->phase);
+}
+
+/* Stops runs that make no progress. Returns true when one has ignored that for as long again. */
+static bool stop_stalled(struct service *s, int64_t now) {
+  int64_t limit = (int64_t)s->config->stall_seconds * MS_PER_SECOND;
+  bool stuck = false;
+  SCOPE_LOCK(&s->synced.lock);
+  for (size_t i = 0; i < s->slot_count; i++) {
+    struct slot *slot = &s->slots[i];
+    uint64_t sum = slot->live ? progress_sum(&slot->live->progress) : 0;
+    if (!slot->live || sum != slot->progress_sum) {
+      slot->progress_sum = sum;
+      slot->progress_at = now;
+      continue;
+    }
+    if (now - slot->progress_at > limit)
+      stop_raise(&slot->live->stop, STOP_STALLED);
+    stuck |= now - slot->progress_at > 2 * limit;
+  }
+  s->synced.stuck = stuck;
+  return stuck;
+}
+
+static void check_database(struct service *s) {
+  uint64_t queued = 0;
+  struct err err;
+  enum kpi_code rc = run_store_count_queued(s->db, &queued, &err);
+  set_check(s, CHECK_DATABASE, rc == KPI_OK, err.message);
+  if (rc == KPI_OK)
+    set_check(s, CHECK_QUEUE, queued < QUEUE_MAX, "the queue is full");
+  SCOPE_LOCK(&s->synced.lock);
+  s->synced.queued = queued;
+}
+
+static void prune(struct service *s) {
+  struct err err;
+  if (run_store_prune(s->db, clock_wall_ms() - (int64_t)s->config->keep_days * MS_PER_DAY, &err))
+    log_at(LOG_WARN, "service.prune", err.message);
+}
+
+/* Sleeps one tick; false when the service stops. */
+static bool next_tick(struct service *s) {
+  struct timespec until = clock_timespec(clock_mono_ms() + TICK_MS);
+  SCOPE_LOCK(&s->synced.lock);
+  while (!s->synced.stopping &&
+         pthread_cond_clockwait(&s->synced.wake, &s->synced.lock, CLOCK_MONOTONIC, &until) == 0) {
+  }
+  return !s->synced.stopping;
+}
+
+static void *tick(void *arg) {
+  struct service *s = arg;
+  int64_t checked_at = 0, pruned_at = 0;
+  do {
+    int64_t now = clock_mono_ms();
+    set_check(s, CHECK_WORKERS, !stop_stalled(s, now), "a run has stalled and does not stop");
+    if (checked_at == 0 || now - checked_at >= DATABASE_CHECK_MS) {
+      checked_at = now;
+      check_database(s);
+    }
+    if (pruned_at == 0 || now - pruned_at >= PRUNE_MS) {
+      pruned_at = now;
+      prune(s);
+    }
+  } while (next_tick(s));
+  return NULL;
+}
+
+/* ---- life ---- */
+
+static void init_checks(struct service *s) {
+  static const char *const names[CHECKS] = {"database", "queue", "source", "workers"};
+  for (int i = 0; i < CHECKS; i++)
+    s->synced.checks[i] = (struct health_check){.name = names[i], .ok = true, .checked_at = clock_wall_ms()};
+}
+
+static enum kpi_code recover(struct service *s, struct err *err) {
+  uint64_t recovered;
+  enum kpi_code rc = run_store_recover(s->db, s->boot_id, &recovered, err);
+  if (rc == KPI_OK && recovered > 0)
+    log_at(LOG_WARN, "service.recovered", "runs of a service that died were taken over", LOG_I("runs", recovered));
+  return rc;
+}
+
+static enum kpi_code open_parts(struct service *s, struct err *err) {
+  enum kpi_code rc = source_new(s->config->source, &s->source, err);
+  if (rc == KPI_OK)
+    rc = db_open(s->config->db, "kpid serve", &s->db, err);
+  if (rc == KPI_OK)
+    rc = recover(s, err);
+  if (rc)
+    return rc;
+  s->pool = pool_new(s->config->threads, POOL_QUEUE);
+  s->engine = s->pool ? engine_native_new(s->pool) : NULL;
+  s->publisher = publish_local_new(s->db);
+  if (!s->engine || !s->publisher)
+    return err_set(err, KPI_OUT_OF_MEMORY, "no memory or threads for %llu workers",
+                   (unsigned long long)s->config->threads);
+  return KPI_OK;
+}
+
+static enum kpi_code start_threads(struct service *s, struct err *err) {
+  s->slot_count = s->config->max_active_runs;
+  for (size_t i = 0; i < s->slot_count; i++)
+    s->slots[i].service = s;
+  s->ticker_started = pthread_create(&s->ticker, NULL, tick, s) == 0;
+  bool ok = s->ticker_started;
+  for (size_t i = 0; ok && i < s->slot_count; i++)
+    ok = s->slots[i].started = pthread_create(&s->slots[i].thread, NULL, supervise, &s->slots[i]) == 0;
+  return ok ? KPI_OK : err_set(err, KPI_INTERNAL, "the supervisors cannot be started");
+}
+
+enum kpi_code service_start(const struct config *config, struct service **out, struct err *err) {
+  *out = NULL;
+  struct service *s = calloc(1, sizeof *s);
+  if (!s)
+    return err_set(err, KPI_OUT_OF_MEMORY, "no memory for the service");
+  s->config = config;
+  crypto_uuid7(s->boot_id);
+  pthread_mutex_init(&s->synced.lock, NULL);
+  pthread_cond_init(&s->synced.wake, NULL);
+  init_checks(s);
+  enum kpi_code rc = open_parts(s, err);
+  if (rc == KPI_OK)
+    rc = start_threads(s, err);
+  if (rc) {
+    service_stop(s);
+    return rc;
+  }
+  *out = s;
+  return KPI_OK;
+}
+
+void service_on_change(struct service *s, service_changed_fn fn, void *arg) {
+  s->changed_arg = arg;
+  s->changed = fn;
+}
+
+void service_on_broken(struct service *s, db_broken_fn fn, void *arg) {
+  db_on_broken(s->db, fn, arg);
+}
+
+void service_begin_drain(struct service *s) {
+  pthread_mutex_lock(&s->synced.lock);
+  s->synced.draining = true;
+  pthread_cond_broadcast(&s->synced.wake);
+  pthread_mutex_unlock(&s->synced.lock);
+  tell_changed(s, NULL);
+}
+
+/* Milliseconds that a run still needs, from its bytes so far; 0 when that cannot be told yet. */
+static int64_t remaining_ms(const struct slot *slot, int64_t running_ms) {
+  struct run_progress p = job_progress_copy(&slot->live->progress);
+  if (p.bytes_read == 0 || p.bytes_total <= p.bytes_read)
+    return 0;
+  return (int64_t)((double)running_ms * (double)(p.bytes_total - p.bytes_read) / (double)p.bytes_read);
+}
+
+/* Counts active runs, and stops those that cannot end within left_ms (all, when it is 0). */
+static size_t active_runs(struct service *s, int64_t waited_ms, int64_t left_ms) {
+  SCOPE_LOCK(&s->synced.lock);
+  size_t active = 0;
+  for (size_t i = 0; i < s->slot_count; i++) {
+    struct slot *slot = &s->slots[i];
+    if (!slot->live)
+      continue;
+    active++;
+    bool is_hopeless = waited_ms >= MS_PER_SECOND && remaining_ms(slot, waited_ms) > left_ms * 2;
+    if (left_ms <= 0 || is_hopeless)
+      stop_raise(&slot->live->stop, STOP_DRAIN);
+  }
+  return active;
+}
+
+void service_drain(struct service *s) {
+  int64_t start = clock_mono_ms(), limit = (int64_t)s->config->drain_seconds * MS_PER_SECOND;
+  for (;;) {
+    int64_t waited = clock_mono_ms() - start;
+    if (active_runs(s, waited, limit - waited) == 0 || waited > limit + DRAIN_STOP_MS)
+      return;
+    nanosleep(&(struct timespec){.tv_nsec = DRAIN_STEP_MS * 1000000L}, NULL);
+  }
+}
+
+void service_stop(struct service *s) {
+  if (!s)
+    return;
+  service_begin_drain(s);
+  service_drain(s);
+  pthread_mutex_lock(&s->synced.lock);
+  s->synced.stopping = true;
+  pthread_cond_broadcast(&s->synced.wake);
+  pthread_mutex_unlock(&s->synced.lock);
+  active_runs(s, 0, 0);
+  for (size_t i = 0; i < s->slot_count; i++)
+    if (s->slots[i].started)
+      pthread_join(s->slots[i].thread, NULL);
+  if (s->ticker_started)
+    pthread_join(s->ticker, NULL);
+  engine_free(s->engine);
+  pool_free(s->pool);
+  publisher_free(s->publisher);
+  source_free(s->source);
+  db_close(s->db);
+  pthread_cond_destroy(&s->synced.wake);
+  pthread_mutex_destroy(&s->synced.lock);
+  free(s);
+}
+
+/* ---- what handlers ask ---- */
+
+const struct config *service_config(const struct service *s) {
+  return s->config;
+}
+
+day_t service_today(const struct service *s) {
+  int64_t now = clock_wall_ms() / MS_PER_SECOND;
+  return (day_t)((now + tz_offset_at_utc(s->config->zone, now)) / (MS_PER_DAY / MS_PER_SECOND));
+}
+
+enum bad_rows service_default_bad_rows(const struct service *s) {
+  return s->config->bad_rows;
+}
+
+/* Lays the live counters over a run that is at work now. */
+static void overlay_live(struct service *s, struct run *run) {
+  if (run->state != RUN_RUNNING && run->state != RUN_CANCELLING)
+    return;
+  SCOPE_LOCK(&s->synced.lock);
+  for (size_t i = 0; i < s->slot_count; i++)
+    if (s->slots[i].live && strcmp(s->slots[i].run_id, run->id) == 0) {
+      run->progress = job_progress_copy(&s->slots[i].live->progress);
+      run->phase = (enum run_phase)atomic_load(&s->slots[i].live->progress.phase);
+    }
+}
+
+enum kpi_code service_submit(struct service *s, const struct run_request *request, struct run *out,
+                             enum disposition *disposition, struct err *err) {
+  *out = (struct run){0};
+  uint64_t seen;
+  if (!takes_runs(s, &seen))
+    return err_set(err, KPI_DRAINING, "the service is shutting down and takes no runs");
+  if (request->date > service_today(s)) {
+    char date[DAY_TEXT_SIZE];
+    return err_set(err, KPI_DATE_IN_FUTURE, "%s has not begun yet in %s", day_text(request->date, date),
+                   s->config->timezone);
+  }
+  struct run_defaults defaults = {s->config->timezone, s->engine->vtable->name, s->config->source,
+                                  s->config->max_bad_rows_text};
+  enum kpi_code rc = run_store_submit(s->db, request, &defaults, out, disposition, err);
+  if (rc)
+    return rc;
+  overlay_live(s, out);
+  SCOPE_LOCK(&s->synced.lock);
+  s->synced.posted++;
+  pthread_cond_broadcast(&s->synced.wake);
+  return KPI_OK;
+}
+
+enum kpi_code service_get_run(struct service *s, struct view id, struct run *out, struct err *err) {
+  enum kpi_code rc = run_store_get(s->db, id, out, err);
+  if (rc == KPI_OK)
+    overlay_live(s, out);
+  return rc;
+}
+
+enum kpi_code service_list_runs(struct service *s, const struct run_filter *filter, struct run_list *out,
+                                struct err *err) {
+  enum kpi_code rc = run_store_list(s->db, filter, out, err);
+  for (size_t i = 0; rc == KPI_OK && i < out->count; i++)
+    overlay_live(s, &out->runs[i]);
+  return rc;
+}
+
+enum kpi_code service_cancel(struct service *s, struct view id, struct run *out, struct err *err) {
+  enum kpi_code rc = run_store_cancel(s->db, id, out, err);
+  if (rc)
+    return rc;
+  pthread_mutex_lock(&s->synced.lock);
+  for (size_t i = 0; i < s->slot_count; i++)
+    if (s->slots[i].live && view_is(id, s->slots[i].run_id))
+      stop_raise(&s->slots[i].live->stop, STOP_CANCEL);
+  pthread_mutex_unlock(&s->synced.lock);
+  tell_changed(s, out->id);
+  return KPI_OK;
+}
+
+enum kpi_code service_results(struct service *s, struct view id, const struct results_page *page, struct kpi_rows *out,
+                              bool *more, struct err *err) {
+  return results_store_page(s->db, id, page, out, more, err);
+}
+
+enum kpi_code service_quality(struct service *s, struct view id, struct buf *out, struct err *err) {
+  return results_store_quality(s->db, id, out, err);
+}
+
+void service_health(struct service *s, struct health *out) {
+  *out = (struct health){0};
+  SCOPE_LOCK(&s->synced.lock);
+  out->alive = !s->synced.stuck && !db_is_broken(s->db);
+  out->draining = s->synced.draining;
+  out->ready = !out->draining;
+  out->queued = s->synced.queued;
+  for (size_t i = 0; i < s->slot_count; i++)
+    out->active += s->slots[i].live != NULL;
+  for (int i = 0; i < CHECKS; i++) {
+    out->checks[i] = s->synced.checks[i];
+    out->ready &= s->synced.checks[i].ok || i == CHECK_SOURCE;
+  }
+  out->check_count = CHECKS;
+}
