@@ -36,6 +36,7 @@ static enum kpi_code fill(struct gunzip *g, struct err *err) {
 
 /* Inflates what is there, at most to the end of a member. */
 static enum kpi_code inflate_some(struct gunzip *g, struct err *err) {
+  g->in_member = true;
   int rc = inflate(&g->z, Z_NO_FLUSH);
   if (rc == Z_STREAM_END) {
     g->in_member = false;

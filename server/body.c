@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "server/body.h"
 
+#include "base/scope.h"
+
 #include <string.h>
 
 /* --- scan -------------------------------------------------------------------------------------------- */
@@ -106,26 +108,33 @@ static bool is_utf8_charset(struct view parameter) {
   return view_eq_fold(name, VIEW_LIT("charset")) && view_eq_fold(value, VIEW_LIT("utf-8"));
 }
 
-/* "application/json", also with charset=utf-8; no other parameter. */
-static bool is_json_type(struct view type) {
-  if (!view_eq_fold(view_trim(view_split(&type, ';')), VIEW_LIT("application/json")))
-    return false;
+enum body_type { BODY_OTHER, BODY_JSON, BODY_FORM };
+
+/* The type, also with charset=utf-8; no other parameter. */
+static enum body_type type_of(struct view type) {
+  struct view name = view_trim(view_split(&type, ';'));
   while (type.ptr) {
     struct view parameter = view_trim(view_split(&type, ';'));
     if (parameter.len && !is_utf8_charset(parameter))
-      return false;
+      return BODY_OTHER;
   }
-  return true;
+  if (view_eq_fold(name, VIEW_LIT("application/json")))
+    return BODY_JSON;
+  return view_eq_fold(name, VIEW_LIT("application/x-www-form-urlencoded")) ? BODY_FORM : BODY_OTHER;
 }
 
-static enum kpi_code check_type(const struct request *rq, struct err *err) {
+static enum kpi_code check_type(const struct request *rq, enum body_type *out, struct err *err) {
   struct view type, encoding;
   size_t types = 0;
+  *out = BODY_OTHER;
   for (size_t i = 0; i < rq->field_count; i++)
     types += view_eq_fold(rq->fields[i].name, VIEW_LIT("Content-Type"));
-  if (types != 1 || !request_header(rq, "Content-Type", &type) || !is_json_type(type))
+  if (types == 1 && request_header(rq, "Content-Type", &type))
+    *out = type_of(type);
+  if (*out == BODY_OTHER)
     return err_set(err, KPI_UNSUPPORTED_MEDIA_TYPE,
-                   "The body must be sent with one Content-Type: application/json, in UTF-8.");
+                   "The body must be sent with one Content-Type, application/json or "
+                   "application/x-www-form-urlencoded, in UTF-8.");
   if (request_header(rq, "Content-Encoding", &encoding) && !view_eq_fold(encoding, VIEW_LIT("identity")))
     return err_set(err, KPI_UNSUPPORTED_MEDIA_TYPE, "The body must be sent without Content-Encoding.");
   return KPI_OK;
@@ -133,15 +142,18 @@ static enum kpi_code check_type(const struct request *rq, struct err *err) {
 
 /* --- object ------------------------------------------------------------------------------------------ */
 
-enum kpi_code body_read_object(const struct request *rq, json_t **out, struct err *err) {
+static bool is_listed(const char *name, const char *const *list) {
+  for (; *list; list++)
+    if (strcmp(name, *list) == 0)
+      return true;
+  return false;
+}
+
+static enum kpi_code read_json(const struct request *rq, json_t **out, struct err *err) {
   json_error_t fault;
-  *out = NULL;
-  enum kpi_code rc = check_type(rq, err);
-  if (rc)
-    return rc;
   if (view_trim(rq->body).len == 0)
     return err_set(err, KPI_MALFORMED_JSON, "The body is empty; a JSON object is expected.");
-  rc = body_scan_json(rq->body, err);
+  enum kpi_code rc = body_scan_json(rq->body, err);
   if (rc)
     return rc;
   json_t *value = json_loadb(rq->body.ptr, rq->body.len, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &fault);
@@ -155,11 +167,43 @@ enum kpi_code body_read_object(const struct request *rq, json_t **out, struct er
   return KPI_OK;
 }
 
-static bool is_listed(const char *name, const char *const *list) {
-  for (; *list; list++)
-    if (strcmp(name, *list) == 0)
-      return true;
-  return false;
+/* Adds one pair of a form; false when it is malformed or repeats a name. */
+static bool add_pair(json_t *object, struct view pair, const char *const *booleans, char **scratch) {
+  struct view value = pair, name = view_split(&value, '=');
+  struct view key, text;
+  if (!request_decode(name, scratch, &key) || !request_decode(value, scratch, &text) || key.len == 0)
+    return false;
+  char key_text[128];
+  if (!view_to_cstr(key, key_text, sizeof key_text) || json_object_get(object, key_text))
+    return false;
+  bool is_boolean = booleans && is_listed(key_text, booleans) && (view_is(text, "true") || view_is(text, "false"));
+  json_t *member = is_boolean ? json_boolean(view_is(text, "true")) : json_stringn(text.ptr, text.len);
+  return json_object_set_new(object, key_text, member) == 0;
+}
+
+static enum kpi_code read_form(const struct request *rq, const char *const *booleans, json_t **out, struct err *err) {
+  auto_free char *scratch = malloc(rq->body.len + 1);
+  json_t *object = json_object();
+  char *to = scratch;
+  bool ok = scratch && object;
+  for (struct view rest = rq->body; ok && rest.ptr && rest.len;)
+    ok = add_pair(object, view_split(&rest, '&'), booleans, &to);
+  if (!ok) {
+    json_decref(object);
+    return err_set(err, KPI_VALIDATION_FAILED, "The form must be name=value pairs in UTF-8, each name once.");
+  }
+  *out = object;
+  return KPI_OK;
+}
+
+enum kpi_code body_read_object(const struct request *rq, const char *const *form_booleans, json_t **out,
+                               struct err *err) {
+  enum body_type type;
+  *out = NULL;
+  enum kpi_code rc = check_type(rq, &type, err);
+  if (rc)
+    return rc;
+  return type == BODY_JSON ? read_json(rq, out, err) : read_form(rq, form_booleans, out, err);
 }
 
 /* RFC 6901: '~' is written ~0 and '/' is written ~1. */

@@ -96,8 +96,7 @@ static enum kpi_code apply_settings(sqlite3 *sqlite, struct err *err) {
   } settings[] = {{"PRAGMA locking_mode=EXCLUSIVE", "PRAGMA locking_mode", "exclusive"},
                   {"PRAGMA journal_mode=WAL", "PRAGMA journal_mode", "wal"},
                   {"PRAGMA synchronous=FULL", "PRAGMA synchronous", "2"},
-                  {"PRAGMA foreign_keys=ON", "PRAGMA foreign_keys", "1"},
-                  {"PRAGMA trusted_schema=OFF", "PRAGMA trusted_schema", "0"}};
+                  {"PRAGMA foreign_keys=ON", "PRAGMA foreign_keys", "1"}};
   for (size_t i = 0; i < sizeof settings / sizeof settings[0]; i++) {
     char now[32];
     sqlite3_exec(sqlite, settings[i].set, NULL, NULL, NULL);

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "server/reply.h"
 
+#include "base/scope.h"
+
 #include "base/clock.h"
 
 #include <inttypes.h>
@@ -83,6 +85,10 @@ void reply_text(struct reply *rp, unsigned status, struct view text) {
   buf_add(reply_begin(rp, status, "text/plain; charset=utf-8"), text);
 }
 
+void reply_json_text(struct reply *rp, unsigned status, struct view text) {
+  buf_add(reply_begin(rp, status, "application/json"), text);
+}
+
 void reply_fixed(struct reply *rp, unsigned status, const char *content_type, struct view bytes) {
   reply_begin(rp, status, content_type);
   rp->fixed_body = bytes;
@@ -111,6 +117,22 @@ bool reply_etag(struct reply *rp, const struct request *rq, const char *etag) {
     return false;
   reply_empty(rp, 304);
   return true;
+}
+
+void reply_link_next(struct reply *rp, const struct request *rq, struct view cursor) {
+  auto_buf struct buf query;
+  buf_init(&query, HTTP_TARGET_BYTES_MAX * 2);
+  for (struct view rest = rq->query; rest.ptr && rest.len;) {
+    struct view pair = view_split(&rest, '&');
+    if (pair.len == 0 || view_starts(pair, "cursor="))
+      continue;
+    buf_add(&query, pair);
+    buf_add_char(&query, '&');
+  }
+  buf_add_cstr(&query, "cursor=");
+  buf_add(&query, cursor);
+  if (!buf_failed(&query))
+    reply_header(rp, "Link", "<%.*s?%s>; rel=\"next\"", (int)rq->path.len, rq->path.ptr, query.ptr);
 }
 
 void reply_wait(struct reply *rp, const char *topic, int64_t until_mono_ms) {

@@ -67,6 +67,9 @@ void reply_empty(struct reply *rp, unsigned status);
 /* A text/plain reply; copies text. */
 void reply_text(struct reply *rp, unsigned status, struct view text);
 
+/* An application/json reply made elsewhere; copies text. */
+void reply_json_text(struct reply *rp, unsigned status, struct view text);
+
 /* A reply whose body outlives the server (embedded files). */
 void reply_fixed(struct reply *rp, unsigned status, const char *content_type, struct view bytes);
 
@@ -78,6 +81,9 @@ void reply_html_end(struct reply *rp);
 /* Sets ETag (given without quotes) and Cache-Control: no-cache. When If-None-Match names it, makes the reply
  * a 304 and returns true: the handler is done. Call it before the body is written. */
 bool reply_etag(struct reply *rp, const struct request *rq, const char *etag);
+
+/* Adds a Link header with rel="next": the request's own path and query with another cursor. */
+void reply_link_next(struct reply *rp, const struct request *rq, struct view cursor);
 
 /* Asks to be called again when `topic` is notified or at the monotonic deadline, whichever is first. */
 void reply_wait(struct reply *rp, const char *topic, int64_t until_mono_ms);

@@ -61,7 +61,7 @@ static int hex_digit(char c) {
 
 /* Decodes one name or value to *out and moves it on. '+' is a blank, as HTML forms and most clients write it.
  */
-static bool decode(struct view text, char **out, struct view *decoded) {
+bool request_decode(struct view text, char **out, struct view *decoded) {
   char *to = *out;
   for (size_t i = 0; i < text.len; i++) {
     int c = (unsigned char)text.ptr[i];
@@ -98,7 +98,7 @@ static enum kpi_code add_arg(struct request *rq, struct view pair, char **to, co
   struct view name = view_split(&value, '=');
   if (rq->arg_count == HTTP_QUERY_ARGS_MAX)
     return err_set(err, KPI_MALFORMED_QUERY, "The query has more than %d parameters.", HTTP_QUERY_ARGS_MAX);
-  if (!decode(name, to, &arg.name) || !decode(value, to, &arg.value))
+  if (!request_decode(name, to, &arg.name) || !request_decode(value, to, &arg.value))
     return err_set(
         err, KPI_MALFORMED_QUERY,
         "Parameter %zu of the query is not valid: a percent escape must stand for UTF-8 text without "

@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: MIT */
+#include "server/run_json.h"
+
+#include "base/clock.h"
+#include "pipeline/decimal.h"
+
+#include <stdio.h>
+
+enum { MS_PER_SECOND = 1000, PERCENT = 100 };
+
+/* Writes a number as the shortest text that reads back. */
+static void number(struct json_out *j, const char *key, double value) {
+  char text[DOUBLE_TEXT_SIZE];
+  double_text(value, text);
+  jout_raw(j, key, text);
+}
+
+/* How long the run has worked, in milliseconds; 0 before it starts. */
+static int64_t worked_ms(const struct run *r) {
+  if (!r->started_at)
+    return 0;
+  return (r->finished_at ? r->finished_at : clock_wall_ms()) - r->started_at;
+}
+
+static uint64_t percent_of(const struct run *r) {
+  if (r->state == RUN_SUCCEEDED)
+    return PERCENT;
+  const struct run_progress *p = &r->progress;
+  uint64_t percent = p->bytes_total ? p->bytes_read * PERCENT / p->bytes_total : 0;
+  return percent < PERCENT ? percent : PERCENT - 1; /* 100 is said at the end only */
+}
+
+static void write_rate(struct json_out *j, const struct run *r) {
+  const struct run_progress *p = &r->progress;
+  uint64_t rows = p->rows_orders + p->rows_order_items + p->rows_products;
+  int64_t ms = worked_ms(r);
+  if (ms > 0 && rows > 0)
+    jout_uint(j, "rows_per_second", rows * MS_PER_SECOND / (uint64_t)ms);
+  else
+    jout_null(j, "rows_per_second");
+  if (r->state == RUN_RUNNING && p->bytes_read > 0 && p->bytes_total >= p->bytes_read)
+    number(j, "eta_seconds",
+           (double)(ms / 100 * (int64_t)(p->bytes_total - p->bytes_read) / (int64_t)p->bytes_read) / 10.0);
+  else
+    jout_null(j, "eta_seconds");
+}
+
+static void write_progress(struct json_out *j, const struct run *r) {
+  const struct run_progress *p = &r->progress;
+  jout_object(j, "progress");
+  jout_uint(j, "percent", percent_of(r));
+  jout_uint(j, "bytes_read", p->bytes_read);
+  jout_uint(j, "bytes_total", p->bytes_total);
+  jout_object(j, "rows_read");
+  jout_uint(j, "orders", p->rows_orders);
+  jout_uint(j, "order_items", p->rows_order_items);
+  jout_uint(j, "products", p->rows_products);
+  jout_object_end(j);
+  write_rate(j, r);
+  jout_uint(j, "files_done", p->files_done);
+  jout_uint(j, "files_total", p->files_total);
+  jout_uint(j, "items_published", p->items_published);
+  jout_uint(j, "items_total", p->items_total);
+  jout_object_end(j);
+}
+
+static void write_input_and_output(struct json_out *j, const struct run *r) {
+  jout_object(j, "input");
+  jout_string(j, "base", r->input_base);
+  jout_string(j, "fingerprint", r->input_fingerprint);
+  jout_uint(j, "objects", r->input_objects);
+  jout_uint(j, "bytes", r->input_bytes);
+  jout_uint(j, "objects_skipped", 0);
+  jout_object_end(j);
+  jout_object(j, "output");
+  jout_time(j, "published_at", r->published_at);
+  jout_raw(j, "tables", r->output_json ? r->output_json : "[]");
+  jout_object_end(j);
+}
+
+static void write_links(struct json_out *j, const struct run *r) {
+  static const char *const names[] = {"results", "quality", "cancel"};
+  char link[64];
+  jout_object(j, "links");
+  snprintf(link, sizeof link, "/runs/%s", r->id);
+  jout_string(j, "self", link);
+  for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+    snprintf(link, sizeof link, "/runs/%s/%s", r->id, names[i]);
+    jout_string(j, names[i], link);
+  }
+  jout_object_end(j);
+}
+
+static void write_times(struct json_out *j, const struct run *r) {
+  jout_time(j, "created_at", r->created_at);
+  jout_time(j, "started_at", r->started_at);
+  jout_time(j, "finished_at", r->finished_at);
+  jout_time(j, "updated_at", r->updated_at);
+  jout_time(j, "next_attempt_at", r->next_attempt_at);
+  jout_time(j, "cancel_requested_at", r->cancel_requested_at);
+}
+
+/* What was asked for. */
+static void write_request(struct json_out *j, const struct run *r) {
+  jout_bool(j, "publish", r->publish);
+  jout_string(j, "quality_gate", quality_gate_name(r->gate));
+  jout_string(j, "bad_rows", bad_rows_name(r->bad_rows));
+  jout_string(j, "max_bad_rows", r->max_bad_rows);
+  jout_raw(j, "labels", r->labels_json ? r->labels_json : "{}");
+  jout_string(j, "reason", r->reason);
+  jout_object(j, "trigger");
+  jout_null(j, "principal");
+  jout_string(j, "user_agent", r->user_agent);
+  jout_string(j, "request_id", r->request_id);
+  jout_object_end(j);
+}
+
+void run_json(struct json_out *j, const char *key, const struct run *r, const char *disposition) {
+  char date[DAY_TEXT_SIZE];
+  jout_object(j, key);
+  jout_string(j, "id", r->id);
+  if (disposition)
+    jout_string(j, "disposition", disposition);
+  jout_string(j, "date", day_text(r->date, date));
+  jout_string(j, "timezone", r->timezone);
+  jout_string(j, "engine", r->engine);
+  jout_string(j, "state", run_state_name(r->state));
+  jout_bool(j, "terminal", run_state_is_terminal(r->state));
+  jout_string(j, "phase", r->state == RUN_RUNNING ? run_phase_name(r->phase) : NULL);
+  jout_uint(j, "attempt", r->attempt);
+  jout_uint(j, "max_attempts", r->max_attempts);
+  write_times(j, r);
+  write_progress(j, r);
+  write_input_and_output(j, r);
+  jout_raw(j, "summary", r->summary_json);
+  jout_raw(j, "quality", r->quality_json);
+  jout_raw(j, "error", r->error_json);
+  jout_raw(j, "attempts", r->attempts_json ? r->attempts_json : "[]");
+  write_request(j, r);
+  jout_string(j, "service_version", r->service_version);
+  write_links(j, r);
+  jout_object_end(j);
+}

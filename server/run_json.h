@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: MIT
+ * A run as JSON: the Run resource of openapi.yaml. Knows no request. */
+#ifndef KPID_SERVER_RUN_JSON_H
+#define KPID_SERVER_RUN_JSON_H
+
+#include "server/reply.h"
+#include "server/run.h"
+
+/* Writes the run as an object; `disposition` is added when it is not NULL. */
+void run_json(struct json_out *j, const char *key, const struct run *run, const char *disposition);
+
+#endif
