@@ -50,8 +50,10 @@ static void log_error(const struct err *err) {
 /* Serves until a signal; then lets waiters go, runs end, and both stop in that order. */
 static void serve_until_signal(struct service *service, struct http_server *http, const sigset_t *signals) {
   int number = 0;
-  log_at(LOG_INFO, "server.listening", "kpid " KPID_VERSION " is ready",
-         LOG_S("address", http_server_address(http)), LOG_S("health_address", http_server_health_address(http)));
+  if (http_server_health_address(http))
+    log_at(LOG_INFO, "server.health_listening", "health checks are answered here too",
+           LOG_S("address", http_server_health_address(http)));
+  log_at(LOG_INFO, "server.listening", "kpid " KPID_VERSION " is ready", LOG_S("address", http_server_address(http)));
   while (sigwait(signals, &number) != 0) {
   }
   log_at(LOG_INFO, "server.draining", "shutting down", LOG_I("signal", number));

@@ -30,6 +30,15 @@ static bool parse_nonempty(const char *value, struct config *out, size_t offset)
   return *value && parse_text(value, out, offset);
 }
 
+/* host:port, [v6]:port or :port; the name itself is only looked up when it is listened on. */
+static bool parse_address(const char *value, struct config *out, size_t offset) {
+  const char *colon = strrchr(value, ':');
+  uint64_t port;
+  if (*value && (!colon || !view_to_u64(view_of(colon + 1), &port) || port > UINT16_MAX))
+    return false;
+  return parse_text(value, out, offset);
+}
+
 static bool parse_number(const char *value, uint64_t min, uint64_t max, struct config *out, size_t offset) {
   uint64_t number;
   if (!view_to_u64(view_of(value), &number) || number < min || number > max)
@@ -120,8 +129,8 @@ static bool parse_level(const char *value, struct config *out, size_t offset) {
 #define AT(name) offsetof(struct config, name)
 
 static const struct setting settings[] = {
-    {"KPI_LISTEN", "127.0.0.1:8080", "address:port", "where the API listens; :8080 for every address", parse_nonempty, AT(listen)},
-    {"KPI_HEALTH_LISTEN", "", "address:port", "second listener for /livez /healthz /readyz; unset: none", parse_text, AT(health_listen)},
+    {"KPI_LISTEN", "127.0.0.1:8080", "address:port", "where the API listens; :8080 for every address", parse_address, AT(listen)},
+    {"KPI_HEALTH_LISTEN", "", "address:port", "second listener for /livez /healthz /readyz; unset: none", parse_address, AT(health_listen)},
     {"KPI_SOURCE", "", "file:///absolute/folder", "folder with orders/ order_items/ products/; needed", parse_text, AT(source)},
     {"KPI_DB", "./kpid.db", "path", "SQLite file of runs and results", parse_nonempty, AT(db)},
     {"KPI_THREADS", "", "1-256", "pthread workers; unset: one for each CPU", parse_threads, AT(threads)},

@@ -9,7 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { CURSOR_BYTES_MAX = 8192, REPORT_BYTES_MAX = 2 * 1024 * 1024, ETAG_HEX_DIGITS = 32 };
+enum { RETRY_AFTER_SECONDS = 2, CURSOR_BYTES_MAX = 8192, REPORT_BYTES_MAX = 2 * 1024 * 1024, ETAG_HEX_DIGITS = 32 };
 
 enum format { AS_JSON, AS_CSV, AS_HTML, FORMAT_COUNT };
 
@@ -217,6 +217,15 @@ static void answer_page(struct request *rq, struct reply *rp, const struct shown
   }
 }
 
+/* Answers what went wrong; results that may still come carry Retry-After. */
+static void answer_err(const struct request *rq, struct reply *rp, const struct run *run, const struct err *err) {
+  struct problem p = {.code = err->code};
+  view_to_cstr(view_of(err->message), p.detail, sizeof p.detail);
+  if (err->code == KPI_RESULTS_NOT_READY && !run_state_is_terminal(run->state))
+    p.retry_after_seconds = RETRY_AFTER_SECONDS;
+  reply_problem(rp, rq, &p);
+}
+
 static void get_results(struct request *rq, struct reply *rp) {
   struct shown_page page = {0};
   struct run run = {0};
@@ -225,7 +234,7 @@ static void get_results(struct request *rq, struct reply *rp) {
   if (read_page_query(rq, rp, &page)) {
     if (service_get_run(rq->app, rq->params[0], &run, &err) ||
         service_results(rq->app, rq->params[0], &page.ask, &page.rows, &page.more, &err))
-      reply_err(rp, rq, &err);
+      answer_err(rq, rp, &run, &err);
     else
       answer_page(rq, rp, &page, &run);
   }
@@ -234,6 +243,13 @@ static void get_results(struct request *rq, struct reply *rp) {
 }
 
 /* ---- quality ---- */
+
+static void answer_report(struct reply *rp, const struct run *run, enum format format, struct view report) {
+  if (format == AS_HTML)
+    quality_page(rp, run, report);
+  else
+    reply_json_text(rp, 200, report);
+}
 
 static void get_quality(struct request *rq, struct reply *rp) {
   struct run run = {0};
@@ -248,13 +264,9 @@ static void get_quality(struct request *rq, struct reply *rp) {
     return;
   }
   if (service_get_run(rq->app, rq->params[0], &run, &err) || service_quality(rq->app, rq->params[0], &report, &err))
-    reply_err(rp, rq, &err);
-  else if (tag_page(rq, rp, &run, format))
-    ;
-  else if (format == AS_HTML)
-    quality_page(rp, &run, buf_view(&report));
-  else
-    reply_json_text(rp, 200, buf_view(&report));
+    answer_err(rq, rp, &run, &err);
+  else if (!tag_page(rq, rp, &run, format))
+    answer_report(rp, &run, format, buf_view(&report));
   run_clear(&run);
 }
 
