@@ -53,12 +53,12 @@ int cli_check_config(int argc, char **argv) {
   struct config config;
   struct err err;
   auto_buf struct buf text;
+  buf_init(&text, SIZE_MAX);
   int refused = cli_no_arguments(argc, argv);
   if (refused)
     return refused - 1;
   if (config_load(&config, &err))
     return cli_fail(&err);
-  buf_init(&text, SIZE_MAX);
   config_describe(&text);
   fwrite(text.ptr, 1, text.len, stdout);
   return 0;

@@ -231,9 +231,36 @@ static enum kpi_code read_page(struct db_conn *c, struct page_call *call, struct
   return step == SQLITE_ROW || step == SQLITE_DONE ? KPI_OK : db_failure(c, err);
 }
 
+/* Reads both tables back and compares them with the digest of what was computed: integrity checks of the database do not see
+ * flipped bits. Sets the number of rows of each. */
+static enum kpi_code check_digest(struct db_conn *c, struct view run_id, size_t counts[KPI_TABLE_COUNT],
+                                  struct err *err) {
+  struct kpi_rows tables[KPI_TABLE_COUNT] = {0};
+  char stored[SHA256_HEX_SIZE] = "", now[SHA256_HEX_SIZE] = "";
+  enum kpi_code rc = KPI_OK;
+  for (int t = 0; t < KPI_TABLE_COUNT && rc == KPI_OK; t++) {
+    struct results_page all = {.table = (enum kpi_table)t, .limit = INT64_MAX};
+    struct page_call page = {run_id, &all, &tables[t], false};
+    rc = read_page(c, &page, err);
+    counts[t] = tables[t].count;
+  }
+  sqlite3_stmt *s = db_statement(c, "SELECT results_sha256 FROM runs WHERE id = ?1");
+  db_bind_view(s, 1, run_id);
+  if (sqlite3_step(s) == SQLITE_ROW)
+    view_to_cstr(view_of((const char *)sqlite3_column_text(s, 0)), stored, sizeof stored);
+  if (rc == KPI_OK && (!digest(tables, now) || strcmp(stored, now) != 0))
+    rc = err_set(err, KPI_INTERNAL, "the stored results differ from what was computed: the database is damaged");
+  for (int t = 0; t < KPI_TABLE_COUNT; t++)
+    kpi_rows_clear(&tables[t]);
+  return rc;
+}
+
 static enum kpi_code do_page(struct db_conn *c, void *arg, struct err *err) {
   struct page_call *call = arg;
+  size_t counts[KPI_TABLE_COUNT];
   enum kpi_code rc = check_ready(c, call->run_id, err);
+  if (rc == KPI_OK)
+    rc = check_digest(c, call->run_id, counts, err);
   return rc ? rc : read_page(c, call, err);
 }
 
@@ -279,28 +306,6 @@ struct publish_call {
   struct publish_counts *counts;
 };
 
-/* Reads both tables back and compares them with the digest of what was computed. */
-static enum kpi_code check_digest(struct db_conn *c, struct publish_call *call, struct err *err) {
-  struct kpi_rows tables[KPI_TABLE_COUNT] = {0};
-  char stored[SHA256_HEX_SIZE] = "", now[SHA256_HEX_SIZE] = "";
-  enum kpi_code rc = KPI_OK;
-  for (int t = 0; t < KPI_TABLE_COUNT && rc == KPI_OK; t++) {
-    struct results_page all = {.table = (enum kpi_table)t, .limit = INT64_MAX};
-    struct page_call page = {view_of(call->run_id), &all, &tables[t], false};
-    rc = read_page(c, &page, err);
-    call->counts[t] = (struct publish_counts){.put = tables[t].count};
-  }
-  sqlite3_stmt *s = db_statement(c, "SELECT results_sha256 FROM runs WHERE id = ?1");
-  db_bind_text(s, 1, call->run_id);
-  if (sqlite3_step(s) == SQLITE_ROW)
-    view_to_cstr(view_of((const char *)sqlite3_column_text(s, 0)), stored, sizeof stored);
-  if (rc == KPI_OK && (!digest(tables, now) || strcmp(stored, now) != 0))
-    rc = err_set(err, KPI_INTERNAL, "the stored results differ from what was computed: the database is damaged");
-  for (int t = 0; t < KPI_TABLE_COUNT; t++)
-    kpi_rows_clear(&tables[t]);
-  return rc;
-}
-
 /* Compares with what is published for the date now: equal rows are unchanged, categories that are gone are deleted. */
 static enum kpi_code compare_published(struct db_conn *c, struct publish_call *call, const char *date, struct err *err) {
   sqlite3_stmt *s = db_statement(
@@ -330,7 +335,10 @@ static enum kpi_code do_publish(struct db_conn *c, void *arg, struct err *err) {
   struct publish_call *call = arg;
   char date[DAY_TEXT_SIZE];
   day_text(call->date, date);
-  enum kpi_code rc = check_digest(c, call, err);
+  size_t counts[KPI_TABLE_COUNT];
+  enum kpi_code rc = check_digest(c, view_of(call->run_id), counts, err);
+  for (int t = 0; t < KPI_TABLE_COUNT; t++)
+    call->counts[t] = (struct publish_counts){.put = rc ? 0 : counts[t]};
   if (rc == KPI_OK)
     rc = compare_published(c, call, date, err);
   if (rc)
