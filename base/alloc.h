@@ -13,7 +13,7 @@
 struct budget {
   _Atomic size_t used;
   _Atomic size_t peak;
-  size_t limit; /* bytes; SIZE_MAX for none */
+  size_t limit;          /* bytes; SIZE_MAX for none */
   _Atomic bool exceeded; /* an allocation was refused because of the limit */
 };
 

@@ -49,7 +49,8 @@ bool buf_failed(const struct buf *b);
 /* Borrows the bytes; valid until the next append, reset or clear. */
 struct view buf_view(const struct buf *b);
 
-/* Returns owned: the bytes as a NUL-terminated string to free(); the buffer is left empty. NULL when it failed. */
+/* Returns owned: the bytes as a NUL-terminated string to free(); the buffer is left empty. NULL when it
+ * failed. */
 char *buf_take(struct buf *b);
 
 #endif

@@ -30,5 +30,6 @@ char *clock_rfc3339(int64_t wall_ms, char out[CLOCK_RFC3339_SIZE]) {
 }
 
 struct timespec clock_timespec(int64_t mono_ms) {
-  return (struct timespec){.tv_sec = (time_t)(mono_ms / MS_PER_S), .tv_nsec = (long)(mono_ms % MS_PER_S) * NS_PER_MS};
+  return (struct timespec){.tv_sec = (time_t)(mono_ms / MS_PER_S),
+                           .tv_nsec = (long)(mono_ms % MS_PER_S) * NS_PER_MS};
 }

@@ -25,8 +25,8 @@ void sha256_free(struct sha256 *h);
 /* Fills out with len cryptographically random bytes; aborts the process when the system has none. */
 void crypto_random(void *out, size_t len);
 
-/* Writes a new UUID version 7 (RFC 9562): 48 bits of Unix milliseconds, 12 bits that keep two ids of one process in
- * the order they were made, 62 random bits. Texts sort by time of creation. Thread-safe. */
+/* Writes a new UUID version 7 (RFC 9562): 48 bits of Unix milliseconds, 12 bits that keep two ids of one
+ * process in the order they were made, 62 random bits. Texts sort by time of creation. Thread-safe. */
 void crypto_uuid7(char out[UUID_TEXT_SIZE]);
 
 /* True when v is 36 characters of the UUID text form with lower-case hex digits. */

@@ -99,13 +99,13 @@ enum err_category { ERR_CLIENT, ERR_DATA, ERR_UPSTREAM, ERR_INTERNAL };
 
 /* What is known about a code, from the one table. Strings are static. */
 struct err_info {
-  const char *name;         /* public name: "value_unparsable", "validation-failed" */
-  uint16_t http_status;     /* status of a reply that reports it */
+  const char *name;     /* public name: "value_unparsable", "validation-failed" */
+  uint16_t http_status; /* status of a reply that reports it */
   enum err_category category;
-  bool retryable;           /* an unchanged retry may succeed */
-  uint8_t exit_code;        /* of the command line (sysexits.h where one fits) */
-  const char *title;        /* one short sentence */
-  const char *hint;         /* what the reader should do next */
+  bool retryable;    /* an unchanged retry may succeed */
+  uint8_t exit_code; /* of the command line (sysexits.h where one fits) */
+  const char *title; /* one short sentence */
+  const char *hint;  /* what the reader should do next */
 };
 
 /* A failure with the value at fault. Owned by the caller, filled by whoever detects it; zero-initialise
@@ -113,10 +113,10 @@ struct err_info {
 struct err {
   enum kpi_code code;
   char message[768];
-  char object[512];  /* input object or file, empty if none */
-  uint64_t line;     /* 1-based physical line in that object, 0 if none */
-  char column[64];   /* column name, empty if none */
-  char value[128];   /* the offending text, cut, empty if none */
+  char object[512]; /* input object or file, empty if none */
+  uint64_t line;    /* 1-based physical line in that object, 0 if none */
+  char column[64];  /* column name, empty if none */
+  char value[128];  /* the offending text, cut, empty if none */
 };
 
 /* Returns the table row of a code; never NULL. */

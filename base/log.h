@@ -39,6 +39,7 @@ void log_write(enum log_level level, const char *event, const char *msg, const s
 /* log_at(LOG_INFO, "run.started", "run started", LOG_S("run_id", id)) */
 #define log_at(level, event, msg, ...)                                                                       \
   log_write((level), (event), (msg), (const struct log_field[]){{.key = NULL}, ##__VA_ARGS__} + 1,           \
-            (int)(sizeof((struct log_field[]){{.key = NULL}, ##__VA_ARGS__}) / sizeof(struct log_field)) - 1)
+            (int)(sizeof((struct log_field[]){{.key = NULL}, ##__VA_ARGS__}) / sizeof(struct log_field)) -   \
+                1)
 
 #endif

@@ -34,7 +34,8 @@ typedef void (*pool_task_fn)(void *arg);
 struct pool_group {
   size_t pending; /* guarded by the pool's lock */
 };
-#define POOL_GROUP_INIT {0}
+#define POOL_GROUP_INIT                                                                                      \
+  { 0 }
 
 /* Starts `threads` workers (>= 1) with a queue of `queue_cap` tasks. Returns owned, NULL when threads or
  * memory are exhausted. */

@@ -97,7 +97,8 @@ static bool parse_rule(const char **s, struct rule *r) {
   }
   if (**s == '/')
     (*s)++, r->time = parse_time(s);
-  return r->kind != RULE_MONTH || (r->month >= 1 && r->month <= 12 && r->week >= 1 && r->week <= 5 && r->day <= 6);
+  return r->kind != RULE_MONTH ||
+         (r->month >= 1 && r->month <= 12 && r->week >= 1 && r->week <= 5 && r->day <= 6);
 }
 
 static bool parse_footer(const char *s, struct footer *f) {
@@ -184,7 +185,8 @@ static struct tzif_counts read_counts(const unsigned char *h) {
 }
 
 static size_t block_bytes(const struct tzif_counts *c, size_t time_bytes) {
-  return c->time * (time_bytes + 1) + c->type * 6 + c->chars + c->leap * (time_bytes + 4) + c->isstd + c->isut;
+  return c->time * (time_bytes + 1) + c->type * 6 + c->chars + c->leap * (time_bytes + 4) + c->isstd +
+         c->isut;
 }
 
 /* Reads the 64-bit block at data and the footer behind it. */
@@ -223,7 +225,8 @@ static bool read_tzif(struct tz *z, const unsigned char *data, size_t len) {
   return read_block(z, data + second + HEADER_BYTES, len - second - HEADER_BYTES, &counts);
 }
 
-/* Zone names go into a path: letters, digits, _ + - and single inner slashes only, so nothing escapes the folder. */
+/* Zone names go into a path: letters, digits, _ + - and single inner slashes only, so nothing escapes the
+ * folder. */
 static bool name_is_safe(struct view name) {
   if (name.len == 0 || name.len > NAME_MAX_BYTES)
     return false;
@@ -284,8 +287,8 @@ int32_t tz_offset_at_utc(const struct tz *z, int64_t utc) {
 }
 
 int32_t tz_offset_at_local(const struct tz *z, int64_t local) {
-  /* A day before and after, no transition is near: the two offsets are the candidates around one. The one from before
-   * is right unless only the later one maps the time onto itself. */
+  /* A day before and after, no transition is near: the two offsets are the candidates around one. The one
+   * from before is right unless only the later one maps the time onto itself. */
   int32_t before = tz_offset_at_utc(z, local - SECONDS_PER_DAY);
   int32_t after = tz_offset_at_utc(z, local + SECONDS_PER_DAY);
   if (before == after || tz_offset_at_utc(z, local - before) == before)

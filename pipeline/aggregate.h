@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * Totals by day, or by day and category: sums of money, counts and sets of distinct ids. Each worker fills its own;
- * merging them gives the same totals in any order. Knows no formula: those are in kpi.h. */
+ * Totals by day, or by day and category: sums of money, counts and sets of distinct ids. Each worker fills
+ * its own; merging them gives the same totals in any order. Knows no formula: those are in kpi.h. */
 #ifndef KPID_PIPELINE_AGGREGATE_H
 #define KPID_PIPELINE_AGGREGATE_H
 
@@ -29,7 +29,8 @@ struct aggregate {
   struct group *last; /* asked for last */
 };
 
-/* Returns the group of a day and category, a new one when there is none; NULL when memory is exhausted. Borrowed. */
+/* Returns the group of a day and category, a new one when there is none; NULL when memory is exhausted.
+ * Borrowed. */
 struct group *aggregate_group(struct aggregate *a, struct budget *budget, day_t day, uint32_t category);
 
 /* Moves everything of `from` into `to`; `from` is empty afterwards. False when memory is exhausted. */

@@ -57,7 +57,8 @@ static void unescape(struct view inner, struct buf *out) {
   buf_reset(out);
   for (size_t i = 0; i < inner.len; i++) {
     char c = inner.ptr[i];
-    if ((c == '"' || c == '\\') && i + 1 < inner.len && (inner.ptr[i + 1] == '"' || (c == '\\' && inner.ptr[i + 1] == '\\')))
+    if ((c == '"' || c == '\\') && i + 1 < inner.len &&
+        (inner.ptr[i + 1] == '"' || (c == '\\' && inner.ptr[i + 1] == '\\')))
       c = inner.ptr[++i];
     buf_add_char(out, c);
   }
@@ -80,8 +81,8 @@ static struct cell take_quoted(const char *at, const char *end) {
     behind++;
   if (behind == end || *behind == ',' || is_line_end(*behind))
     return (struct cell){behind, {at + 1, (size_t)(q.close - at - 1)}, q.escaped, q.lines};
-  /* Text behind the closing quote: the cell is taken as written, quotes included, up to the delimiter (as the parser of
-   * the replaced job does). */
+  /* Text behind the closing quote: the cell is taken as written, quotes included, up to the delimiter (as the
+   * parser of the replaced job does). */
   const char *next = skip_to_delimiter(behind, end);
   return (struct cell){next, {at, (size_t)(next - at)}, false, q.lines};
 }
@@ -289,8 +290,8 @@ static enum kpi_code check_bound(const struct csv_binding *b, const struct schem
 }
 
 /* Reads the header's cells one by one: a binding that sends cell i to column 0 and all others nowhere. */
-static enum kpi_code bind_cells(struct view line, const struct schema *schema, const char *object, uint64_t line_no,
-                                struct csv_binding *out, struct err *err) {
+static enum kpi_code bind_cells(struct view line, const struct schema *schema, const char *object,
+                                uint64_t line_no, struct csv_binding *out, struct err *err) {
   struct buf text;
   buf_init(&text, CSV_FIELD_MAX_BYTES);
   auto_buf struct buf scratch = text;
@@ -318,8 +319,8 @@ static enum kpi_code bind_cells(struct view line, const struct schema *schema, c
   }
 }
 
-enum kpi_code csv_bind(struct view data, const struct schema *schema, const char *object, struct csv_binding *out,
-                       size_t *used, uint64_t *lines, struct err *err) {
+enum kpi_code csv_bind(struct view data, const struct schema *schema, const char *object,
+                       struct csv_binding *out, size_t *used, uint64_t *lines, struct err *err) {
   memset(out, 0, sizeof *out);
   *used = 0;
   *lines = 0;

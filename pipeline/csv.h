@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * RFC 4180 rows in memory: walks a block of whole rows, binds columns by header name, cuts a byte stream at row
- * ends. Also reads \" and \\ inside quotes. Knows no file and no column's meaning. */
+ * RFC 4180 rows in memory: walks a block of whole rows, binds columns by header name, cuts a byte stream at
+ * row ends. Also reads \" and \\ inside quotes. Knows no file and no column's meaning. */
 #ifndef KPID_PIPELINE_CSV_H
 #define KPID_PIPELINE_CSV_H
 
@@ -8,11 +8,7 @@
 #include "base/err.h"
 #include "pipeline/schema.h"
 
-enum {
-  CSV_LINE_MAX_BYTES = 1024 * 1024,
-  CSV_FIELD_MAX_BYTES = 64 * 1024,
-  CSV_COLUMNS_MAX = 256
-};
+enum { CSV_LINE_MAX_BYTES = 1024 * 1024, CSV_FIELD_MAX_BYTES = 64 * 1024, CSV_COLUMNS_MAX = 256 };
 
 /* Which cell of a file's rows is which column of the schema. */
 struct csv_binding {
@@ -35,7 +31,7 @@ enum csv_problem { CSV_FINE, CSV_FIELD_TOO_LONG, CSV_LINE_TOO_LONG, CSV_TOO_MANY
 /* Walks the rows of a block. */
 struct csv_cursor {
   const char *at, *end;
-  uint64_t lines; /* line ends passed so far in this block */
+  uint64_t lines;                  /* line ends passed so far in this block */
   struct buf scratch[COLUMNS_MAX]; /* unescaped text of a quoted cell, one for each column */
   enum csv_problem problem;
 };
@@ -47,19 +43,22 @@ void csv_clear(struct csv_cursor *c);
 /* Starts on a block of whole rows. Borrows it. */
 void csv_start(struct csv_cursor *c, struct view block);
 
-/* Reads the next row that is not blank. Returns false at the end or when c->problem says why not; row->line then
- * holds the line of the problem. */
+/* Reads the next row that is not blank. Returns false at the end or when c->problem says why not; row->line
+ * then holds the line of the problem. */
 bool csv_next(struct csv_cursor *c, const struct csv_binding *binding, struct csv_row *row);
 
-/* Returns the length of the part of `data`, which begins at a row start, that holds whole rows only: 0 when no
- * row ends in it. At the end of the input (`is_last`) all of it. Sets *open_quote when data ends inside quotes. */
+/* Returns the length of the part of `data`, which begins at a row start, that holds whole rows only: 0 when
+ * no row ends in it. At the end of the input (`is_last`) all of it. Sets *open_quote when data ends inside
+ * quotes. */
 size_t csv_cut(struct view data, bool is_last, bool *open_quote);
 
 /* Binds a header row by name: case-insensitive, blanks trimmed. `object` names the file in errors:
- * KPI_CSV_HEADER_MISSING, KPI_CSV_MALFORMED, KPI_CSV_ENCODING. Borrows data. *used is set to the bytes of leading blank
- * lines and the header with its line end, *lines to the line ends in them. `*used` 0: data holds only blank lines. */
+ * KPI_CSV_HEADER_MISSING, KPI_CSV_MALFORMED, KPI_CSV_ENCODING. Borrows data. *used is set to the bytes of
+ * leading blank lines and the header with its line end, *lines to the line ends in them. `*used` 0: data
+ * holds only blank lines. */
 KPI_MUST_CHECK enum kpi_code csv_bind(struct view data, const struct schema *schema, const char *object,
-                                      struct csv_binding *out, size_t *used, uint64_t *lines, struct err *err);
+                                      struct csv_binding *out, size_t *used, uint64_t *lines,
+                                      struct err *err);
 
 /* Fills err for a problem met in `object` at a 1-based line. Returns KPI_CSV_MALFORMED. */
 enum kpi_code csv_problem_err(enum csv_problem problem, const char *object, uint64_t line, struct err *err);

@@ -54,7 +54,8 @@ static uint64_t count_line_ends(struct view v) {
 }
 
 /* Fills the block from *len on up to `upto` bytes; sets s->at_end at the end of the input. */
-static enum kpi_code fill(struct csv_stream *s, struct csv_block *b, size_t *len, size_t upto, struct err *err) {
+static enum kpi_code fill(struct csv_stream *s, struct csv_block *b, size_t *len, size_t upto,
+                          struct err *err) {
   if (!reserve(&b->bytes, &b->cap, upto))
     return no_memory(s, err);
   while (*len < upto && !s->at_end) {
@@ -79,7 +80,8 @@ static bool keep_tail(struct csv_stream *s, struct view tail) {
 }
 
 /* Reads until whole rows are there: *whole of *len bytes. */
-static enum kpi_code read_rows(struct csv_stream *s, struct csv_block *b, size_t *len, size_t *whole, struct err *err) {
+static enum kpi_code read_rows(struct csv_stream *s, struct csv_block *b, size_t *len, size_t *whole,
+                               struct err *err) {
   if (!reserve(&b->bytes, &b->cap, s->tail_len + CSV_BLOCK_BYTES))
     return no_memory(s, err);
   if (s->tail_len)
@@ -94,7 +96,8 @@ static enum kpi_code read_rows(struct csv_stream *s, struct csv_block *b, size_t
     if (*whole || s->at_end)
       return KPI_OK;
     if (*len > BLOCK_BYTES_MAX)
-      return csv_problem_err(open_quote ? CSV_OPEN_QUOTE : CSV_LINE_TOO_LONG, s->object->name, s->next_line, err);
+      return csv_problem_err(open_quote ? CSV_OPEN_QUOTE : CSV_LINE_TOO_LONG, s->object->name, s->next_line,
+                             err);
   }
 }
 
@@ -124,7 +127,7 @@ static enum kpi_code take_header(struct csv_stream *s, struct view *rows, struct
 enum kpi_code csv_stream_next(struct csv_stream *s, struct csv_block *b, struct err *err) {
   b->rows = (struct view){0};
   while (b->rows.len == 0 && !(s->at_end && s->tail_len == 0)) {
-    size_t len, whole;
+    size_t len = 0, whole = 0;
     enum kpi_code rc = read_rows(s, b, &len, &whole, err);
     if (rc)
       return rc;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * One input object as a sequence of blocks of whole rows with known line numbers. Memory is bounded by the block size,
- * whatever the size of the object. Knows no meaning of the columns. */
+ * One input object as a sequence of blocks of whole rows with known line numbers. Memory is bounded by the
+ * block size, whatever the size of the object. Knows no meaning of the columns. */
 #ifndef KPID_PIPELINE_CSV_STREAM_H
 #define KPID_PIPELINE_CSV_STREAM_H
 
@@ -32,7 +32,8 @@ struct csv_stream {
   uint64_t next_line; /* 1-based line of the first byte of the tail */
 };
 
-/* Opens an object. The stream is zero-initialised before; csv_stream_close releases it. Errors: those of source_open. */
+/* Opens an object. The stream is zero-initialised before; csv_stream_close releases it. Errors: those of
+ * source_open. */
 KPI_MUST_CHECK enum kpi_code csv_stream_open(struct csv_stream *s, struct source *source,
                                              const struct source_object *object, const struct schema *schema,
                                              _Atomic uint64_t *bytes_read, struct err *err);

@@ -10,10 +10,10 @@
 #define UNIT_PER_ONE UINT64_C(1000000000000000000) /* 10^18 */
 
 enum {
-  INT_DIGITS_MAX = 126,       /* digits before the point */
-  CHUNK_DIGITS = 18,          /* decimal digits that are added to the limbs at once */
-  EXPONENT_CAP = 1000000,     /* exponents beyond are all the same: zero or too large */
-  RATIO_SHIFT_LIMBS = 3,      /* see ratio(): gives every quotient more than 64 significant bits */
+  INT_DIGITS_MAX = 126,   /* digits before the point */
+  CHUNK_DIGITS = 18,      /* decimal digits that are added to the limbs at once */
+  EXPONENT_CAP = 1000000, /* exponents beyond are all the same: zero or too large */
+  RATIO_SHIFT_LIMBS = 3,  /* see ratio(): gives every quotient more than 64 significant bits */
   RATIO_LIMBS = DECIMAL_LIMBS + RATIO_SHIFT_LIMBS,
   DOUBLE_BITS = 53
 };
@@ -278,7 +278,8 @@ static int bit_length(const uint64_t *limb, int limbs) {
   return 0;
 }
 
-/* Rounds quotient x 2^-(64 x RATIO_SHIFT_LIMBS) to 53 bits, ties to even; `sticky` says that more bits follow. */
+/* Rounds quotient x 2^-(64 x RATIO_SHIFT_LIMBS) to 53 bits, ties to even; `sticky` says that more bits
+ * follow. */
 static double round_quotient(const uint64_t *q, bool sticky) {
   int bits = bit_length(q, RATIO_LIMBS);
   int drop = bits - (DOUBLE_BITS + 1); /* keep one rounding bit */
@@ -299,7 +300,8 @@ static double round_quotient(const uint64_t *q, bool sticky) {
 double decimal_ratio(const struct decimal *d, uint64_t divisor) {
   if (divisor == 0 || decimal_is_zero(d))
     return 0;
-  /* d counts 10^-18; the shift by 192 bits leaves more than 64 bits after dividing by 10^18 and a 64-bit count. */
+  /* d counts 10^-18; the shift by 192 bits leaves more than 64 bits after dividing by 10^18 and a 64-bit
+   * count. */
   struct decimal m = magnitude(d);
   uint64_t q[RATIO_LIMBS] = {0};
   memcpy(q + RATIO_SHIFT_LIMBS, m.limb, sizeof m.limb);
@@ -315,8 +317,8 @@ double count_ratio(uint64_t a, uint64_t b) {
   return decimal_ratio(&d, b);
 }
 
-/* Tries the same number of digits with the last one raised: around a power of two the interval of texts that read
- * back as d is lopsided, and only the farther, upper one may lie in it. Rewrites `text` when it fits. */
+/* Tries the same number of digits with the last one raised: around a power of two the interval of texts that
+ * read back as d is lopsided, and only the farther, upper one may lie in it. Rewrites `text` when it fits. */
 static bool raise_last_digit(double d, int precision, char text[DOUBLE_TEXT_SIZE]) {
   uint64_t digits = 0;
   const char *c = text + (text[0] == '-');

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * Interned texts: equal bytes get the same small number. Sharded, so that many workers can intern at once. The
- * numbers depend on the order of arrival; only equality means anything. Knows no column. */
+ * Interned texts: equal bytes get the same small number. Sharded, so that many workers can intern at once.
+ * The numbers depend on the order of arrival; only equality means anything. Knows no column. */
 #ifndef KPID_PIPELINE_DICT_H
 #define KPID_PIPELINE_DICT_H
 
@@ -17,8 +17,8 @@ struct dict *dict_new(struct budget *budget);
 /* Accepts NULL. */
 void dict_free(struct dict *d);
 
-/* Sets *out to the number of a text, a new one when it is unknown. Copies the bytes. Any thread. False when memory is
- * exhausted. */
+/* Sets *out to the number of a text, a new one when it is unknown. Copies the bytes. Any thread. False when
+ * memory is exhausted. */
 bool dict_intern(struct dict *d, struct view text, uint64_t *out);
 
 /* Sets *out to the number of a text that is known; false when it is not. Any thread. */

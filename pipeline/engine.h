@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * What computes a job: an interface. The native engine does it in this process; others may hand it on. Knows neither how
- * results are published nor where runs are stored. */
+ * What computes a job: an interface. The native engine does it in this process; others may hand it on. Knows
+ * neither how results are published nor where runs are stored. */
 #ifndef KPID_PIPELINE_ENGINE_H
 #define KPID_PIPELINE_ENGINE_H
 
@@ -30,8 +30,8 @@ struct engine {
   const struct engine_vtable *vtable;
 };
 
-/* Computes a job over what was listed; blocks until it is done or stopped. May run for several jobs at once. Errors: the run
- * errors of err.h; err names the place in the input. */
+/* Computes a job over what was listed; blocks until it is done or stopped. May run for several jobs at once.
+ * Errors: the run errors of err.h; err names the place in the input. */
 KPI_MUST_CHECK enum kpi_code engine_compute(struct engine *e, const struct job *job,
                                             const struct source_listing *listing, struct job_result *out,
                                             struct err *err);
@@ -39,8 +39,8 @@ KPI_MUST_CHECK enum kpi_code engine_compute(struct engine *e, const struct job *
 /* Accepts NULL. */
 void engine_free(struct engine *e);
 
-/* The engine that computes on a worker pool of this process. Borrows the pool. Returns owned, NULL when memory is
- * exhausted. */
+/* The engine that computes on a worker pool of this process. Borrows the pool. Returns owned, NULL when
+ * memory is exhausted. */
 struct engine *engine_native_new(struct pool *pool);
 
 #endif

@@ -6,8 +6,9 @@
 
 #include <string.h>
 
-/* Three scans, products, orders, items, so that every item can be joined when it is read. All ids are first taken for
- * numbers; when the input shows that a column holds text and that this matters, a second pass reads it as text. */
+/* Three scans, products, orders, items, so that every item can be joined when it is read. All ids are first
+ * taken for numbers; when the input shows that a column holds text and that this matters, a second pass reads
+ * it as text. */
 
 enum { CATEGORIES_A_DAY_MAX = 5000, PASSES_MAX = 2 };
 
@@ -114,7 +115,8 @@ static struct kpi_totals totals_of(const struct native *n, struct group *g) {
 static bool add_result(const struct native *n, struct group *g, struct job_result *out) {
   bool is_category = g->category != GROUP_NO_CATEGORY;
   struct view category = is_category ? dict_text(n->pass.categories, g->category) : (struct view){0};
-  struct kpi_row *row = kpi_rows_add(&out->tables[is_category ? KPI_CATEGORIES : KPI_ORDERS], g->day, category);
+  struct kpi_row *row =
+      kpi_rows_add(&out->tables[is_category ? KPI_CATEGORIES : KPI_ORDERS], g->day, category);
   if (!row)
     return false;
   struct kpi_totals totals = totals_of(n, g);
@@ -132,7 +134,8 @@ static enum kpi_code check_categories(const struct kpi_rows *categories, struct 
     in_day = i && categories->rows[i].day == categories->rows[i - 1].day ? in_day + 1 : 1;
     if (in_day > CATEGORIES_A_DAY_MAX) {
       char day[DAY_TEXT_SIZE];
-      return err_set(err, KPI_VALUE_UNPARSABLE, "%s has more than %d categories; is the category column right?",
+      return err_set(err, KPI_VALUE_UNPARSABLE,
+                     "%s has more than %d categories; is the category column right?",
                      day_text(categories->rows[i].day, day), CATEGORIES_A_DAY_MAX);
     }
   }
@@ -198,7 +201,8 @@ static enum kpi_code report_quality(struct native *n, struct job_result *out, st
 
 /* Fails when more rows were left out than the job allows, naming the first. */
 static enum kpi_code check_bad_rows(const struct native *n, struct err *err) {
-  static const enum check_id checks[] = {CHECK_ORDERS_TIMESTAMP, CHECK_ITEMS_TIMESTAMP, CHECK_PRICE_NOT_FINITE};
+  static const enum check_id checks[] = {CHECK_ORDERS_TIMESTAMP, CHECK_ITEMS_TIMESTAMP,
+                                         CHECK_PRICE_NOT_FINITE};
   static const enum dataset datasets[] = {DATASET_ORDERS, DATASET_ORDER_ITEMS, DATASET_ORDER_ITEMS};
   const struct quality_tally *t = &n->all->tally;
   uint64_t bad = 0, rows = 0;
@@ -214,8 +218,10 @@ static enum kpi_code check_bad_rows(const struct native *n, struct err *err) {
       continue;
     const struct finding_example *e = &f->examples[0];
     const char *object = n->pass.listing->datasets[datasets[i]].at[e->place.object].name;
-    err_set(err, KPI_TOO_MANY_BAD_ROWS, "%llu of %llu rows are bad, more than allowed; the first: %s:%llu: \"%s\"",
-            (unsigned long long)bad, (unsigned long long)rows, object, (unsigned long long)e->place.line, e->value);
+    err_set(err, KPI_TOO_MANY_BAD_ROWS,
+            "%llu of %llu rows are bad, more than allowed; the first: %s:%llu: \"%s\"",
+            (unsigned long long)bad, (unsigned long long)rows, object, (unsigned long long)e->place.line,
+            e->value);
     view_to_cstr(view_of(object), err->object, sizeof err->object);
     err->line = e->place.line;
     view_to_cstr(view_of(e->value), err->value, sizeof err->value);
@@ -257,8 +263,8 @@ static void native_clear(struct native *n) {
 }
 
 static enum kpi_code native_init(struct native *n, struct pool *pool, const struct job *job,
-                                 const struct source_listing *listing, const enum id_kind kinds[ID_COLUMN_COUNT],
-                                 struct err *err) {
+                                 const struct source_listing *listing,
+                                 const enum id_kind kinds[ID_COLUMN_COUNT], struct err *err) {
   *n = (struct native){.pool = pool, .worker_count = pool_threads(pool)};
   n->pass.job = job;
   n->pass.listing = listing;
@@ -275,7 +281,8 @@ static enum kpi_code native_init(struct native *n, struct pool *pool, const stru
   return KPI_OK;
 }
 
-/* Reads everything under the given kinds. *again: they were wrong, are right now, and nothing was written to out. */
+/* Reads everything under the given kinds. *again: they were wrong, are right now, and nothing was written to
+ * out. */
 static enum kpi_code run_pass(struct native *n, enum id_kind kinds[ID_COLUMN_COUNT], bool *again,
                               struct job_result *out, struct err *err) {
   atomic_store(&n->pass.job->progress->phase, PHASE_SCANNING);
@@ -307,8 +314,9 @@ static void restart_progress(struct job_progress *p) {
     atomic_store(&p->rows[d], 0);
 }
 
-static enum kpi_code native_compute(struct engine *e, const struct job *job, const struct source_listing *listing,
-                                    struct job_result *out, struct err *err) {
+static enum kpi_code native_compute(struct engine *e, const struct job *job,
+                                    const struct source_listing *listing, struct job_result *out,
+                                    struct err *err) {
   enum id_kind kinds[ID_COLUMN_COUNT] = {ID_NUMERIC};
   enum kpi_code rc = KPI_OK;
   bool again = true;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * What a quality check has found so far: a count, and the examples that stand first in the input, whatever order the
- * workers read it in. */
+ * What a quality check has found so far: a count, and the examples that stand first in the input, whatever
+ * order the workers read it in. */
 #ifndef KPID_PIPELINE_FINDING_H
 #define KPID_PIPELINE_FINDING_H
 

@@ -50,7 +50,8 @@ static enum kpi_code inflate_some(struct gunzip *g, struct err *err) {
   return damaged(g, "the gzip data is damaged", err);
 }
 
-static enum kpi_code gunzip_read(struct source_reader *r, char *to, size_t size, size_t *got, struct err *err) {
+static enum kpi_code gunzip_read(struct source_reader *r, char *to, size_t size, size_t *got,
+                                 struct err *err) {
   struct gunzip *g = (struct gunzip *)r;
   *got = 0;
   g->z.next_out = (unsigned char *)to;
@@ -83,7 +84,8 @@ static void gunzip_close(struct source_reader *r) {
 
 static const struct source_reader_vtable gunzip_vtable = {gunzip_read, gunzip_finish, gunzip_close};
 
-enum kpi_code gunzip_new(struct source_reader *inner, const char *object, struct source_reader **out, struct err *err) {
+enum kpi_code gunzip_new(struct source_reader *inner, const char *object, struct source_reader **out,
+                         struct err *err) {
   *out = NULL;
   struct gunzip *g = calloc(1, sizeof *g);
   if (!g || inflateInit2(&g->z, WINDOW_GZIP_ONLY) != Z_OK) {

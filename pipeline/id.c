@@ -109,7 +109,8 @@ static bool encode_key(struct dict *d, enum id_mode mode, struct view key, id_co
   return true;
 }
 
-/* Codes a number by value: small whole ones are their own code, others are interned as digits and power of ten. */
+/* Codes a number by value: small whole ones are their own code, others are interned as digits and power of
+ * ten. */
 static bool encode_number(struct dict *d, enum id_mode mode, const struct number *n, id_code *out) {
   auto_buf struct buf digits;
   buf_init(&digits, KEY_BYTES_MAX);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
- * Identifiers as 64-bit codes. A column whose every value is a number compares as numbers (001 = 1 = 1.0), any other
- * column bytewise; a text column joined with a numeric one is read as numbers. Small whole numbers are their own code,
- * everything else is interned. */
+ * Identifiers as 64-bit codes. A column whose every value is a number compares as numbers (001 = 1 = 1.0),
+ * any other column bytewise; a text column joined with a numeric one is read as numbers. Small whole numbers
+ * are their own code, everything else is interned. */
 #ifndef KPID_PIPELINE_ID_H
 #define KPID_PIPELINE_ID_H
 
@@ -33,15 +33,16 @@ enum id_column {
 /* How a cell is written. */
 enum id_form {
   ID_FORM_NULL,
-  ID_FORM_PLAIN,   /* a whole number in its shortest form, at most ID_DIRECT_MAX: code is the number */
-  ID_FORM_NUMBER,  /* another spelling or size of a number */
+  ID_FORM_PLAIN,  /* a whole number in its shortest form, at most ID_DIRECT_MAX: code is the number */
+  ID_FORM_NUMBER, /* another spelling or size of a number */
   ID_FORM_TEXT
 };
 
 /* What was seen in a column, over all files. */
 struct id_seen {
   bool text;   /* a value that is no number */
-  bool number; /* a number that is not in its shortest form: reading it as text would tell it from its equals */
+  bool number; /* a number that is not in its shortest form: reading it as text would tell it from its equals
+                */
 };
 
 /* Classifies a cell; sets *code for ID_FORM_PLAIN. Allocates nothing. */
@@ -60,8 +61,8 @@ enum id_mode {
 /* Sets *out to the code of a cell under the rule of its column's kind. False when memory is exhausted. */
 bool id_encode(struct dict *d, enum id_mode mode, struct view cell, enum id_kind kind, id_code *out);
 
-/* Sets *out to the code under which a cell of a column of kind `own` meets a column of kind `partner`; ID_NULL meets
- * nothing. False when memory is exhausted. */
+/* Sets *out to the code under which a cell of a column of kind `own` meets a column of kind `partner`;
+ * ID_NULL meets nothing. False when memory is exhausted. */
 bool id_join_code(struct dict *d, enum id_mode mode, struct view cell, enum id_kind own, enum id_kind partner,
                   id_code *out);
 

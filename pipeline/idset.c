@@ -15,8 +15,8 @@ static void insertion_sort(uint64_t *a, size_t n) {
   }
 }
 
-/* In-place most-significant-byte-first radix sort ("American flag sort"): no second array, so that sorting never
- * doubles the memory of a set. */
+/* In-place most-significant-byte-first radix sort ("American flag sort"): no second array, so that sorting
+ * never doubles the memory of a set. */
 static void radix_sort(uint64_t *a, size_t n, int byte) {
   if (n <= INSERTION_SORT_MAX) {
     insertion_sort(a, n);
@@ -77,8 +77,7 @@ size_t idset_seal(struct idset *s) {
 static bool reserve(struct idset *s, struct budget *budget, size_t cap) {
   if (cap <= s->cap)
     return true;
-  uint64_t *codes =
-      budget_realloc(budget, s->codes, s->cap * sizeof *codes, cap * sizeof *codes);
+  uint64_t *codes = budget_realloc(budget, s->codes, s->cap * sizeof *codes, cap * sizeof *codes);
   if (!codes)
     return false;
   s->codes = codes;
@@ -90,8 +89,8 @@ bool idset_add(struct idset *s, struct budget *budget, uint64_t code) {
   if (s->count && s->codes[s->count - 1] == code)
     return true;
   if (s->count == s->cap) {
-    /* Repeats are dropped before memory is asked for; growing only when more than half was new keeps the cost of
-     * sealing proportional to the codes added. */
+    /* Repeats are dropped before memory is asked for; growing only when more than half was new keeps the cost
+     * of sealing proportional to the codes added. */
     if (s->cap == 0 || idset_seal(s) > s->cap / 2) {
       if (!reserve(s, budget, s->cap ? s->cap * 2 : CODES_FIRST))
         return false;

@@ -65,7 +65,8 @@ bool bad_rows_limit_parse(struct view text, struct bad_rows_limit *out) {
     return view_to_u64(text, &out->count);
   char number[16];
   struct view digits = {text.ptr, text.len - 1};
-  if (digits.len == 0 || strspn(text.ptr, "0123456789.") < digits.len || !view_to_cstr(digits, number, sizeof number))
+  if (digits.len == 0 || strspn(text.ptr, "0123456789.") < digits.len ||
+      !view_to_cstr(digits, number, sizeof number))
     return false;
   char *end;
   out->is_percent = true;
@@ -110,7 +111,7 @@ enum kpi_code job_stopped_err(const struct job *job, struct err *err) {
 
 enum kpi_code job_memory_err(const struct job *job, struct err *err) {
   if (job->budget && atomic_load(&job->budget->exceeded))
-    return err_set(err, KPI_OUT_OF_MEMORY, "the run needs more than the %zu bytes that KPI_MEMORY_LIMIT allows",
-                   job->budget->limit);
+    return err_set(err, KPI_OUT_OF_MEMORY,
+                   "the run needs more than the %zu bytes that KPI_MEMORY_LIMIT allows", job->budget->limit);
   return err_set(err, KPI_OUT_OF_MEMORY, "the system has no memory left");
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * What a run is asked to compute, how it tells its progress, and the small vocabularies of both. Shared by engines,
- * command line and server. Knows no file format, SQL or HTTP. */
+ * What a run is asked to compute, how it tells its progress, and the small vocabularies of both. Shared by
+ * engines, command line and server. Knows no file format, SQL or HTTP. */
 #ifndef KPID_PIPELINE_JOB_H
 #define KPID_PIPELINE_JOB_H
 
@@ -72,7 +72,8 @@ struct run_progress job_progress_copy(const struct job_progress *p);
 
 struct source;
 
-/* One computation: every day from..to of what the source holds now. All pointers are borrowed for its length. */
+/* One computation: every day from..to of what the source holds now. All pointers are borrowed for its length.
+ */
 struct job {
   day_t from, to; /* inclusive */
   enum bad_rows bad_rows;
@@ -89,7 +90,8 @@ struct job {
 /* Fills err for a job that was stopped: KPI_CANCELLED, KPI_INTERRUPTED, KPI_STALLED or KPI_TIMEOUT. */
 enum kpi_code job_stopped_err(const struct job *job, struct err *err);
 
-/* Fills err for memory that could not be had: names the limit when it was the budget's. Returns KPI_OUT_OF_MEMORY. */
+/* Fills err for memory that could not be had: names the limit when it was the budget's. Returns
+ * KPI_OUT_OF_MEMORY. */
 enum kpi_code job_memory_err(const struct job *job, struct err *err);
 
 #endif

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * A multimap from join codes to 32-bit values with multiplicities: product id -> category, order id -> day. Filled as
- * plain pairs by each worker, then built once and read by all. Knows no meaning of the values. */
+ * A multimap from join codes to 32-bit values with multiplicities: product id -> category, order id -> day.
+ * Filled as plain pairs by each worker, then built once and read by all. Knows no meaning of the values. */
 #ifndef KPID_PIPELINE_JOIN_MAP_H
 #define KPID_PIPELINE_JOIN_MAP_H
 
@@ -36,7 +36,8 @@ void join_map_add(struct join_map *m, const struct join_pairs *p);
 
 void join_map_clear(struct join_map *m, struct budget *budget);
 
-/* Walks the pairs of a key: start with at = 0; NULL at the end. ID_NULL and ID_UNKNOWN have none. Any thread. */
+/* Walks the pairs of a key: start with at = 0; NULL at the end. ID_NULL and ID_UNKNOWN have none. Any thread.
+ */
 struct join_walk {
   size_t at;
   bool begun;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "pipeline/kpi.h"
 
-/* Averages and rates are the double nearest to the exact quotient; over zero orders they are 0. A rate is a ratio, not
- * a percentage, and may exceed 1: one order with five returned items gives 5. */
+/* Averages and rates are the double nearest to the exact quotient; over zero orders they are 0. A rate is a
+ * ratio, not a percentage, and may exceed 1: one order with five returned items gives 5. */
 static void fill(const struct kpi_totals *t, struct kpi_row *row) {
   row->revenue = t->revenue;
   row->orders = t->orders;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * The two KPI tables as data: a row type and, for each table, its columns by name. Every writer (command line,
- * HTTP, SQLite, DynamoDB) walks these columns; none names a KPI column of its own. */
+ * The two KPI tables as data: a row type and, for each table, its columns by name. Every writer (command
+ * line, HTTP, SQLite, DynamoDB) walks these columns; none names a KPI column of its own. */
 #ifndef KPID_PIPELINE_KPI_TABLE_H
 #define KPID_PIPELINE_KPI_TABLE_H
 
@@ -14,14 +14,15 @@ struct kpi_row {
   day_t day;
   struct view category; /* UTF-8, empty in the order table; borrowed from the kpi_rows that hold the row */
   struct decimal revenue;
-  uint64_t orders;          /* distinct order ids */
-  uint64_t items;           /* order table: distinct item ids; category table: item rows */
-  uint64_t customers;       /* distinct user ids; order table only */
-  uint64_t returned_items;  /* item rows with status returned */
-  uint64_t returned_orders; /* order table: orders with status returned; category table: orders with such an item */
+  uint64_t orders;            /* distinct order ids */
+  uint64_t items;             /* order table: distinct item ids; category table: item rows */
+  uint64_t customers;         /* distinct user ids; order table only */
+  uint64_t returned_items;    /* item rows with status returned */
+  uint64_t returned_orders;   /* order table: orders with status returned; category table: orders with such an
+                                 item */
   bool returned_orders_known; /* false when no orders file has a status column */
-  double avg_order_value;      /* revenue / orders */
-  double return_rate;          /* returned_items / orders */
+  double avg_order_value;     /* revenue / orders */
+  double return_rate;         /* returned_items / orders */
   double orders_returned_rate; /* returned_orders / orders */
 };
 
@@ -36,8 +37,8 @@ enum kpi_column_type { KPI_COL_DATE, KPI_COL_TEXT, KPI_COL_MONEY, KPI_COL_RATIO,
 struct kpi_column {
   const char *name;
   enum kpi_column_type type;
-  size_t offset; /* of the member in struct kpi_row */
-  bool original; /* part of the replaced job's item shape */
+  size_t offset;           /* of the member in struct kpi_row */
+  bool original;           /* part of the replaced job's item shape */
   bool needs_order_status; /* null when the rows say returned_orders_known = false */
 };
 

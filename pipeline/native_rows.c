@@ -80,7 +80,8 @@ static struct id_cell take_id(struct native_worker *w, enum id_column column, st
   return cell;
 }
 
-static bool own_code(const struct native_worker *w, const struct id_cell *cell, enum id_mode mode, id_code *out) {
+static bool own_code(const struct native_worker *w, const struct id_cell *cell, enum id_mode mode,
+                     id_code *out) {
   *out = cell->form == ID_FORM_PLAIN ? cell->plain : ID_NULL;
   if (cell->form == ID_FORM_PLAIN || cell->form == ID_FORM_NULL)
     return true;
@@ -92,7 +93,8 @@ static bool join_code(const struct native_worker *w, const struct id_cell *cell,
   *out = cell->form == ID_FORM_PLAIN ? cell->plain : ID_NULL;
   if (cell->form == ID_FORM_PLAIN || cell->form == ID_FORM_NULL)
     return true;
-  return id_join_code(w->pass->ids, mode, cell->text, w->pass->kinds[cell->column], w->pass->kinds[partner], out);
+  return id_join_code(w->pass->ids, mode, cell->text, w->pass->kinds[cell->column], w->pass->kinds[partner],
+                      out);
 }
 
 /* Counts a null or widens the range of a column's profile. */
@@ -107,7 +109,8 @@ static void note_id_stats(struct native_worker *w, const struct scan_row *row, e
   }
 }
 
-static void note_status(struct column_stats *stats, struct status_tally *tally, struct view status, struct place place) {
+static void note_status(struct column_stats *stats, struct status_tally *tally, struct view status,
+                        struct place place) {
   if (status.len == 0) {
     stats->nulls++;
     return;
@@ -122,8 +125,8 @@ static bool keep_bad_product(struct native_pass *p, struct place place, bool is_
   SCOPE_LOCK(&p->lock);
   if (p->bad_products.count == p->bad_products.cap) {
     size_t cap = p->bad_products.cap ? p->bad_products.cap * 2 : 16;
-    struct bad_product *at = budget_realloc(p->job->budget, p->bad_products.at, p->bad_products.cap * sizeof *at,
-                                            cap * sizeof *at);
+    struct bad_product *at = budget_realloc(p->job->budget, p->bad_products.at,
+                                            p->bad_products.cap * sizeof *at, cap * sizeof *at);
     if (!at)
       return false;
     p->bad_products.at = at;
@@ -197,7 +200,8 @@ static void note_order(struct native_worker *w, const struct scan_row *row, cons
   note_id_stats(w, row, DATASET_ORDERS, ORDERS_USER_ID, user, CHECK_USER_ID_NULL);
   column_stats_number(&columns[ORDERS_CREATED_AT], day);
   if (row->binding->has[ORDERS_STATUS])
-    note_status(&columns[ORDERS_STATUS], &w->tally.order_statuses, row->csv->cells[ORDERS_STATUS], row->place);
+    note_status(&columns[ORDERS_STATUS], &w->tally.order_statuses, row->csv->cells[ORDERS_STATUS],
+                row->place);
 }
 
 /* Adds an order row of the job's days to its day's totals and to the join map. */
@@ -262,7 +266,8 @@ static bool join_item(struct native_worker *w, struct item *it) {
   if (!join_code(w, &it->product, ID_PRODUCTS_ID, ID_FIND, &it->product_key))
     return false;
   const struct join_pair *pair;
-  for (walk = (struct join_walk){0}; (pair = join_map_next(&w->pass->products, it->product_key, &walk)) != NULL;)
+  for (walk = (struct join_walk){0};
+       (pair = join_map_next(&w->pass->products, it->product_key, &walk)) != NULL;)
     it->sold_as += pair->times;
   return true;
 }
@@ -345,7 +350,8 @@ static bool add_to_orders(struct native_worker *w, const struct item *it) {
     day_differs |= day != it->day;
   }
   if (day_differs)
-    finding_add(&w->tally.found[CHECK_ITEM_DAY_DIFFERS], it->row->place, it->row->csv->cells[ITEMS_CREATED_AT]);
+    finding_add(&w->tally.found[CHECK_ITEM_DAY_DIFFERS], it->row->place,
+                it->row->csv->cells[ITEMS_CREATED_AT]);
   return true;
 }
 
@@ -354,8 +360,10 @@ static void defer_bad_product(struct native_worker *w, uint32_t value) {
   struct bad_product bad = w->pass->bad_products.at[value & ~PRODUCT_IS_BAD];
   struct deferred_error e = {.is_set = true, .dataset = DATASET_PRODUCTS, .place = bad.place};
   const char *object = w->pass->listing->datasets[DATASET_PRODUCTS].at[bad.place.object].name;
-  value_err(&e.err, object, bad.place.line, column_name(DATASET_PRODUCTS, PRODUCTS_CATEGORY), (struct view){0},
-            bad.is_null ? "is empty, but the product was sold" : "is longer than 2048 bytes, and the product was sold");
+  value_err(&e.err, object, bad.place.line, column_name(DATASET_PRODUCTS, PRODUCTS_CATEGORY),
+            (struct view){0},
+            bad.is_null ? "is empty, but the product was sold"
+                        : "is longer than 2048 bytes, and the product was sold");
   deferred_error_keep(&w->deferred, &e);
 }
 
@@ -384,7 +392,8 @@ static bool add_to_categories(struct native_worker *w, const struct item *it) {
   return true;
 }
 
-/* A price that no sum can take. Whether the row counts depends on the joins, so a refusal waits for the end. */
+/* A price that no sum can take. Whether the row counts depends on the joins, so a refusal waits for the end.
+ */
 static void bad_price(struct native_worker *w, const struct item *it) {
   const struct scan_row *row = it->row;
   struct view value = row->csv->cells[ITEMS_SALE_PRICE];
@@ -395,7 +404,8 @@ static void bad_price(struct native_worker *w, const struct item *it) {
   }
   struct deferred_error e = {.is_set = true, .dataset = DATASET_ORDER_ITEMS, .place = row->place};
   value_err(&e.err, row->object, row->place.line, column_name(DATASET_ORDER_ITEMS, ITEMS_SALE_PRICE), value,
-            it->price_is == DECIMAL_NOT_FINITE ? "is not a finite number" : "is out of range (10^126 or more)");
+            it->price_is == DECIMAL_NOT_FINITE ? "is not a finite number"
+                                               : "is out of range (10^126 or more)");
   deferred_error_keep(&w->deferred, &e);
 }
 

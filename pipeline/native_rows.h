@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
- * What the native engine does with each row of the three data sets: products and orders fill the join maps, items are
- * looked up in both and added to the totals. Must not know how rows are read or results are written. */
+ * What the native engine does with each row of the three data sets: products and orders fill the join maps,
+ * items are looked up in both and added to the totals. Must not know how rows are read or results are
+ * written. */
 #ifndef KPID_PIPELINE_NATIVE_ROWS_H
 #define KPID_PIPELINE_NATIVE_ROWS_H
 
@@ -29,8 +30,8 @@ struct native_pass {
   enum id_kind kinds[ID_COLUMN_COUNT];
   struct dict *ids, *categories; /* filled concurrently */
   struct join_map products;      /* product id -> category; built after the products */
-  struct join_map orders;        /* order id -> day, of the orders of the job's days; built after the orders */
-  struct idset all_orders;       /* hashed ids of every order; empty when the job covers all days */
+  struct join_map orders;  /* order id -> day, of the orders of the job's days; built after the orders */
+  struct idset all_orders; /* hashed ids of every order; empty when the job covers all days */
   bool covers_all_days;
   pthread_mutex_t lock;
   struct { /* guarded by lock */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * Where results become visible to their readers: an interface. Knows no engine; implementations: publish_local (SQLite)
- * and, with the AWS layer, DynamoDB. */
+ * Where results become visible to their readers: an interface. Knows no engine; implementations:
+ * publish_local (SQLite) and, with the AWS layer, DynamoDB. */
 #ifndef KPID_PIPELINE_PUBLISH_H
 #define KPID_PIPELINE_PUBLISH_H
 
@@ -24,8 +24,8 @@ struct publisher {
   const struct publisher_vtable *vtable;
 };
 
-/* Makes the results of a run those of all days of its job, in one instant for every reader or not at all. Safe to repeat.
- * Errors: those of the store behind it. */
+/* Makes the results of a run those of all days of its job, in one instant for every reader or not at all.
+ * Safe to repeat. Errors: those of the store behind it. */
 KPI_MUST_CHECK enum kpi_code publisher_publish(struct publisher *p, const char *run_id, const struct job *job,
                                                const struct job_result *result,
                                                struct publish_counts out[KPI_TABLE_COUNT], struct err *err);

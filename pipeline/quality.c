@@ -26,47 +26,91 @@ struct check {
 #define PRODUCTS DATASET_PRODUCTS
 
 static const struct check checks[CHECK_COUNT] = {
-    [CHECK_ORDERS_HEADER] = {"orders_repeated_header", "No header line among the rows", ORDERS, NULL, false, OF_ROWS, "0 lines"},
-    [CHECK_ITEMS_HEADER] = {"order_items_repeated_header", "No header line among the rows", ITEMS, NULL, false, OF_ROWS, "0 lines"},
-    [CHECK_PRODUCTS_HEADER] = {"products_repeated_header", "No header line among the rows", PRODUCTS, NULL, false, OF_ROWS, "0 lines"},
-    [CHECK_ORDERS_RAGGED] = {"orders_ragged_rows", "Rows have as many cells as the header", ORDERS, NULL, false, OF_ROWS, "0 rows"},
-    [CHECK_ITEMS_RAGGED] = {"order_items_ragged_rows", "Rows have as many cells as the header", ITEMS, NULL, false, OF_ROWS, "0 rows"},
-    [CHECK_PRODUCTS_RAGGED] = {"products_ragged_rows", "Rows have as many cells as the header", PRODUCTS, NULL, false, OF_ROWS, "0 rows"},
-    [CHECK_ORDERS_ENCODING] = {"orders_encoding", "Rows are valid UTF-8", ORDERS, NULL, false, OF_ROWS, "0 rows"},
-    [CHECK_ITEMS_ENCODING] = {"order_items_encoding", "Rows are valid UTF-8", ITEMS, NULL, false, OF_ROWS, "0 rows"},
-    [CHECK_PRODUCTS_ENCODING] = {"products_encoding", "Rows are valid UTF-8", PRODUCTS, NULL, false, OF_ROWS, "0 rows"},
-    [CHECK_ORDERS_TIMESTAMP] = {"orders_created_at_parses", "Every order has a usable date", ORDERS, "created_at", false, OF_ROWS, "0 rows left out"},
-    [CHECK_ITEMS_TIMESTAMP] = {"order_items_created_at_parses", "Every item has a usable date", ITEMS, "created_at", false, OF_ROWS, "0 rows left out"},
-    [CHECK_ORDER_ID_NULL] = {"orders_order_id_not_null", "Every order has an id", ORDERS, "order_id", false, OF_RELEVANT, "0 nulls"},
-    [CHECK_USER_ID_NULL] = {"orders_user_id_not_null", "Every order has a customer", ORDERS, "user_id", false, OF_RELEVANT, "0 nulls"},
-    [CHECK_ITEM_ID_NULL] = {"order_items_id_not_null", "Every item has an id", ITEMS, "id", false, OF_RELEVANT, "0 nulls"},
-    [CHECK_ITEM_ORDER_NULL] = {"order_items_order_id_not_null", "Every item names its order", ITEMS, "order_id", false, OF_RELEVANT, "0 nulls"},
-    [CHECK_ITEM_PRODUCT_NULL] = {"order_items_product_id_not_null", "Every item names its product", ITEMS, "product_id", false, OF_RELEVANT, "0 nulls"},
-    [CHECK_PRODUCT_ID_NULL] = {"products_id_not_null", "Every product has an id", PRODUCTS, "id", false, OF_ROWS, "0 nulls"},
-    [CHECK_CATEGORY_NULL] = {"products_category_not_null", "Every product has a category", PRODUCTS, "category", false, OF_ROWS, "0 nulls"},
-    [CHECK_ORDER_ID_UNIQUE] = {"orders_order_id_unique", "Order ids are unique (repeats multiply revenue and returns)", ORDERS, "order_id", false, OF_RELEVANT, "0 repeats"},
-    [CHECK_ITEM_ID_UNIQUE] = {"order_items_id_unique", "Item ids are unique (repeats multiply revenue and returns)", ITEMS, "id", false, OF_RELEVANT, "0 repeats"},
-    [CHECK_PRODUCT_ID_UNIQUE] = {"products_id_unique", "Product ids are unique (repeats multiply category revenue)", PRODUCTS, "id", false, OF_ROWS, "0 repeats"},
-    [CHECK_PRICE_MISSING] = {"sale_price_present", "Every item has a price", ITEMS, "sale_price", false, OF_RELEVANT, "0 nulls"},
-    [CHECK_PRICE_UNPARSABLE] = {"sale_price_parses", "Every price is a number (others add nothing)", ITEMS, "sale_price", false, OF_RELEVANT, "0 values"},
-    [CHECK_PRICE_NOT_FINITE] = {"sale_price_finite", "No price is NaN, infinite or out of range", ITEMS, "sale_price", false, OF_RELEVANT, "0 rows left out"},
-    [CHECK_PRICE_NEGATIVE] = {"sale_price_not_negative", "No price is negative", ITEMS, "sale_price", false, OF_RELEVANT, "0 values"},
-    [CHECK_PRICE_ROUNDED] = {"sale_price_precision", "Prices have at most 18 decimals (others are rounded)", ITEMS, "sale_price", false, OF_RELEVANT, "0 values"},
-    [CHECK_ORDER_STATUS_DOMAIN] = {"orders_status_domain", "Order statuses are known words", ORDERS, "status", false, OF_RELEVANT, "a known status"},
-    [CHECK_ITEM_STATUS_DOMAIN] = {"order_items_status_domain", "Item statuses are known words", ITEMS, "status", false, OF_RELEVANT, "a known status"},
-    [CHECK_STATUS_NEAR_MISS] = {"order_items_status_near_miss", "No status looks like returned without counting as it", ITEMS, "status", false, OF_RELEVANT, "0 rows"},
-    [CHECK_ITEM_WITHOUT_PRODUCT] = {"items_without_product", "Every item of the day has its product (others miss in category KPIs)", ITEMS, "product_id", false, OF_RELEVANT, "0 rows"},
-    [CHECK_ITEM_WITHOUT_ORDER] = {"items_without_order", "Every item of the day has its order (others miss in order KPIs)", ITEMS, "order_id", false, OF_RELEVANT, "0 rows"},
-    [CHECK_ORDER_WITHOUT_ITEMS] = {"orders_without_items", "Every order has an item", ORDERS, "order_id", false, OF_RELEVANT, "0 orders"},
-    [CHECK_ITEM_DAY_DIFFERS] = {"item_day_differs", "Items are dated on the day of their order", ITEMS, "created_at", false, OF_RELEVANT, "0 rows"},
-    [CHECK_DAY_HAS_ROWS] = {"day_has_rows", "There is data for the day", ORDERS, NULL, true, OF_ONE, "at least 1 result row"},
-    [CHECK_REVENUE_RECONCILES] = {"revenue_reconciles", "Category revenue and dropped revenue add up to item revenue", ITEMS, "sale_price", true, OF_ONE, "equal"},
-    [CHECK_INPUT_COMPLETE] = {"input_newer_than_day", "The input was written after the day was over", ORDERS, NULL, false, OF_ONE, ""},
+    [CHECK_ORDERS_HEADER] = {"orders_repeated_header", "No header line among the rows", ORDERS, NULL, false,
+                             OF_ROWS, "0 lines"},
+    [CHECK_ITEMS_HEADER] = {"order_items_repeated_header", "No header line among the rows", ITEMS, NULL,
+                            false, OF_ROWS, "0 lines"},
+    [CHECK_PRODUCTS_HEADER] = {"products_repeated_header", "No header line among the rows", PRODUCTS, NULL,
+                               false, OF_ROWS, "0 lines"},
+    [CHECK_ORDERS_RAGGED] = {"orders_ragged_rows", "Rows have as many cells as the header", ORDERS, NULL,
+                             false, OF_ROWS, "0 rows"},
+    [CHECK_ITEMS_RAGGED] = {"order_items_ragged_rows", "Rows have as many cells as the header", ITEMS, NULL,
+                            false, OF_ROWS, "0 rows"},
+    [CHECK_PRODUCTS_RAGGED] = {"products_ragged_rows", "Rows have as many cells as the header", PRODUCTS,
+                               NULL, false, OF_ROWS, "0 rows"},
+    [CHECK_ORDERS_ENCODING] = {"orders_encoding", "Rows are valid UTF-8", ORDERS, NULL, false, OF_ROWS,
+                               "0 rows"},
+    [CHECK_ITEMS_ENCODING] = {"order_items_encoding", "Rows are valid UTF-8", ITEMS, NULL, false, OF_ROWS,
+                              "0 rows"},
+    [CHECK_PRODUCTS_ENCODING] = {"products_encoding", "Rows are valid UTF-8", PRODUCTS, NULL, false, OF_ROWS,
+                                 "0 rows"},
+    [CHECK_ORDERS_TIMESTAMP] = {"orders_created_at_parses", "Every order has a usable date", ORDERS,
+                                "created_at", false, OF_ROWS, "0 rows left out"},
+    [CHECK_ITEMS_TIMESTAMP] = {"order_items_created_at_parses", "Every item has a usable date", ITEMS,
+                               "created_at", false, OF_ROWS, "0 rows left out"},
+    [CHECK_ORDER_ID_NULL] = {"orders_order_id_not_null", "Every order has an id", ORDERS, "order_id", false,
+                             OF_RELEVANT, "0 nulls"},
+    [CHECK_USER_ID_NULL] = {"orders_user_id_not_null", "Every order has a customer", ORDERS, "user_id", false,
+                            OF_RELEVANT, "0 nulls"},
+    [CHECK_ITEM_ID_NULL] = {"order_items_id_not_null", "Every item has an id", ITEMS, "id", false,
+                            OF_RELEVANT, "0 nulls"},
+    [CHECK_ITEM_ORDER_NULL] = {"order_items_order_id_not_null", "Every item names its order", ITEMS,
+                               "order_id", false, OF_RELEVANT, "0 nulls"},
+    [CHECK_ITEM_PRODUCT_NULL] = {"order_items_product_id_not_null", "Every item names its product", ITEMS,
+                                 "product_id", false, OF_RELEVANT, "0 nulls"},
+    [CHECK_PRODUCT_ID_NULL] = {"products_id_not_null", "Every product has an id", PRODUCTS, "id", false,
+                               OF_ROWS, "0 nulls"},
+    [CHECK_CATEGORY_NULL] = {"products_category_not_null", "Every product has a category", PRODUCTS,
+                             "category", false, OF_ROWS, "0 nulls"},
+    [CHECK_ORDER_ID_UNIQUE] = {"orders_order_id_unique",
+                               "Order ids are unique (repeats multiply revenue and returns)", ORDERS,
+                               "order_id", false, OF_RELEVANT, "0 repeats"},
+    [CHECK_ITEM_ID_UNIQUE] = {"order_items_id_unique",
+                              "Item ids are unique (repeats multiply revenue and returns)", ITEMS, "id",
+                              false, OF_RELEVANT, "0 repeats"},
+    [CHECK_PRODUCT_ID_UNIQUE] = {"products_id_unique",
+                                 "Product ids are unique (repeats multiply category revenue)", PRODUCTS, "id",
+                                 false, OF_ROWS, "0 repeats"},
+    [CHECK_PRICE_MISSING] = {"sale_price_present", "Every item has a price", ITEMS, "sale_price", false,
+                             OF_RELEVANT, "0 nulls"},
+    [CHECK_PRICE_UNPARSABLE] = {"sale_price_parses", "Every price is a number (others add nothing)", ITEMS,
+                                "sale_price", false, OF_RELEVANT, "0 values"},
+    [CHECK_PRICE_NOT_FINITE] = {"sale_price_finite", "No price is NaN, infinite or out of range", ITEMS,
+                                "sale_price", false, OF_RELEVANT, "0 rows left out"},
+    [CHECK_PRICE_NEGATIVE] = {"sale_price_not_negative", "No price is negative", ITEMS, "sale_price", false,
+                              OF_RELEVANT, "0 values"},
+    [CHECK_PRICE_ROUNDED] = {"sale_price_precision", "Prices have at most 18 decimals (others are rounded)",
+                             ITEMS, "sale_price", false, OF_RELEVANT, "0 values"},
+    [CHECK_ORDER_STATUS_DOMAIN] = {"orders_status_domain", "Order statuses are known words", ORDERS, "status",
+                                   false, OF_RELEVANT, "a known status"},
+    [CHECK_ITEM_STATUS_DOMAIN] = {"order_items_status_domain", "Item statuses are known words", ITEMS,
+                                  "status", false, OF_RELEVANT, "a known status"},
+    [CHECK_STATUS_NEAR_MISS] = {"order_items_status_near_miss",
+                                "No status looks like returned without counting as it", ITEMS, "status",
+                                false, OF_RELEVANT, "0 rows"},
+    [CHECK_ITEM_WITHOUT_PRODUCT] = {"items_without_product",
+                                    "Every item of the day has its product (others miss in category KPIs)",
+                                    ITEMS, "product_id", false, OF_RELEVANT, "0 rows"},
+    [CHECK_ITEM_WITHOUT_ORDER] = {"items_without_order",
+                                  "Every item of the day has its order (others miss in order KPIs)", ITEMS,
+                                  "order_id", false, OF_RELEVANT, "0 rows"},
+    [CHECK_ORDER_WITHOUT_ITEMS] = {"orders_without_items", "Every order has an item", ORDERS, "order_id",
+                                   false, OF_RELEVANT, "0 orders"},
+    [CHECK_ITEM_DAY_DIFFERS] = {"item_day_differs", "Items are dated on the day of their order", ITEMS,
+                                "created_at", false, OF_RELEVANT, "0 rows"},
+    [CHECK_DAY_HAS_ROWS] = {"day_has_rows", "There is data for the day", ORDERS, NULL, true, OF_ONE,
+                            "at least 1 result row"},
+    [CHECK_REVENUE_RECONCILES] = {"revenue_reconciles",
+                                  "Category revenue and dropped revenue add up to item revenue", ITEMS,
+                                  "sale_price", true, OF_ONE, "equal"},
+    [CHECK_INPUT_COMPLETE] = {"input_newer_than_day", "The input was written after the day was over", ORDERS,
+                              NULL, false, OF_ONE, ""},
 };
 
 /* The words that shops use; compared folded and trimmed. */
-static const char *const known_statuses[] = {"complete",  "completed", "pending",  "processing", "shipped", "delivered",
-                                             "cancelled", "canceled",  "returned", "refunded",   NULL};
+static const char *const known_statuses[] = {"complete", "completed", "pending",   "processing",
+                                             "shipped",  "delivered", "cancelled", "canceled",
+                                             "returned", "refunded",  NULL};
 
 static bool is_known_status(struct view status) {
   for (const char *const *known = known_statuses; *known; known++)
@@ -149,7 +193,8 @@ static void judge_revenue(const struct quality_facts *f, struct verdict *v) {
 static void observe_loss(const struct decimal *revenue, struct verdict *v) {
   char text[DECIMAL_TEXT_SIZE];
   decimal_text(revenue, text);
-  snprintf(v->observed, sizeof v->observed, "%llu rows with revenue %.180s", (unsigned long long)v->finding.count, text);
+  snprintf(v->observed, sizeof v->observed, "%llu rows with revenue %.180s",
+           (unsigned long long)v->finding.count, text);
 }
 
 static uint64_t base_of(const struct check *c, const struct quality_facts *f) {
@@ -213,7 +258,8 @@ static void write_examples(const struct quality_facts *f, const struct check *c,
   buf_add_cstr(out, "]");
 }
 
-static void write_check(const struct quality_facts *f, const struct check *c, const struct verdict *v, struct buf *out) {
+static void write_check(const struct quality_facts *f, const struct check *c, const struct verdict *v,
+                        struct buf *out) {
   buf_add_char(out, '{');
   json_string(out, "id", view_of(c->id));
   json_string(out, "title", view_of(c->title));
@@ -228,7 +274,8 @@ static void write_check(const struct quality_facts *f, const struct check *c, co
   json_string(out, "expected", view_of(v->expected));
   char percent[DOUBLE_TEXT_SIZE];
   double_text(count_ratio(v->finding.count * 100, v->base), percent);
-  buf_printf(out, "\"unexpected_count\":%llu,\"unexpected_percent\":%s,", (unsigned long long)v->finding.count, percent);
+  buf_printf(out, "\"unexpected_count\":%llu,\"unexpected_percent\":%s,",
+             (unsigned long long)v->finding.count, percent);
   write_examples(f, c, &v->finding, out);
   buf_printf(out, ",\"blocking\":%s}", c->blocking ? "true" : "false");
 }
@@ -258,14 +305,18 @@ static void write_profile(const struct quality_facts *f, enum dataset d, struct 
   uint64_t bytes = 0;
   for (size_t i = 0; i < f->listing->datasets[d].count; i++)
     bytes += f->listing->datasets[d].at[i].size;
-  buf_printf(out, "\"%s\":{\"files\":%zu,\"bytes\":%llu,\"rows\":%llu,\"relevant_rows\":%llu,\"bad_rows\":%llu,\"columns\":{",
-             schema->name, f->listing->datasets[d].count, (unsigned long long)bytes, (unsigned long long)f->rows[d],
-             (unsigned long long)f->tally->relevant[d], (unsigned long long)f->tally->bad_rows[d]);
+  buf_printf(out,
+             "\"%s\":{\"files\":%zu,\"bytes\":%llu,\"rows\":%llu,\"relevant_rows\":%llu,\"bad_rows\":%llu,"
+             "\"columns\":{",
+             schema->name, f->listing->datasets[d].count, (unsigned long long)bytes,
+             (unsigned long long)f->rows[d], (unsigned long long)f->tally->relevant[d],
+             (unsigned long long)f->tally->bad_rows[d]);
   for (size_t c = 0; c < schema->column_count; c++) {
     struct column_stats stats = f->tally->columns[d][c];
     if (f->is_text_id[d][c])
       stats.has_number = false;
-    buf_printf(out, "%s\"%s\":{\"nulls\":%llu,", c ? "," : "", schema->columns[c].name, (unsigned long long)stats.nulls);
+    buf_printf(out, "%s\"%s\":{\"nulls\":%llu,", c ? "," : "", schema->columns[c].name,
+               (unsigned long long)stats.nulls);
     write_range(&stats, strcmp(schema->columns[c].name, "created_at") == 0, out);
     buf_add_char(out, '}');
   }
@@ -314,8 +365,8 @@ const char *quality_status_name(enum quality_status s) {
 }
 
 void quality_summary_json(const struct quality *q, struct buf *out) {
-  buf_printf(out, "{\"status\":\"%s\",\"passed\":%u,\"warned\":%u,\"failed\":%u}", quality_status_name(q->status),
-             q->passed, q->warned, q->failed);
+  buf_printf(out, "{\"status\":\"%s\",\"passed\":%u,\"warned\":%u,\"failed\":%u}",
+             quality_status_name(q->status), q->passed, q->warned, q->failed);
 }
 
 void quality_clear(struct quality *q) {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * The data-quality report of a run: what the checks found, as a table of checks, and a profile of each input. Workers
- * fill tallies, which are merged; the report is written once. Never changes a KPI. */
+ * The data-quality report of a run: what the checks found, as a table of checks, and a profile of each input.
+ * Workers fill tallies, which are merged; the report is written once. Never changes a KPI. */
 #ifndef KPID_PIPELINE_QUALITY_H
 #define KPID_PIPELINE_QUALITY_H
 
@@ -85,7 +85,8 @@ struct quality_tally {
   uint64_t bad_rows[DATASET_COUNT]; /* left out (bad_rows=skip) */
   struct column_stats columns[DATASET_COUNT][COLUMNS_MAX];
   struct status_tally order_statuses, item_statuses;
-  struct decimal item_revenue;    /* of items dated in the run's days, as often as they are sold in the category table */
+  struct decimal
+      item_revenue; /* of items dated in the run's days, as often as they are sold in the category table */
   struct decimal dropped_revenue; /* of these, of items without a product */
   struct decimal orphan_revenue;  /* of items dated in the run's days whose order is missing */
 };
@@ -98,8 +99,8 @@ struct quality_facts {
   const struct source_listing *listing;
   const struct quality_tally *tally;
   uint64_t rows[DATASET_COUNT];
-  struct decimal category_revenue; /* sum over the category table */
-  uint64_t result_rows;            /* of both tables */
+  struct decimal category_revenue;             /* sum over the category table */
+  uint64_t result_rows;                        /* of both tables */
   bool is_text_id[DATASET_COUNT][COLUMNS_MAX]; /* no numeric range for these */
 };
 
@@ -114,7 +115,8 @@ struct quality {
 };
 
 /* Judges every check and writes the report. Returns owned in *out. Errors: KPI_OUT_OF_MEMORY. */
-KPI_MUST_CHECK enum kpi_code quality_report(const struct quality_facts *facts, struct quality *out, struct err *err);
+KPI_MUST_CHECK enum kpi_code quality_report(const struct quality_facts *facts, struct quality *out,
+                                            struct err *err);
 
 const char *quality_status_name(enum quality_status s);
 

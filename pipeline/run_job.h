@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * One run from start to end: list, compute, check, keep, publish. Read this first. Used by the service and by the command
- * line alike; must not know how runs are queued or stored. */
+ * One run from start to end: list, compute, check, keep, publish. Read this first. Used by the service and by
+ * the command line alike; must not know how runs are queued or stored. */
 #ifndef KPID_PIPELINE_RUN_JOB_H
 #define KPID_PIPELINE_RUN_JOB_H
 
@@ -26,8 +26,8 @@ struct run_plan {
   struct run_listener listener;
 };
 
-/* Runs it. `result` is zero-initialised by the caller, who clears it also after an error: its quality report may tell more.
- * Nothing is published unless KPI_OK is returned. Errors: the run errors of err.h. */
+/* Runs it. `result` is zero-initialised by the caller, who clears it also after an error: its quality report
+ * may tell more. Nothing is published unless KPI_OK is returned. Errors: the run errors of err.h. */
 KPI_MUST_CHECK enum kpi_code run_job(const struct run_plan *plan, struct job_result *result,
                                      struct publish_counts published[KPI_TABLE_COUNT], struct err *err);
 

@@ -18,9 +18,10 @@ enum {
   SECONDS_PER_DAY = 86400
 };
 
-static const char *const categories[] = {"Beauty", "Books", "Clothing", "Electronics", "Home & Garden", "Sports", "Toys, Games"};
-static const char *const statuses[] = {"delivered", "delivered", "delivered", "delivered", "shipped",
-                                       "processing", "cancelled", "returned", "delivered", "delivered"};
+static const char *const categories[] = {"Beauty",        "Books",  "Clothing",   "Electronics",
+                                         "Home & Garden", "Sports", "Toys, Games"};
+static const char *const statuses[] = {"delivered",  "delivered", "delivered", "delivered", "shipped",
+                                       "processing", "cancelled", "returned",  "delivered", "delivered"};
 static const char *const dirty_statuses[] = {"Returned", " returned ", "RETURNED", "return", ""};
 static const char *const dirty_prices[] = {"", "$12.50", "N/A", "-5.00", "1e1"};
 static const char *const dirty_dates[] = {"", "yesterday", "2025-02-30T10:00:00", "15/03/2025"};
@@ -48,7 +49,8 @@ struct part_writer {
 };
 
 static enum kpi_code file_err(const char *path, struct err *err) {
-  return err_set_errno(err, errno == ENOSPC ? KPI_DISK_FULL : KPI_USAGE, errno, "%s: cannot be written", path);
+  return err_set_errno(err, errno == ENOSPC ? KPI_DISK_FULL : KPI_USAGE, errno, "%s: cannot be written",
+                       path);
 }
 
 static enum kpi_code make_folder(const char *path, struct err *err) {
@@ -73,7 +75,8 @@ static enum kpi_code open_part(struct part_writer *w, struct err *err) {
   rc = make_folder(path, err);
   if (rc)
     return rc;
-  snprintf(path, sizeof path, "%s/%s/%s_part%llu.csv", w->out, w->dataset, w->dataset, (unsigned long long)++w->parts);
+  snprintf(path, sizeof path, "%s/%s/%s_part%llu.csv", w->out, w->dataset, w->dataset,
+           (unsigned long long)++w->parts);
   w->file = fopen(path, "we");
   if (!w->file)
     return file_err(path, err);
@@ -82,7 +85,8 @@ static enum kpi_code open_part(struct part_writer *w, struct err *err) {
 }
 
 /* Writes a row, in a new part when the last is full. */
-static enum kpi_code KPI_PRINTF(3, 4) write_row(struct part_writer *w, struct err *err, const char *fmt, ...) {
+static enum kpi_code KPI_PRINTF(3, 4)
+    write_row(struct part_writer *w, struct err *err, const char *fmt, ...) {
   if (w->rows > 0 && w->rows % ROWS_A_PART == 0) {
     enum kpi_code rc = open_part(w, err);
     if (rc)
@@ -120,8 +124,8 @@ static enum kpi_code write_products(struct generator *g, struct err *err) {
     const char *quote = strchr(category, ',') ? "\"" : "";
     rc = write_row(&g->catalogue, err, "%llu,SKU-%08llu,%llu.%02llu,%s%s%s,Product %llu,%llu.99\n",
                    (unsigned long long)id, (unsigned long long)below(&g->rng, 100000000),
-                   (unsigned long long)below(&g->rng, 90), (unsigned long long)below(&g->rng, 100), quote, category,
-                   quote, (unsigned long long)id, (unsigned long long)(below(&g->rng, 190) + 10));
+                   (unsigned long long)below(&g->rng, 90), (unsigned long long)below(&g->rng, 100), quote,
+                   category, quote, (unsigned long long)id, (unsigned long long)(below(&g->rng, 190) + 10));
   }
   return rc;
 }
@@ -151,9 +155,10 @@ static enum kpi_code write_order(struct generator *g, uint64_t order, struct err
   uint64_t seconds = below(&g->rng, SECONDS_PER_DAY);
   const char *status = PICK(&g->rng, statuses);
   timestamp(day, seconds, created_at, sizeof created_at);
-  enum kpi_code rc = write_row(&g->orders, err, "%llu,%llu,%s,%s,,,,%llu\n", (unsigned long long)order,
-                               (unsigned long long)user, is_dirty(g) ? PICK(&g->rng, dirty_statuses) : status,
-                               is_dirty(g) ? PICK(&g->rng, dirty_dates) : created_at, (unsigned long long)items);
+  enum kpi_code rc =
+      write_row(&g->orders, err, "%llu,%llu,%s,%s,,,,%llu\n", (unsigned long long)order,
+                (unsigned long long)user, is_dirty(g) ? PICK(&g->rng, dirty_statuses) : status,
+                is_dirty(g) ? PICK(&g->rng, dirty_dates) : created_at, (unsigned long long)items);
   for (uint64_t i = 0; i < items && rc == KPI_OK; i++)
     rc = write_item(g, order, user, status, created_at, err);
   return rc;
@@ -183,10 +188,16 @@ enum kpi_code sample_write(const struct sample *s, struct err *err) {
   struct generator g = {.sample = s, .rng = s->seed, .next_item = 1};
   g.products = s->orders < PRODUCTS_MIN ? PRODUCTS_MIN : s->orders > PRODUCTS_MAX ? PRODUCTS_MAX : s->orders;
   g.orders = (struct part_writer){
-      s->out, "orders", "order_id,user_id,status,created_at,returned_at,shipped_at,delivered_at,num_of_item", NULL, 0, 0};
+      s->out, "orders", "order_id,user_id,status,created_at,returned_at,shipped_at,delivered_at,num_of_item",
+      NULL,   0,        0};
   g.items = (struct part_writer){
-      s->out, "order_items",
-      "id,order_id,user_id,product_id,status,created_at,shipped_at,delivered_at,returned_at,sale_price", NULL, 0, 0};
-  g.catalogue = (struct part_writer){s->out, "products", "id,sku,cost,category,name,retail_price", NULL, 0, 0};
+      s->out,
+      "order_items",
+      "id,order_id,user_id,product_id,status,created_at,shipped_at,delivered_at,returned_at,sale_price",
+      NULL,
+      0,
+      0};
+  g.catalogue =
+      (struct part_writer){s->out, "products", "id,sku,cost,category,name,retail_price", NULL, 0, 0};
   return write_all(&g, err);
 }

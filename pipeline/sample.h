@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * Made-up shop data in the shape of the real one: orders, their items over a few days, products in categories. The same seed
- * gives the same bytes. */
+ * Made-up shop data in the shape of the real one: orders, their items over a few days, products in
+ * categories. The same seed gives the same bytes. */
 #ifndef KPID_PIPELINE_SAMPLE_H
 #define KPID_PIPELINE_SAMPLE_H
 
@@ -18,7 +18,8 @@ struct sample {
   bool is_dirty; /* some rows have bad dates and prices, repeated ids, unknown products, other spellings */
 };
 
-/* Writes out/orders, out/order_items and out/products as CSV parts. Errors: KPI_USAGE (a file cannot be written), KPI_DISK_FULL. */
+/* Writes out/orders, out/order_items and out/products as CSV parts. Errors: KPI_USAGE (a file cannot be
+ * written), KPI_DISK_FULL. */
 KPI_MUST_CHECK enum kpi_code sample_write(const struct sample *s, struct err *err);
 
 #endif

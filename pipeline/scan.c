@@ -6,8 +6,8 @@
 
 #include <string.h>
 
-/* An object that is being read. A worker that reads from it has it for itself (busy); the lock is never held while
- * bytes are read or parsed. */
+/* An object that is being read. A worker that reads from it has it for itself (busy); the lock is never held
+ * while bytes are read or parsed. */
 struct open_object {
   struct csv_stream stream;
   uint32_t index;
@@ -51,10 +51,12 @@ static bool is_wanted(const struct scan_run *r, size_t object) {
   return !r->synced.failed || object < r->synced.failed_at.object;
 }
 
-/* Picks an object for a worker: a new one while fewer are open than there are workers, else the first free one. */
+/* Picks an object for a worker: a new one while fewer are open than there are workers, else the first free
+ * one. */
 static struct open_object *pick(struct scan_run *r) {
   size_t count = r->scan->objects->count;
-  if (r->synced.begun < count && r->synced.reading < pool_threads(r->scan->pool) && is_wanted(r, r->synced.begun)) {
+  if (r->synced.begun < count && r->synced.reading < pool_threads(r->scan->pool) &&
+      is_wanted(r, r->synced.begun)) {
     struct open_object *o = &r->synced.objects[r->synced.begun];
     o->index = (uint32_t)r->synced.begun++;
     r->synced.reading++;
@@ -118,7 +120,8 @@ static bool is_ascii(struct view v) {
   return all < 0x80;
 }
 
-static void parse_block(struct scan_worker *w, const struct csv_binding *binding, const char *object, uint32_t index) {
+static void parse_block(struct scan_worker *w, const struct csv_binding *binding, const char *object,
+                        uint32_t index) {
   const struct scan *s = w->run->scan;
   struct csv_row csv;
   struct err err = {0};

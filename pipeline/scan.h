@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
- * Reads all objects of a data set on the worker pool: workers share files and blocks of files, and each row goes to a
- * function with the state of its worker. The first error in the order of the input wins, whatever the timing. */
+ * Reads all objects of a data set on the worker pool: workers share files and blocks of files, and each row
+ * goes to a function with the state of its worker. The first error in the order of the input wins, whatever
+ * the timing. */
 #ifndef KPID_PIPELINE_SCAN_H
 #define KPID_PIPELINE_SCAN_H
 
@@ -37,8 +38,8 @@ struct scan_report {
   struct finding ragged, undecodable, repeated_header;
 };
 
-/* Reads everything. On failure err names object, line, column and value. Errors: those of the source, the CSV reader and
- * row_fn; KPI_CANCELLED and the like when the job was stopped; KPI_OUT_OF_MEMORY. */
+/* Reads everything. On failure err names object, line, column and value. Errors: those of the source, the CSV
+ * reader and row_fn; KPI_CANCELLED and the like when the job was stopped; KPI_OUT_OF_MEMORY. */
 KPI_MUST_CHECK enum kpi_code scan_rows(const struct scan *s, struct scan_report *out, struct err *err);
 
 #endif

@@ -64,7 +64,8 @@ enum kpi_code source_listing_finish(struct source_listing *l, struct err *err) {
 }
 
 bool source_name_is_input(struct view name) {
-  return (view_ends(name, ".csv") || view_ends(name, ".csv.gz")) && !view_starts(name, "_") && !view_starts(name, ".");
+  return (view_ends(name, ".csv") || view_ends(name, ".csv.gz")) && !view_starts(name, "_") &&
+         !view_starts(name, ".");
 }
 
 enum kpi_code source_read(struct source_reader *r, char *to, size_t size, size_t *got, struct err *err) {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * Where the input lies: an interface. A source lists the objects of each data set and opens them as byte streams. Knows no
- * CSV; implementations: source_file (and, with the AWS layer, S3). */
+ * Where the input lies: an interface. A source lists the objects of each data set and opens them as byte
+ * streams. Knows no CSV; implementations: source_file (and, with the AWS layer, S3). */
 #ifndef KPID_PIPELINE_SOURCE_H
 #define KPID_PIPELINE_SOURCE_H
 
@@ -40,7 +40,8 @@ bool source_listing_add(struct source_listing *l, enum dataset d, const struct s
 /* Sorts, counts and fingerprints a listing that is complete. Errors: KPI_OUT_OF_MEMORY. */
 KPI_MUST_CHECK enum kpi_code source_listing_finish(struct source_listing *l, struct err *err);
 
-/* True for the name of an input object within a data set's folder: ends in .csv or .csv.gz, starts with neither '_' nor
+/* True for the name of an input object within a data set's folder: ends in .csv or .csv.gz, starts with
+ * neither '_' nor
  * '.'. */
 bool source_name_is_input(struct view name);
 
@@ -56,8 +57,10 @@ struct source_reader {
   const struct source_reader_vtable *vtable;
 };
 
-/* Reads up to size bytes; *got 0 is the end. Errors: KPI_SOURCE_UNREADABLE and those of the implementation. */
-KPI_MUST_CHECK enum kpi_code source_read(struct source_reader *r, char *to, size_t size, size_t *got, struct err *err);
+/* Reads up to size bytes; *got 0 is the end. Errors: KPI_SOURCE_UNREADABLE and those of the implementation.
+ */
+KPI_MUST_CHECK enum kpi_code source_read(struct source_reader *r, char *to, size_t size, size_t *got,
+                                         struct err *err);
 
 /* Call at the end: fails when the object has changed since it was listed. */
 KPI_MUST_CHECK enum kpi_code source_finish(struct source_reader *r, struct err *err);
@@ -79,18 +82,21 @@ struct source {
   const struct source_vtable *vtable;
 };
 
-/* Opens the source of a URL (file:///dir). Returns owned in *out. Looks at nothing yet. Errors: KPI_CONFIG_INVALID. */
+/* Opens the source of a URL (file:///dir). Returns owned in *out. Looks at nothing yet. Errors:
+ * KPI_CONFIG_INVALID. */
 KPI_MUST_CHECK enum kpi_code source_new(const char *url, struct source **out, struct err *err);
 
 /* Accepts NULL. */
 void source_free(struct source *s);
 
-/* Lists all three data sets as they are now. Returns owned in *out. Errors: KPI_SOURCE_NOT_FOUND, KPI_SOURCE_UNREADABLE. */
+/* Lists all three data sets as they are now. Returns owned in *out. Errors: KPI_SOURCE_NOT_FOUND,
+ * KPI_SOURCE_UNREADABLE. */
 KPI_MUST_CHECK enum kpi_code source_list(struct source *s, struct source_listing *out, struct err *err);
 
-/* Opens a listed object, decompressed when its name ends in .gz. Bytes as stored are added to *bytes_read while they are
- * read. Returns owned in *out. Errors: KPI_SOURCE_UNREADABLE. */
+/* Opens a listed object, decompressed when its name ends in .gz. Bytes as stored are added to *bytes_read
+ * while they are read. Returns owned in *out. Errors: KPI_SOURCE_UNREADABLE. */
 KPI_MUST_CHECK enum kpi_code source_open(struct source *s, const struct source_object *object,
-                                         _Atomic uint64_t *bytes_read, struct source_reader **out, struct err *err);
+                                         _Atomic uint64_t *bytes_read, struct source_reader **out,
+                                         struct err *err);
 
 #endif

@@ -83,8 +83,8 @@ static void file_close(struct source_reader *r) {
 
 static const struct source_reader_vtable reader_vtable = {file_read, file_finish, file_close};
 
-static enum kpi_code file_open(struct source *s, const struct source_object *object, _Atomic uint64_t *bytes_read,
-                               struct source_reader **out, struct err *err) {
+static enum kpi_code file_open(struct source *s, const struct source_object *object,
+                               _Atomic uint64_t *bytes_read, struct source_reader **out, struct err *err) {
   auto_free char *path = NULL;
   struct file_reader *f = malloc(sizeof *f);
   if (!f || asprintf(&path, "%s/%s", ((struct source_file *)s)->folder, object->name) < 0) {
@@ -110,21 +110,24 @@ struct listing_walk {
   struct source_listing *out;
 };
 
-static enum kpi_code add_file(const struct listing_walk *w, char *name, const struct stat *st, struct err *err) {
+static enum kpi_code add_file(const struct listing_walk *w, char *name, const struct stat *st,
+                              struct err *err) {
   struct source_object object = {.name = name,
                                  .size = (uint64_t)st->st_size,
-                                 .modified_ms = (int64_t)st->st_mtim.tv_sec * 1000 + st->st_mtim.tv_nsec / 1000000};
+                                 .modified_ms =
+                                     (int64_t)st->st_mtim.tv_sec * 1000 + st->st_mtim.tv_nsec / 1000000};
   version_of(st, object.version, sizeof object.version);
   if (!source_listing_add(w->out, w->dataset, &object))
     return err_set(err, KPI_OUT_OF_MEMORY, "no memory for the list of input files");
   return KPI_OK;
 }
 
-static enum kpi_code list_folder(const struct listing_walk *w, const char *name, bool is_parts, struct err *err);
+static enum kpi_code list_folder(const struct listing_walk *w, const char *name, bool is_parts,
+                                 struct err *err);
 
 /* Adds one directory entry if it is input. */
-static enum kpi_code list_entry(const struct listing_walk *w, const char *parent, const char *entry, bool is_parts,
-                                struct err *err) {
+static enum kpi_code list_entry(const struct listing_walk *w, const char *parent, const char *entry,
+                                bool is_parts, struct err *err) {
   struct view v = view_of(entry);
   bool wanted = is_parts ? !view_starts(v, "_") && !view_starts(v, ".") : source_name_is_input(v);
   if (!wanted)
@@ -148,7 +151,8 @@ static enum kpi_code list_entry(const struct listing_walk *w, const char *parent
   return about(err, name);
 }
 
-static enum kpi_code list_folder(const struct listing_walk *w, const char *name, bool is_parts, struct err *err) {
+static enum kpi_code list_folder(const struct listing_walk *w, const char *name, bool is_parts,
+                                 struct err *err) {
   auto_free char *path = NULL;
   if (asprintf(&path, "%s/%s", w->folder, name) < 0)
     return err_set(err, KPI_OUT_OF_MEMORY, "no memory for the list of input files");
@@ -192,7 +196,10 @@ static const struct source_vtable file_vtable = {"file", file_list, file_open, f
 /* ---- URL ---- */
 
 static int hex_value(char c) {
-  return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+  return c >= '0' && c <= '9'   ? c - '0'
+         : c >= 'a' && c <= 'f' ? c - 'a' + 10
+         : c >= 'A' && c <= 'F' ? c - 'A' + 10
+                                : -1;
 }
 
 /* Decodes the path of a file URL. Returns owned, NULL when it is none. */

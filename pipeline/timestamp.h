@@ -8,8 +8,8 @@
 #include "base/tz.h"
 #include "pipeline/day.h"
 
-/* Parses a timestamp into its day: as written without a zone, else in the `business` zone (borrowed). False when the
- * text is none or leaves years 0001-9999. Thread-safe. */
+/* Parses a timestamp into its day: as written without a zone, else in the `business` zone (borrowed). False
+ * when the text is none or leaves years 0001-9999. Thread-safe. */
 bool timestamp_day(struct view text, const struct tz *business, day_t *out);
 
 #endif

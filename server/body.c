@@ -176,12 +176,14 @@ static bool add_pair(json_t *object, struct view pair, const char *const *boolea
   char key_text[128];
   if (!view_to_cstr(key, key_text, sizeof key_text) || json_object_get(object, key_text))
     return false;
-  bool is_boolean = booleans && is_listed(key_text, booleans) && (view_is(text, "true") || view_is(text, "false"));
+  bool is_boolean =
+      booleans && is_listed(key_text, booleans) && (view_is(text, "true") || view_is(text, "false"));
   json_t *member = is_boolean ? json_boolean(view_is(text, "true")) : json_stringn(text.ptr, text.len);
   return json_object_set_new(object, key_text, member) == 0;
 }
 
-static enum kpi_code read_form(const struct request *rq, const char *const *booleans, json_t **out, struct err *err) {
+static enum kpi_code read_form(const struct request *rq, const char *const *booleans, json_t **out,
+                               struct err *err) {
   auto_free char *scratch = malloc(rq->body.len + 1);
   json_t *object = json_object();
   char *to = scratch;

@@ -10,13 +10,14 @@
 
 #include <jansson.h>
 
-/* Reads the body as one JSON object without duplicate keys. A form (application/x-www-form-urlencoded) becomes an object of
- * strings, with those named in `form_booleans` (NULL-terminated, may be NULL) as booleans. Returns owned in *out (json_decref). The
- * err message says line and column. Errors: KPI_UNSUPPORTED_MEDIA_TYPE (another type, not UTF-8, or encoded),
- * KPI_MALFORMED_JSON (syntax, duplicate key, NUL, lone surrogate, ill-formed UTF-8, a number out of range, deeper than
- * HTTP_JSON_DEPTH_MAX), KPI_VALIDATION_FAILED (not an object, or a malformed form). */
-KPI_MUST_CHECK enum kpi_code body_read_object(const struct request *rq, const char *const *form_booleans, json_t **out,
-                                              struct err *err);
+/* Reads the body as one JSON object without duplicate keys. A form (application/x-www-form-urlencoded)
+ * becomes an object of strings, with those named in `form_booleans` (NULL-terminated, may be NULL) as
+ * booleans. Returns owned in *out (json_decref). The err message says line and column. Errors:
+ * KPI_UNSUPPORTED_MEDIA_TYPE (another type, not UTF-8, or encoded), KPI_MALFORMED_JSON (syntax, duplicate
+ * key, NUL, lone surrogate, ill-formed UTF-8, a number out of range, deeper than HTTP_JSON_DEPTH_MAX),
+ * KPI_VALIDATION_FAILED (not an object, or a malformed form). */
+KPI_MUST_CHECK enum kpi_code body_read_object(const struct request *rq, const char *const *form_booleans,
+                                              json_t **out, struct err *err);
 
 /* Scans JSON text without building anything. Errors: KPI_MALFORMED_JSON as above, for what it looks at:
  * depth, NUL, surrogates, UTF-8. Text that passes may still be no JSON. */

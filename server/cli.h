@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
- * The sub-commands of the program. Each takes its arguments (argv[0] is its name) and returns the exit code: 0, or the one that
- * the table of error codes names. Errors go to stderr as "kpid: <code>: <message>" and "hint: ...". */
+ * The sub-commands of the program. Each takes its arguments (argv[0] is its name) and returns the exit code:
+ * 0, or the one that the table of error codes names. Errors go to stderr as "kpid: <code>: <message>" and
+ * "hint: ...". */
 #ifndef KPID_SERVER_CLI_H
 #define KPID_SERVER_CLI_H
 

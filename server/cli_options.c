@@ -21,13 +21,14 @@ enum option_id {
   OPT_GATE
 };
 
-#define COMMON_OPTIONS                                                                                               \
-  {"source", required_argument, NULL, OPT_SOURCE}, {"format", required_argument, NULL, OPT_FORMAT},                 \
-      {"out", required_argument, NULL, OPT_OUT}, {"no-publish", no_argument, NULL, OPT_NO_PUBLISH},                 \
-      {"threads", required_argument, NULL, OPT_THREADS}, {"bad-rows", required_argument, NULL, OPT_BAD_ROWS},       \
-      {"max-bad-rows", required_argument, NULL, OPT_MAX_BAD_ROWS},                                                  \
-      {"quality-gate", required_argument, NULL, OPT_GATE}, {                                                        \
-    NULL, 0, NULL, 0                                                                                                 \
+#define COMMON_OPTIONS                                                                                       \
+  {"source", required_argument, NULL, OPT_SOURCE}, {"format", required_argument, NULL, OPT_FORMAT},          \
+      {"out", required_argument, NULL, OPT_OUT}, {"no-publish", no_argument, NULL, OPT_NO_PUBLISH},          \
+      {"threads", required_argument, NULL, OPT_THREADS},                                                     \
+      {"bad-rows", required_argument, NULL, OPT_BAD_ROWS},                                                   \
+      {"max-bad-rows", required_argument, NULL, OPT_MAX_BAD_ROWS},                                           \
+      {"quality-gate", required_argument, NULL, OPT_GATE}, {                                                 \
+    NULL, 0, NULL, 0                                                                                         \
   }
 
 static const struct option run_options[] = {{"date", required_argument, NULL, OPT_DATE}, COMMON_OPTIONS};
@@ -76,7 +77,8 @@ static bool take_option(int id, struct view value, struct cli_options *o, struct
     o->publish = false;
     return true;
   case OPT_THREADS:
-    return view_to_u64(value, &o->config.threads) && o->config.threads >= 1 && o->config.threads <= THREADS_MAX;
+    return view_to_u64(value, &o->config.threads) && o->config.threads >= 1 &&
+           o->config.threads <= THREADS_MAX;
   case OPT_BAD_ROWS:
     return bad_rows_of(value, &o->config.bad_rows);
   case OPT_MAX_BAD_ROWS:
@@ -89,7 +91,8 @@ static bool take_option(int id, struct view value, struct cli_options *o, struct
   }
 }
 
-static enum kpi_code check_days(struct cli_options *o, const struct seen *seen, bool is_backfill, struct err *err) {
+static enum kpi_code check_days(struct cli_options *o, const struct seen *seen, bool is_backfill,
+                                struct err *err) {
   if (!is_backfill)
     return seen->date ? KPI_OK : err_set(err, KPI_USAGE, "run needs --date YYYY-MM-DD");
   if (o->all && (seen->from || seen->to))
@@ -108,8 +111,8 @@ static enum kpi_code check_days(struct cli_options *o, const struct seen *seen, 
   return KPI_OK;
 }
 
-static enum kpi_code take_all(int argc, char **argv, bool is_backfill, struct cli_options *o, struct seen *seen,
-                              struct err *err) {
+static enum kpi_code take_all(int argc, char **argv, bool is_backfill, struct cli_options *o,
+                              struct seen *seen, struct err *err) {
   const struct option *table = is_backfill ? backfill_options : run_options;
   int id, index = 0;
   opterr = 0;
@@ -127,7 +130,8 @@ static enum kpi_code take_all(int argc, char **argv, bool is_backfill, struct cl
   return check_days(o, seen, is_backfill, err);
 }
 
-enum kpi_code cli_options_parse(int argc, char **argv, bool is_backfill, struct cli_options *out, struct err *err) {
+enum kpi_code cli_options_parse(int argc, char **argv, bool is_backfill, struct cli_options *out,
+                                struct err *err) {
   struct seen seen = {0};
   *out = (struct cli_options){.publish = true, .gate = GATE_WARN, .format = FORMAT_TABLE};
   enum kpi_code rc = config_load(&out->config, err);

@@ -18,7 +18,7 @@ struct cli_options {
 };
 
 /* Reads environment and arguments. Errors: KPI_USAGE naming the option, KPI_CONFIG_INVALID. */
-KPI_MUST_CHECK enum kpi_code cli_options_parse(int argc, char **argv, bool is_backfill, struct cli_options *out,
-                                               struct err *err);
+KPI_MUST_CHECK enum kpi_code cli_options_parse(int argc, char **argv, bool is_backfill,
+                                               struct cli_options *out, struct err *err);
 
 #endif

@@ -118,7 +118,8 @@ static void add_all(const struct job_result *result, enum output_format format, 
 static enum kpi_code write_to(FILE *file, const struct buf *bytes, const char *name, struct err *err) {
   errno = 0;
   if (fwrite(bytes->ptr, 1, bytes->len, file) != bytes->len || fflush(file) != 0)
-    return err_set_errno(err, errno == ENOSPC ? KPI_DISK_FULL : KPI_USAGE, errno, "%s: cannot be written", name);
+    return err_set_errno(err, errno == ENOSPC ? KPI_DISK_FULL : KPI_USAGE, errno, "%s: cannot be written",
+                         name);
   return KPI_OK;
 }
 
@@ -147,7 +148,8 @@ static enum kpi_code make_folders(const char *folder, struct err *err) {
   struct stat st;
   if (mkdir(folder, 0755) == 0 || (errno == EEXIST && stat(folder, &st) == 0 && S_ISDIR(st.st_mode)))
     return KPI_OK;
-  return err_set_errno(err, errno == ENOSPC ? KPI_DISK_FULL : KPI_USAGE, errno, "--out %s: cannot be made", folder);
+  return err_set_errno(err, errno == ENOSPC ? KPI_DISK_FULL : KPI_USAGE, errno, "--out %s: cannot be made",
+                       folder);
 }
 
 static enum kpi_code write_file(const struct buf *bytes, const char *path, struct err *err) {
@@ -156,7 +158,8 @@ static enum kpi_code write_file(const struct buf *bytes, const char *path, struc
     return err_set(err, KPI_OUT_OF_MEMORY, "no memory to write %s", path);
   FILE *file = fopen(draft, "we");
   if (!file)
-    return err_set_errno(err, errno == ENOSPC ? KPI_DISK_FULL : KPI_USAGE, errno, "%s: cannot be written", draft);
+    return err_set_errno(err, errno == ENOSPC ? KPI_DISK_FULL : KPI_USAGE, errno, "%s: cannot be written",
+                         draft);
   enum kpi_code rc = write_to(file, bytes, draft, err);
   if (fclose(file) != 0 && rc == KPI_OK)
     rc = err_set_errno(err, KPI_DISK_FULL, errno, "%s: cannot be written", draft);
@@ -180,8 +183,8 @@ enum kpi_code cli_write_files(const struct job_result *result, enum output_forma
     } else {
       add_csv(&result->tables[t], (enum kpi_table)t, &bytes);
     }
-    if (asprintf(&path, "%s/%s.%s", folder, kpi_table_name((enum kpi_table)t), format == FORMAT_JSON ? "json" : "csv") <
-            0 ||
+    if (asprintf(&path, "%s/%s.%s", folder, kpi_table_name((enum kpi_table)t),
+                 format == FORMAT_JSON ? "json" : "csv") < 0 ||
         buf_failed(&bytes))
       return err_set(err, KPI_OUT_OF_MEMORY, "no memory to write the results");
     rc = write_file(&bytes, path, err);

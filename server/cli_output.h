@@ -6,11 +6,13 @@
 #include "pipeline/engine.h"
 #include "server/cli_options.h"
 
-/* Prints both tables, with JSON also the quality report. Errors: KPI_DISK_FULL, KPI_USAGE (stdout cannot be written). */
-KPI_MUST_CHECK enum kpi_code cli_print(const struct job_result *result, enum output_format format, struct err *err);
+/* Prints both tables, with JSON also the quality report. Errors: KPI_DISK_FULL, KPI_USAGE (stdout cannot be
+ * written). */
+KPI_MUST_CHECK enum kpi_code cli_print(const struct job_result *result, enum output_format format,
+                                       struct err *err);
 
-/* Writes folder/order_kpis and folder/category_kpis, .json for FORMAT_JSON and .csv otherwise; each file is complete or not
- * there. Errors: KPI_USAGE, KPI_DISK_FULL. */
+/* Writes folder/order_kpis and folder/category_kpis, .json for FORMAT_JSON and .csv otherwise; each file is
+ * complete or not there. Errors: KPI_USAGE, KPI_DISK_FULL. */
 KPI_MUST_CHECK enum kpi_code cli_write_files(const struct job_result *result, enum output_format format,
                                              const char *folder, struct err *err);
 

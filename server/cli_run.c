@@ -80,8 +80,9 @@ static void *show_progress(void *arg) {
     struct run_progress p = job_progress_copy(&the_live.progress);
     enum run_phase phase = (enum run_phase)atomic_load(&the_live.progress.phase);
     double percent = p.bytes_total ? 100.0 * (double)p.bytes_read / (double)p.bytes_total : 0.0;
-    fprintf(stderr, "\r%-12s %3.0f %%  %llu of %llu files  %llu rows ", phase ? run_phase_name(phase) : "starting",
-            percent > 100.0 ? 100.0 : percent, (unsigned long long)p.files_done, (unsigned long long)p.files_total,
+    fprintf(stderr, "\r%-12s %3.0f %%  %llu of %llu files  %llu rows ",
+            phase ? run_phase_name(phase) : "starting", percent > 100.0 ? 100.0 : percent,
+            (unsigned long long)p.files_done, (unsigned long long)p.files_total,
             (unsigned long long)(p.rows_orders + p.rows_order_items + p.rows_products));
     nanosleep(&(struct timespec){.tv_nsec = PROGRESS_MS * 1000000L}, NULL);
   }
@@ -113,7 +114,8 @@ static enum kpi_code remember_input(void *arg, const struct source_listing *l, s
 }
 
 /* Computes all days of the options in one pass, without publishing. */
-static enum kpi_code compute(struct workshop *w, struct run_input *input, struct job_result *result, struct err *err) {
+static enum kpi_code compute(struct workshop *w, struct run_input *input, struct job_result *result,
+                             struct err *err) {
   struct budget budget;
   struct job job;
   run_exec_job(&w->x, w->options.from, w->options.to, &budget, &the_live, &job);
@@ -180,8 +182,8 @@ static day_t next_day(const struct job_result *result, const size_t at[KPI_TABLE
 }
 
 /* Records and publishes a run for every day: of the range, or, with --all, of the data. */
-static enum kpi_code publish_days(struct workshop *w, const struct run_input *input, const struct job_result *result,
-                                  struct err *err) {
+static enum kpi_code publish_days(struct workshop *w, const struct run_input *input,
+                                  const struct job_result *result, struct err *err) {
   size_t at[KPI_TABLE_COUNT] = {0};
   day_t day = w->options.all ? next_day(result, at) : w->options.from;
   while (day <= w->options.to) {
@@ -216,7 +218,8 @@ static enum kpi_code refuse_future(const struct cli_options *o, struct err *err)
   return err_set(err, KPI_USAGE, "%s has not begun yet in %s", day_text(o->to, date), o->config.timezone);
 }
 
-static enum kpi_code execute(struct workshop *w, bool is_backfill, struct job_result *result, struct err *err) {
+static enum kpi_code execute(struct workshop *w, bool is_backfill, struct job_result *result,
+                             struct err *err) {
   struct run_input input = {0};
   struct meter meter = {0};
   enum kpi_code rc = workshop_open(w, is_backfill ? "kpid backfill" : "kpid run", err);

@@ -18,7 +18,8 @@
 
 enum { HTTP_GRACE_MS = 2000 };
 
-static const struct route_set *const all_routes[] = {&runs_routes, &results_routes, &meta_routes, &health_routes, NULL};
+static const struct route_set *const all_routes[] = {&runs_routes, &results_routes, &meta_routes,
+                                                     &health_routes, NULL};
 static const struct route_set *const health_only[] = {&health_routes, NULL};
 
 static _Atomic bool database_broken;
@@ -53,7 +54,8 @@ static void serve_until_signal(struct service *service, struct http_server *http
   if (http_server_health_address(http))
     log_at(LOG_INFO, "server.health_listening", "health checks are answered here too",
            LOG_S("address", http_server_health_address(http)));
-  log_at(LOG_INFO, "server.listening", "kpid " KPID_VERSION " is ready", LOG_S("address", http_server_address(http)));
+  log_at(LOG_INFO, "server.listening", "kpid " KPID_VERSION " is ready",
+         LOG_S("address", http_server_address(http)));
   while (sigwait(signals, &number) != 0) {
   }
   log_at(LOG_INFO, "server.draining", "shutting down", LOG_I("signal", number));
@@ -85,7 +87,8 @@ static enum kpi_code serve(const struct config *config, const sigset_t *signals,
   http_server_stop(http, HTTP_GRACE_MS);
   service_stop(service);
   log_at(LOG_INFO, "server.stopped", "stopped");
-  return atomic_load(&database_broken) ? err_set(err, KPI_STORAGE_UNAVAILABLE, "the database failed") : KPI_OK;
+  return atomic_load(&database_broken) ? err_set(err, KPI_STORAGE_UNAVAILABLE, "the database failed")
+                                       : KPI_OK;
 }
 
 int cli_serve(int argc, char **argv) {
@@ -99,7 +102,8 @@ int cli_serve(int argc, char **argv) {
   setrlimit(RLIMIT_CORE, &(struct rlimit){0, 0});
   enum kpi_code rc = config_load(&config, &err);
   if (rc == KPI_OK && !config.source)
-    rc = err_set(&err, KPI_CONFIG_INVALID, "KPI_SOURCE is not set: the folder that holds orders/, order_items/, products/");
+    rc = err_set(&err, KPI_CONFIG_INVALID,
+                 "KPI_SOURCE is not set: the folder that holds orders/, order_items/, products/");
   if (rc)
     return cli_fail(&err);
   log_init(config.log_level, STDOUT_FILENO);

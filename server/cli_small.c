@@ -156,11 +156,13 @@ static bool take_sample_option(int id, const char *value, struct sample *s) {
 }
 
 int cli_sample(int argc, char **argv) {
-  static const struct option options[] = {
-      {"out", required_argument, NULL, 'o'},  {"orders", required_argument, NULL, 'n'},
-      {"days", required_argument, NULL, 'd'}, {"seed", required_argument, NULL, 's'},
-      {"from", required_argument, NULL, 'f'}, {"dirty", no_argument, NULL, 'x'},
-      {NULL, 0, NULL, 0}};
+  static const struct option options[] = {{"out", required_argument, NULL, 'o'},
+                                          {"orders", required_argument, NULL, 'n'},
+                                          {"days", required_argument, NULL, 'd'},
+                                          {"seed", required_argument, NULL, 's'},
+                                          {"from", required_argument, NULL, 'f'},
+                                          {"dirty", no_argument, NULL, 'x'},
+                                          {NULL, 0, NULL, 0}};
   struct sample s = {.orders = 10000, .days = 30, .seed = 1, .from = day_from_civil(2025, 3, 1)};
   struct err err;
   int id, index = 0;
@@ -199,12 +201,14 @@ void cli_help(void) {
        "      --bad-rows fail|skip          instead of KPI_BAD_ROWS\n"
        "      --max-bad-rows N|P%           instead of KPI_MAX_BAD_ROWS\n"
        "      --quality-gate off|warn|block (warn)\n"
-       "  kpid sample --out DIR             writes made-up data: --orders N --days N --seed S --from D --dirty\n"
+       "  kpid sample --out DIR             writes made-up data: --orders N --days N --seed S --from D "
+       "--dirty\n"
        "  kpid migrate                      brings KPI_DB to the schema of this version\n"
        "  kpid healthcheck                  exit 0 when the service answers (for containers)\n"
        "  kpid check-config                 prints every setting with range, default and meaning\n"
        "  kpid version\n"
        "\n"
-       "Exit codes: 0 ok, 64 usage, 65 bad input, 66 source, 69 publish, 70/71 internal/system, 73 database in use,\n"
+       "Exit codes: 0 ok, 64 usage, 65 bad input, 66 source, 69 publish, 70/71 internal/system, 73 database "
+       "in use,\n"
        "75 try again, 78 configuration, 130 interrupted");
 }

@@ -129,23 +129,36 @@ static bool parse_level(const char *value, struct config *out, size_t offset) {
 #define AT(name) offsetof(struct config, name)
 
 static const struct setting settings[] = {
-    {"KPI_LISTEN", "127.0.0.1:8080", "address:port", "where the API listens; :8080 for every address", parse_address, AT(listen)},
-    {"KPI_HEALTH_LISTEN", "", "address:port", "second listener for /livez /healthz /readyz; unset: none", parse_address, AT(health_listen)},
-    {"KPI_SOURCE", "", "file:///absolute/folder", "folder with orders/ order_items/ products/; needed", parse_text, AT(source)},
+    {"KPI_LISTEN", "127.0.0.1:8080", "address:port", "where the API listens; :8080 for every address",
+     parse_address, AT(listen)},
+    {"KPI_HEALTH_LISTEN", "", "address:port", "second listener for /livez /healthz /readyz; unset: none",
+     parse_address, AT(health_listen)},
+    {"KPI_SOURCE", "", "file:///absolute/folder", "folder with orders/ order_items/ products/; needed",
+     parse_text, AT(source)},
     {"KPI_DB", "./kpid.db", "path", "SQLite file of runs and results", parse_nonempty, AT(db)},
     {"KPI_THREADS", "", "1-256", "pthread workers; unset: one for each CPU", parse_threads, AT(threads)},
     {"KPI_MAX_ACTIVE_RUNS", "1", "1-64", "runs computed at the same time", parse_slots, AT(max_active_runs)},
-    {"KPI_TIMEZONE", "UTC", "IANA name", "zone of today and yesterday, and of timestamps that carry a zone", parse_zone, AT(timezone)},
+    {"KPI_TIMEZONE", "UTC", "IANA name", "zone of today and yesterday, and of timestamps that carry a zone",
+     parse_zone, AT(timezone)},
     {"KPI_PUBLISH", "local", "local", "where results are published", parse_publish, 0},
-    {"KPI_BAD_ROWS", "fail", "fail|skip", "rows without a usable date: refuse the run, or leave them out", parse_bad_rows, AT(bad_rows)},
-    {"KPI_MAX_BAD_ROWS", "1%", "count or percent", "most rows that bad_rows=skip may leave out", parse_limit, AT(max_bad_rows_text)},
-    {"KPI_STATUS_MATCH", "folded", "folded|exact", "how a status is compared with returned", parse_match, AT(status_match)},
-    {"KPI_UNKNOWN_CATEGORY", "", "1-2048 bytes of UTF-8", "category of products without one; unset: refuse them when sold", parse_category, AT(unknown_category)},
-    {"KPI_LOG_LEVEL", "info", "debug|info|warn|error", "lowest level that is logged", parse_level, AT(log_level)},
-    {"KPI_DRAIN_SECONDS", "20", "0-3600", "how long SIGTERM waits for active runs", parse_hour, AT(drain_seconds)},
-    {"KPI_STALL_SECONDS", "120", "1-86400", "a run without progress for so long fails as stalled", parse_stall, AT(stall_seconds)},
-    {"KPI_KEEP_DAYS", "90", "1-36500", "age at which finished runs are deleted; what is published stays", parse_days, AT(keep_days)},
-    {"KPI_MEMORY_LIMIT", "", "bytes, KiB, MiB or GiB; at least 1MiB", "memory of one run beyond its buffers; unset: none", parse_memory, AT(memory_limit_bytes)},
+    {"KPI_BAD_ROWS", "fail", "fail|skip", "rows without a usable date: refuse the run, or leave them out",
+     parse_bad_rows, AT(bad_rows)},
+    {"KPI_MAX_BAD_ROWS", "1%", "count or percent", "most rows that bad_rows=skip may leave out", parse_limit,
+     AT(max_bad_rows_text)},
+    {"KPI_STATUS_MATCH", "folded", "folded|exact", "how a status is compared with returned", parse_match,
+     AT(status_match)},
+    {"KPI_UNKNOWN_CATEGORY", "", "1-2048 bytes of UTF-8",
+     "category of products without one; unset: refuse them when sold", parse_category, AT(unknown_category)},
+    {"KPI_LOG_LEVEL", "info", "debug|info|warn|error", "lowest level that is logged", parse_level,
+     AT(log_level)},
+    {"KPI_DRAIN_SECONDS", "20", "0-3600", "how long SIGTERM waits for active runs", parse_hour,
+     AT(drain_seconds)},
+    {"KPI_STALL_SECONDS", "120", "1-86400", "a run without progress for so long fails as stalled",
+     parse_stall, AT(stall_seconds)},
+    {"KPI_KEEP_DAYS", "90", "1-36500", "age at which finished runs are deleted; what is published stays",
+     parse_days, AT(keep_days)},
+    {"KPI_MEMORY_LIMIT", "", "bytes, KiB, MiB or GiB; at least 1MiB",
+     "memory of one run beyond its buffers; unset: none", parse_memory, AT(memory_limit_bytes)},
 };
 
 enum { SETTING_COUNT = sizeof settings / sizeof settings[0] };
@@ -174,7 +187,8 @@ enum kpi_code config_load(struct config *out, struct err *err) {
   for (size_t i = 0; i < SETTING_COUNT; i++) {
     const struct setting *s = &settings[i];
     if (!s->parse(value_of(s), out, s->offset))
-      return err_set(err, KPI_CONFIG_INVALID, "%s=%.200s: must be %s (%s)", s->name, value_of(s), s->range, s->meaning);
+      return err_set(err, KPI_CONFIG_INVALID, "%s=%.200s: must be %s (%s)", s->name, value_of(s), s->range,
+                     s->meaning);
   }
   return check_names(err);
 }
@@ -184,7 +198,7 @@ void config_describe(struct buf *out) {
     const struct setting *s = &settings[i];
     const char *set = getenv(s->name);
     const char *now = value_of(s);
-    buf_printf(out, "%s=%s%s\n    %s\n    range: %s   default: %s\n", s->name, now, set && *set ? "   (set)" : "",
-               s->meaning, s->range, s->value[0] ? s->value : "(unset)");
+    buf_printf(out, "%s=%s%s\n    %s\n    range: %s   default: %s\n", s->name, now,
+               set && *set ? "   (set)" : "", s->meaning, s->range, s->value[0] ? s->value : "(unset)");
   }
 }

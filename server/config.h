@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * The settings, from the environment: one table of name, default, range and meaning. A wrong value stops the start. */
+ * The settings, from the environment: one table of name, default, range and meaning. A wrong value stops the
+ * start. */
 #ifndef KPID_SERVER_CONFIG_H
 #define KPID_SERVER_CONFIG_H
 
@@ -12,7 +13,7 @@
 struct config {
   const char *listen;
   const char *health_listen; /* NULL: none */
-  const char *source; /* NULL: not set; commands that read need it */
+  const char *source;        /* NULL: not set; commands that read need it */
   const char *db;
   uint64_t threads;
   uint64_t max_active_runs;
@@ -30,8 +31,8 @@ struct config {
   uint64_t memory_limit_bytes; /* of one run; 0: none */
 };
 
-/* Reads all settings from the environment. Errors: KPI_CONFIG_INVALID naming the setting, its value and what it may be; an
- * unknown name that starts with KPI_ is refused as well. */
+/* Reads all settings from the environment. Errors: KPI_CONFIG_INVALID naming the setting, its value and what
+ * it may be; an unknown name that starts with KPI_ is refused as well. */
 KPI_MUST_CHECK enum kpi_code config_load(struct config *out, struct err *err);
 
 /* Appends the table of all settings: name, value in effect, default, range and meaning. */

@@ -180,14 +180,16 @@ static void run_alone(struct db *db, struct db_request *r) {
   roll_back(db);
 }
 
-/* All calls in one transaction; when that fails, each in its own, so that one caller's failure is nobody else's. */
+/* All calls in one transaction; when that fails, each in its own, so that one caller's failure is nobody
+ * else's. */
 static void run_group(struct db *db, struct db_request *first) {
   if (!atomic_load(&db->broken) && try_group(db, first)) {
     return;
   }
   for (struct db_request *r = first; r; r = r->next) {
     if (atomic_load(&db->broken)) {
-      r->result = err_set(r->err, KPI_STORAGE_UNAVAILABLE, "the database failed; the service must be restarted");
+      r->result =
+          err_set(r->err, KPI_STORAGE_UNAVAILABLE, "the database failed; the service must be restarted");
       continue;
     }
     run_alone(db, r);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
- * The database file: one SQLite connection behind one thread. Calls are handed to that thread, which runs what has queued up
- * in one transaction, so that many callers share an fsync. Knows no table; stores give it their functions. */
+ * The database file: one SQLite connection behind one thread. Calls are handed to that thread, which runs
+ * what has queued up in one transaction, so that many callers share an fsync. Knows no table; stores give it
+ * their functions. */
 #ifndef KPID_SERVER_DB_H
 #define KPID_SERVER_DB_H
 
@@ -23,22 +24,24 @@ struct db_conn {
   int cached;
 };
 
-/* Does its work on the connection. May be called twice when the first transaction fails: it must overwrite, not append to,
- * what it gives back. A code other than KPI_OK undoes its changes. */
+/* Does its work on the connection. May be called twice when the first transaction fails: it must overwrite,
+ * not append to, what it gives back. A code other than KPI_OK undoes its changes. */
 typedef enum kpi_code (*db_fn)(struct db_conn *c, void *arg, struct err *err);
 
 enum db_urgency {
   DB_NORMAL,
-  DB_MUST_LAND /* small writes that end something: may use the space kept free for them when the disk is full */
+  DB_MUST_LAND /* small writes that end something: may use the space kept free for them when the disk is full
+                */
 };
 
-/* Called once, on the database thread, when a commit has failed in a way after which no later commit can be trusted. */
+/* Called once, on the database thread, when a commit has failed in a way after which no later commit can be
+ * trusted. */
 typedef void (*db_broken_fn)(void *arg);
 
-/* Locks path.lock, opens or creates the file, checks it, migrates it, and starts the thread. A damaged file is renamed aside
- * and the newest backup or a fresh file takes its place. `what` names this process to others that want the file. Returns
- * owned in *out. Errors: KPI_DB_LOCKED, KPI_DB_TOO_NEW, KPI_CONFIG_INVALID (path cannot be created),
- * KPI_STORAGE_UNAVAILABLE, KPI_DISK_FULL. */
+/* Locks path.lock, opens or creates the file, checks it, migrates it, and starts the thread. A damaged file
+ * is renamed aside and the newest backup or a fresh file takes its place. `what` names this process to others
+ * that want the file. Returns owned in *out. Errors: KPI_DB_LOCKED, KPI_DB_TOO_NEW, KPI_CONFIG_INVALID (path
+ * cannot be created), KPI_STORAGE_UNAVAILABLE, KPI_DISK_FULL. */
 KPI_MUST_CHECK enum kpi_code db_open(const char *path, const char *what, struct db **out, struct err *err);
 
 void db_on_broken(struct db *db, db_broken_fn fn, void *arg);
@@ -46,19 +49,22 @@ void db_on_broken(struct db *db, db_broken_fn fn, void *arg);
 /* Finishes queued calls, checkpoints, closes and frees. Accepts NULL. */
 void db_close(struct db *db);
 
-/* Runs fn on the database thread and waits. KPI_OK means committed with synchronous=FULL. Any thread but that one. Errors:
- * those of fn, KPI_STORAGE_UNAVAILABLE, KPI_DISK_FULL. */
-KPI_MUST_CHECK enum kpi_code db_call(struct db *db, enum db_urgency urgency, db_fn fn, void *arg, struct err *err);
+/* Runs fn on the database thread and waits. KPI_OK means committed with synchronous=FULL. Any thread but that
+ * one. Errors: those of fn, KPI_STORAGE_UNAVAILABLE, KPI_DISK_FULL. */
+KPI_MUST_CHECK enum kpi_code db_call(struct db *db, enum db_urgency urgency, db_fn fn, void *arg,
+                                     struct err *err);
 
 /* True after a failure that only a restart can mend. Any thread. */
 bool db_is_broken(const struct db *db);
 
 /* --- for stores, inside a db_fn --- */
 
-/* Returns the statement of a string literal, prepared once, reset and without bindings. Borrowed; NULL on failure. */
+/* Returns the statement of a string literal, prepared once, reset and without bindings. Borrowed; NULL on
+ * failure. */
 struct sqlite3_stmt *db_statement(struct db_conn *c, const char *sql);
 
-/* Fills err from the connection's last failure; returns KPI_DISK_FULL, KPI_STORAGE_UNAVAILABLE or KPI_INTERNAL. */
+/* Fills err from the connection's last failure; returns KPI_DISK_FULL, KPI_STORAGE_UNAVAILABLE or
+ * KPI_INTERNAL. */
 enum kpi_code db_failure(struct db_conn *c, struct err *err);
 
 /* Steps a statement that returns no rows, and resets it. */

@@ -44,8 +44,8 @@ static enum kpi_code take_lock(struct db_file *f, const char *what, struct err *
     return err_set(err, KPI_OUT_OF_MEMORY, "no memory for the database");
   f->lock_fd = open(name, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
   if (f->lock_fd < 0)
-    return err_set_errno(err, errno == ENOSPC ? KPI_DISK_FULL : KPI_CONFIG_INVALID, errno, "KPI_DB=%s: cannot create %s",
-                         f->path, name);
+    return err_set_errno(err, errno == ENOSPC ? KPI_DISK_FULL : KPI_CONFIG_INVALID, errno,
+                         "KPI_DB=%s: cannot create %s", f->path, name);
   if (flock(f->lock_fd, LOCK_EX | LOCK_NB) != 0)
     return errno == EWOULDBLOCK ? locked_err(f->lock_fd, f->path, err)
                                 : err_set_errno(err, KPI_STORAGE_UNAVAILABLE, errno, "cannot lock %s", name);
@@ -103,8 +103,9 @@ static enum kpi_code apply_settings(sqlite3 *sqlite, struct err *err) {
     sqlite3_exec(sqlite, settings[i].set, NULL, NULL, NULL);
     query_text(sqlite, settings[i].get, now, sizeof now);
     if (strcmp(now, settings[i].want) != 0)
-      return err_set(err, KPI_STORAGE_UNAVAILABLE, "%s is %s, must be %s: %s", settings[i].get + strlen("PRAGMA "),
-                     now[0] ? now : "unreadable", settings[i].want, sqlite3_errmsg(sqlite));
+      return err_set(err, KPI_STORAGE_UNAVAILABLE, "%s is %s, must be %s: %s",
+                     settings[i].get + strlen("PRAGMA "), now[0] ? now : "unreadable", settings[i].want,
+                     sqlite3_errmsg(sqlite));
   }
   return KPI_OK;
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
- * The files of the database: the lock that keeps a second process out, opening with the settings that durability needs, what
- * happens to a damaged file, and the ballast that keeps room for last writes on a full disk. Knows no table. */
+ * The files of the database: the lock that keeps a second process out, opening with the settings that
+ * durability needs, what happens to a damaged file, and the ballast that keeps room for last writes on a full
+ * disk. Knows no table. */
 #ifndef KPID_SERVER_DB_FILE_H
 #define KPID_SERVER_DB_FILE_H
 

@@ -9,7 +9,12 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { RETRY_AFTER_SECONDS = 2, CURSOR_BYTES_MAX = 8192, REPORT_BYTES_MAX = 2 * 1024 * 1024, ETAG_HEX_DIGITS = 32 };
+enum {
+  RETRY_AFTER_SECONDS = 2,
+  CURSOR_BYTES_MAX = 8192,
+  REPORT_BYTES_MAX = 2 * 1024 * 1024,
+  ETAG_HEX_DIGITS = 32
+};
 
 enum format { AS_JSON, AS_CSV, AS_HTML, FORMAT_COUNT };
 
@@ -133,8 +138,8 @@ static void write_json(struct reply *rp, const struct shown_page *page, struct v
 static void write_csv(struct reply *rp, const struct shown_page *page, const struct run *run) {
   char date[DAY_TEXT_SIZE];
   struct buf *out = reply_begin(rp, 200, "text/csv; charset=utf-8; header=present");
-  reply_header(rp, "Content-Disposition", "attachment; filename=\"%s-%s.csv\"", kpi_table_name(page->ask.table),
-               day_text(run->date, date));
+  reply_header(rp, "Content-Disposition", "attachment; filename=\"%s-%s.csv\"",
+               kpi_table_name(page->ask.table), day_text(run->date, date));
   kpi_csv_header(page->ask.table, out);
   for (size_t i = 0; i < page->rows.count; i++)
     kpi_row_csv(&page->rows.rows[i], page->ask.table, true, out);
@@ -162,7 +167,8 @@ static void write_html_rows(const struct shown_page *page, struct buf *out) {
   buf_add_cstr(out, "</tbody></table>\n");
 }
 
-static void write_html(struct reply *rp, const struct shown_page *page, const struct run *run, struct view cursor) {
+static void write_html(struct reply *rp, const struct shown_page *page, const struct run *run,
+                       struct view cursor) {
   char title[64], date[DAY_TEXT_SIZE];
   snprintf(title, sizeof title, "%s %s", kpi_table_name(page->ask.table), day_text(run->date, date));
   struct buf *out = reply_html_begin(rp, 200, title);
@@ -173,15 +179,18 @@ static void write_html(struct reply *rp, const struct shown_page *page, const st
              run->id, run_state_name(run->state), run->id, run->id, run->id);
   write_html_rows(page, out);
   if (page->more)
-    buf_printf(out, "<p><a href=\"/runs/%s/results?format=html&amp;kpi=%s&amp;limit=%zu&amp;cursor=%.*s\">Next page</a></p>\n",
-               run->id, page->ask.table == KPI_ORDERS ? "orders" : "categories", page->ask.limit, (int)cursor.len,
-               cursor.ptr);
+    buf_printf(out,
+               "<p><a href=\"/runs/%s/results?format=html&amp;kpi=%s&amp;limit=%zu&amp;cursor=%.*s\">Next "
+               "page</a></p>\n",
+               run->id, page->ask.table == KPI_ORDERS ? "orders" : "categories", page->ask.limit,
+               (int)cursor.len, cursor.ptr);
   reply_html_end(rp);
 }
 
 /* ---- results ---- */
 
-/* Tags the page by run, version and everything that shapes the answer. True when the client has it already. */
+/* Tags the page by run, version and everything that shapes the answer. True when the client has it already.
+ */
 static bool tag_page(const struct request *rq, struct reply *rp, const struct run *run, enum format format) {
   char hash[SHA256_HEX_SIZE];
   auto_buf struct buf seed;
@@ -194,7 +203,8 @@ static bool tag_page(const struct request *rq, struct reply *rp, const struct ru
   return reply_etag(rp, rq, hash);
 }
 
-static void answer_page(struct request *rq, struct reply *rp, const struct shown_page *page, const struct run *run) {
+static void answer_page(struct request *rq, struct reply *rp, const struct shown_page *page,
+                        const struct run *run) {
   auto_buf struct buf cursor;
   buf_init(&cursor, CURSOR_BYTES_MAX * 2);
   if (tag_page(rq, rp, run, page->format))
@@ -218,7 +228,8 @@ static void answer_page(struct request *rq, struct reply *rp, const struct shown
 }
 
 /* Answers what went wrong; results that may still come carry Retry-After. */
-static void answer_err(const struct request *rq, struct reply *rp, const struct run *run, const struct err *err) {
+static void answer_err(const struct request *rq, struct reply *rp, const struct run *run,
+                       const struct err *err) {
   struct problem p = {.code = err->code};
   view_to_cstr(view_of(err->message), p.detail, sizeof p.detail);
   if (err->code == KPI_RESULTS_NOT_READY && !run_state_is_terminal(run->state))
@@ -263,7 +274,8 @@ static void get_quality(struct request *rq, struct reply *rp) {
     reply_error(rp, rq, KPI_NOT_ACCEPTABLE, "The report is sent as application/json or text/html.");
     return;
   }
-  if (service_get_run(rq->app, rq->params[0], &run, &err) || service_quality(rq->app, rq->params[0], &report, &err))
+  if (service_get_run(rq->app, rq->params[0], &run, &err) ||
+      service_quality(rq->app, rq->params[0], &report, &err))
     answer_err(rq, rp, &run, &err);
   else if (!tag_page(rq, rp, &run, format))
     answer_report(rp, &run, format, buf_view(&report));

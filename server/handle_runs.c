@@ -32,15 +32,17 @@ static struct view json_text(const json_t *value) {
   return (struct view){json_string_value(value), json_string_length(value)};
 }
 
-static void read_date(const json_t *value, const struct service *service, struct submission *s, struct problem *p) {
+static void read_date(const json_t *value, const struct service *service, struct submission *s,
+                      struct problem *p) {
   struct view text = value ? json_text(value) : (struct view){0};
   if (view_is(text, "today"))
     s->request.date = service_today(service);
   else if (view_is(text, "yesterday"))
     s->request.date = service_today(service) - 1;
   else if (!json_is_string(value) || !day_parse(text, &s->request.date))
-    problem_add(p, "/date", value ? "Must be a real date as YYYY-MM-DD, or \"yesterday\" or \"today\"."
-                                  : "A date is needed: YYYY-MM-DD, \"yesterday\" or \"today\".");
+    problem_add(p, "/date",
+                value ? "Must be a real date as YYYY-MM-DD, or \"yesterday\" or \"today\"."
+                      : "A date is needed: YYYY-MM-DD, \"yesterday\" or \"today\".");
 }
 
 static void read_words(const json_t *body, struct submission *s, struct problem *p) {
@@ -104,8 +106,8 @@ static void read_reason(const json_t *reason, struct submission *s, struct probl
 
 /* Reads the whole body, so that all faults are told at once. False when the reply is a problem already. */
 static bool read_submission(struct request *rq, struct reply *rp, struct submission *s) {
-  static const char *const known[] = {"date", "publish", "quality_gate", "bad_rows", "max_bad_rows",
-                                      "labels", "reason", NULL};
+  static const char *const known[] = {"date",         "publish", "quality_gate", "bad_rows",
+                                      "max_bad_rows", "labels",  "reason",       NULL};
   static const char *const booleans[] = {"publish", NULL};
   struct err err;
   struct problem p = {.code = KPI_VALIDATION_FAILED};
@@ -239,9 +241,10 @@ static void post_runs(struct request *rq, struct reply *rp) {
 
 /* ---- GET /runs/{id} ---- */
 
-/* Reads a parameter that is one of two words; *second tells which. False when the reply is a problem already. */
-static bool read_word(struct request *rq, struct reply *rp, const char *name, const char *first, const char *second,
-                      bool *is_second) {
+/* Reads a parameter that is one of two words; *second tells which. False when the reply is a problem already.
+ */
+static bool read_word(struct request *rq, struct reply *rp, const char *name, const char *first,
+                      const char *second, bool *is_second) {
   struct view value;
   *is_second = false;
   if (!request_arg(rq, name, &value))
@@ -249,7 +252,8 @@ static bool read_word(struct request *rq, struct reply *rp, const char *name, co
   *is_second = view_is(value, second);
   if (*is_second || (first && view_is(value, first)))
     return true;
-  reply_error(rp, rq, KPI_MALFORMED_QUERY, "'%s' may be %s%s%s.", name, first ? first : "", first ? " or " : "", second);
+  reply_error(rp, rq, KPI_MALFORMED_QUERY, "'%s' may be %s%s%s.", name, first ? first : "",
+              first ? " or " : "", second);
   return false;
 }
 
@@ -320,7 +324,8 @@ static void read_label(const struct request *rq, struct run_filter *f, struct pr
 }
 
 /* Reads the filters; `cursor` keeps the text that the filter's keyset borrows. */
-static void read_filter(const struct request *rq, struct run_filter *f, struct buf *cursor, struct problem *p) {
+static void read_filter(const struct request *rq, struct run_filter *f, struct buf *cursor,
+                        struct problem *p) {
   struct view value;
   f->has_state = request_arg(rq, "state", &value);
   if (f->has_state && !run_state_of(value, &f->state))
@@ -422,7 +427,8 @@ static void post_cancel(struct request *rq, struct reply *rp) {
 
 static const char *const submit_query[] = {"wait", NULL};
 static const char *const run_query[] = {"wait", "until", "expect", NULL};
-static const char *const list_query[] = {"state", "date", "from", "to", "active", "label", "limit", "cursor", NULL};
+static const char *const list_query[] = {"state", "date",  "from",   "to", "active",
+                                         "label", "limit", "cursor", NULL};
 
 static const struct route table[] = {
     {HTTP_POST, "/runs", post_runs, submit_query, false},

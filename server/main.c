@@ -7,10 +7,14 @@ static const struct command {
   const char *name;
   int (*run)(int argc, char **argv);
 } commands[] = {
-    {"serve", cli_serve},     {"run", cli_run},
-    {"backfill", cli_backfill}, {"sample", cli_sample},
-    {"migrate", cli_migrate}, {"healthcheck", cli_healthcheck},
-    {"check-config", cli_check_config}, {"version", cli_version},
+    {"serve", cli_serve},
+    {"run", cli_run},
+    {"backfill", cli_backfill},
+    {"sample", cli_sample},
+    {"migrate", cli_migrate},
+    {"healthcheck", cli_healthcheck},
+    {"check-config", cli_check_config},
+    {"version", cli_version},
 };
 
 static bool asks_for_help(int argc, char **argv) {

@@ -31,7 +31,8 @@ static enum kpi_code back_up(sqlite3 *sqlite, const char *path, int version, str
     return err_set(err, KPI_STORAGE_UNAVAILABLE, "no memory for the backup");
   unlink(target);
   bool ok = sqlite3_prepare_v2(sqlite, "VACUUM INTO ?1", -1, &stmt, NULL) == SQLITE_OK &&
-            sqlite3_bind_text(stmt, 1, target, -1, SQLITE_STATIC) == SQLITE_OK && sqlite3_step(stmt) == SQLITE_DONE;
+            sqlite3_bind_text(stmt, 1, target, -1, SQLITE_STATIC) == SQLITE_OK &&
+            sqlite3_step(stmt) == SQLITE_DONE;
   enum kpi_code rc = ok ? KPI_OK : failure(sqlite, err, "backing up before a migration");
   sqlite3_finalize(stmt);
   return rc;
@@ -56,7 +57,8 @@ enum kpi_code migrate_to_latest(sqlite3 *sqlite, const char *path, const struct 
   if (rc)
     return rc;
   if (version > (int)count)
-    return err_set(err, KPI_DB_TOO_NEW, "%s has schema version %d, this program knows %zu", path, version, count);
+    return err_set(err, KPI_DB_TOO_NEW, "%s has schema version %d, this program knows %zu", path, version,
+                   count);
   if (version == (int)count)
     return KPI_OK;
   if (version > 0 && (rc = back_up(sqlite, path, version, err)) != KPI_OK)

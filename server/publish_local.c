@@ -11,8 +11,8 @@ struct publish_local {
 };
 
 static enum kpi_code local_publish(struct publisher *p, const char *run_id, const struct job *job,
-                                   const struct job_result *result, struct publish_counts out[KPI_TABLE_COUNT],
-                                   struct err *err) {
+                                   const struct job_result *result,
+                                   struct publish_counts out[KPI_TABLE_COUNT], struct err *err) {
   (void)result; /* what was kept is what is published, after a look at its digest */
   return results_store_publish(((struct publish_local *)p)->db, run_id, job->from, out, err);
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * Publishing to the embedded database: the default, for which no AWS account is needed. The results of the run must have been
- * kept before. */
+ * Publishing to the embedded database: the default, for which no AWS account is needed. The results of the
+ * run must have been kept before. */
 #ifndef KPID_SERVER_PUBLISH_LOCAL_H
 #define KPID_SERVER_PUBLISH_LOCAL_H
 

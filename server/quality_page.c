@@ -30,11 +30,13 @@ static void examples_cell(struct buf *out, const json_t *examples) {
 }
 
 static void write_checks(struct buf *out, const json_t *checks) {
-  static const char *const columns[] = {"status", "title", "dataset", "column", "observed", "expected", "unexpected_percent"};
+  static const char *const columns[] = {"status",   "title",    "dataset",           "column",
+                                        "observed", "expected", "unexpected_percent"};
   size_t i;
   json_t *check;
-  buf_add_cstr(out, "<table><thead><tr><th>status</th><th>check</th><th>data set</th><th>column</th><th>observed</th>"
-                    "<th>expected</th><th>unexpected %</th><th>examples</th></tr></thead>\n<tbody>\n");
+  buf_add_cstr(
+      out, "<table><thead><tr><th>status</th><th>check</th><th>data set</th><th>column</th><th>observed</th>"
+           "<th>expected</th><th>unexpected %</th><th>examples</th></tr></thead>\n<tbody>\n");
   json_array_foreach(checks, i, check) {
     buf_add_cstr(out, "<tr>");
     for (size_t c = 0; c < sizeof columns / sizeof columns[0]; c++)
@@ -48,9 +50,11 @@ static void write_checks(struct buf *out, const json_t *checks) {
 static void write_profile(struct buf *out, json_t *profile) {
   const char *dataset, *column;
   json_t *about, *range;
-  buf_add_cstr(out, "<h2>Inputs</h2>\n<table><thead><tr><th>data set</th><th>rows</th><th>bad rows</th><th>column</th>"
-                    "<th>nulls</th><th>min</th><th>max</th></tr></thead>\n<tbody>\n");
-  json_object_foreach(profile, dataset, about) json_object_foreach(json_object_get(about, "columns"), column, range) {
+  buf_add_cstr(
+      out, "<h2>Inputs</h2>\n<table><thead><tr><th>data set</th><th>rows</th><th>bad rows</th><th>column</th>"
+           "<th>nulls</th><th>min</th><th>max</th></tr></thead>\n<tbody>\n");
+  json_object_foreach(profile, dataset, about)
+      json_object_foreach(json_object_get(about, "columns"), column, range) {
     buf_printf(out, "<tr><td>%s</td>", dataset);
     cell(out, json_object_get(about, "rows"));
     cell(out, json_object_get(about, "bad_rows"));

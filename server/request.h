@@ -61,8 +61,8 @@ void request_set_id(struct request *rq);
 KPI_MUST_CHECK enum kpi_code request_parse_query(struct request *rq, const char *const *known,
                                                  struct err *err);
 
-/* Decodes percent escapes and '+' of a form or query into *out, which moves behind the result. False for a bad escape, control
- * bytes or ill-formed UTF-8. *out has room for text.len bytes. */
+/* Decodes percent escapes and '+' of a form or query into *out, which moves behind the result. False for a
+ * bad escape, control bytes or ill-formed UTF-8. *out has room for text.len bytes. */
 bool request_decode(struct view text, char **out, struct view *decoded);
 
 /* Finds a decoded query parameter. False when it was not sent. */

@@ -73,15 +73,17 @@ static void bind_revenue(sqlite3_stmt *s, int at, const struct decimal *revenue)
   sqlite3_bind_text64(s, at, text, decimal_text(revenue, text), SQLITE_TRANSIENT, SQLITE_UTF8);
 }
 
-static enum kpi_code insert_row(struct db_conn *c, const char *run_id, enum kpi_table table, const struct kpi_row *row,
-                                struct err *err) {
+static enum kpi_code insert_row(struct db_conn *c, const char *run_id, enum kpi_table table,
+                                const struct kpi_row *row, struct err *err) {
   char date[DAY_TEXT_SIZE];
   sqlite3_stmt *s =
       table == KPI_ORDERS
-          ? db_statement(c, "INSERT INTO order_results (run_id, order_date, revenue, orders, items, returned_items,"
-                            " returned_orders, customers) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)")
-          : db_statement(c, "INSERT INTO category_results (run_id, order_date, revenue, orders, items, returned_items,"
-                            " returned_orders, category) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)");
+          ? db_statement(
+                c, "INSERT INTO order_results (run_id, order_date, revenue, orders, items, returned_items,"
+                   " returned_orders, customers) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)")
+          : db_statement(
+                c, "INSERT INTO category_results (run_id, order_date, revenue, orders, items, returned_items,"
+                   " returned_orders, category) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)");
   db_bind_text(s, 1, run_id);
   db_bind_text(s, 2, day_text(row->day, date));
   bind_revenue(s, 3, &row->revenue);
@@ -98,7 +100,8 @@ static enum kpi_code insert_row(struct db_conn *c, const char *run_id, enum kpi_
 }
 
 static enum kpi_code put_quality(struct db_conn *c, const struct keep_call *call, struct err *err) {
-  sqlite3_stmt *s = db_statement(c, "INSERT OR REPLACE INTO quality_reports (run_id, report) VALUES (?1, ?2)");
+  sqlite3_stmt *s =
+      db_statement(c, "INSERT OR REPLACE INTO quality_reports (run_id, report) VALUES (?1, ?2)");
   db_bind_text(s, 1, call->run_id);
   db_bind_text(s, 2, call->quality->report_json);
   enum kpi_code rc = db_run(c, s, err);
@@ -131,8 +134,8 @@ static enum kpi_code do_keep(struct db_conn *c, void *arg, struct err *err) {
   return db_run(c, s, err);
 }
 
-enum kpi_code results_store_keep(struct db *db, const char *run_id, day_t date, const struct job_result *result,
-                                 struct err *err) {
+enum kpi_code results_store_keep(struct db *db, const char *run_id, day_t date,
+                                 const struct job_result *result, struct err *err) {
   auto_buf struct buf summary, quality;
   char hash[SHA256_HEX_SIZE];
   buf_init(&summary, JSON_BYTES_MAX);
@@ -141,11 +144,13 @@ enum kpi_code results_store_keep(struct db *db, const char *run_id, day_t date, 
   quality_summary_json(&result->quality, &quality);
   if (buf_failed(&summary) || buf_failed(&quality) || !digest(result->tables, hash))
     return err_set(err, KPI_OUT_OF_MEMORY, "no memory to keep the results");
-  struct keep_call call = {run_id, result->tables, &result->quality, buf_view(&summary), buf_view(&quality), hash};
+  struct keep_call call = {run_id, result->tables, &result->quality, buf_view(&summary), buf_view(&quality),
+                           hash};
   return db_call(db, DB_NORMAL, do_keep, &call, err);
 }
 
-enum kpi_code results_store_keep_quality(struct db *db, const char *run_id, const struct quality *q, struct err *err) {
+enum kpi_code results_store_keep_quality(struct db *db, const char *run_id, const struct quality *q,
+                                         struct err *err) {
   auto_buf struct buf summary;
   buf_init(&summary, JSON_BYTES_MAX);
   quality_summary_json(q, &summary);
@@ -168,7 +173,8 @@ static enum kpi_code check_ready(struct db_conn *c, struct view run_id, struct e
   db_bind_view(s, 1, run_id);
   int step = sqlite3_step(s);
   if (step == SQLITE_DONE)
-    return err_set(err, KPI_RUN_NOT_FOUND, "there is no run %.*s", (int)(run_id.len < 64 ? run_id.len : 64), run_id.ptr);
+    return err_set(err, KPI_RUN_NOT_FOUND, "there is no run %.*s", (int)(run_id.len < 64 ? run_id.len : 64),
+                   run_id.ptr);
   if (step != SQLITE_ROW)
     return db_failure(c, err);
   if (sqlite3_column_int(s, 0) == 0)
@@ -176,8 +182,8 @@ static enum kpi_code check_ready(struct db_conn *c, struct view run_id, struct e
   return KPI_OK;
 }
 
-/* Fills a row from the columns order_date, revenue, orders, items, returned_items, returned_orders, customers or category. The
- * averages follow from the totals by the same formulas that made them. */
+/* Fills a row from the columns order_date, revenue, orders, items, returned_items, returned_orders, customers
+ * or category. The averages follow from the totals by the same formulas that made them. */
 static bool read_row(sqlite3_stmt *s, enum kpi_table table, struct kpi_rows *rows) {
   day_t day;
   struct view category = {0};
@@ -191,7 +197,8 @@ static bool read_row(sqlite3_stmt *s, enum kpi_table table, struct kpi_rows *row
   if (table == KPI_ORDERS)
     t.customers = (uint64_t)sqlite3_column_int64(s, 6);
   struct view revenue = {(const char *)sqlite3_column_text(s, 1), (size_t)sqlite3_column_bytes(s, 1)};
-  if (!day_parse(view_of((const char *)sqlite3_column_text(s, 0)), &day) || decimal_parse(revenue, &t.revenue) != DECIMAL_OK)
+  if (!day_parse(view_of((const char *)sqlite3_column_text(s, 0)), &day) ||
+      decimal_parse(revenue, &t.revenue) != DECIMAL_OK)
     return false;
   struct kpi_row *row = kpi_rows_add(rows, day, category);
   if (!row)
@@ -205,12 +212,14 @@ static bool read_row(sqlite3_stmt *s, enum kpi_table table, struct kpi_rows *row
 
 static sqlite3_stmt *page_statement(struct db_conn *c, enum kpi_table table) {
   if (table == KPI_ORDERS)
-    return db_statement(c, "SELECT order_date, revenue, orders, items, returned_items, returned_orders, customers"
-                           " FROM order_results WHERE run_id = ?1 AND (?2 IS NULL OR order_date > ?2)"
-                           " ORDER BY order_date LIMIT ?4");
-  return db_statement(c, "SELECT order_date, revenue, orders, items, returned_items, returned_orders, category"
-                         " FROM category_results WHERE run_id = ?1 AND (?2 IS NULL OR (order_date, category) >"
-                         " (?2, coalesce(?3, ''))) ORDER BY order_date, category LIMIT ?4");
+    return db_statement(
+        c, "SELECT order_date, revenue, orders, items, returned_items, returned_orders, customers"
+           " FROM order_results WHERE run_id = ?1 AND (?2 IS NULL OR order_date > ?2)"
+           " ORDER BY order_date LIMIT ?4");
+  return db_statement(c,
+                      "SELECT order_date, revenue, orders, items, returned_items, returned_orders, category"
+                      " FROM category_results WHERE run_id = ?1 AND (?2 IS NULL OR (order_date, category) >"
+                      " (?2, coalesce(?3, ''))) ORDER BY order_date, category LIMIT ?4");
 }
 
 static enum kpi_code read_page(struct db_conn *c, struct page_call *call, struct err *err) {
@@ -231,8 +240,8 @@ static enum kpi_code read_page(struct db_conn *c, struct page_call *call, struct
   return step == SQLITE_ROW || step == SQLITE_DONE ? KPI_OK : db_failure(c, err);
 }
 
-/* Reads both tables back and compares them with the digest of what was computed: integrity checks of the database do not see
- * flipped bits. Sets the number of rows of each. */
+/* Reads both tables back and compares them with the digest of what was computed: integrity checks of the
+ * database do not see flipped bits. Sets the number of rows of each. */
 static enum kpi_code check_digest(struct db_conn *c, struct view run_id, size_t counts[KPI_TABLE_COUNT],
                                   struct err *err) {
   struct kpi_rows tables[KPI_TABLE_COUNT] = {0};
@@ -249,7 +258,8 @@ static enum kpi_code check_digest(struct db_conn *c, struct view run_id, size_t 
   if (sqlite3_step(s) == SQLITE_ROW)
     view_to_cstr(view_of((const char *)sqlite3_column_text(s, 0)), stored, sizeof stored);
   if (rc == KPI_OK && (!digest(tables, now) || strcmp(stored, now) != 0))
-    rc = err_set(err, KPI_INTERNAL, "the stored results differ from what was computed: the database is damaged");
+    rc = err_set(err, KPI_INTERNAL,
+                 "the stored results differ from what was computed: the database is damaged");
   for (int t = 0; t < KPI_TABLE_COUNT; t++)
     kpi_rows_clear(&tables[t]);
   return rc;
@@ -289,8 +299,10 @@ static enum kpi_code do_quality(struct db_conn *c, void *arg, struct err *err) {
     enum kpi_code rc = check_ready(c, call->run_id, err);
     return rc ? rc : err_set(err, KPI_RESULTS_NOT_READY, "the run has no quality report");
   }
-  buf_add(call->out, (struct view){(const char *)sqlite3_column_text(s, 0), (size_t)sqlite3_column_bytes(s, 0)});
-  return buf_failed(call->out) ? err_set(err, KPI_INTERNAL_ERROR, "no memory for the quality report") : KPI_OK;
+  buf_add(call->out,
+          (struct view){(const char *)sqlite3_column_text(s, 0), (size_t)sqlite3_column_bytes(s, 0)});
+  return buf_failed(call->out) ? err_set(err, KPI_INTERNAL_ERROR, "no memory for the quality report")
+                               : KPI_OK;
 }
 
 enum kpi_code results_store_quality(struct db *db, struct view run_id, struct buf *out, struct err *err) {
@@ -306,15 +318,20 @@ struct publish_call {
   struct publish_counts *counts;
 };
 
-/* Compares with what is published for the date now: equal rows are unchanged, categories that are gone are deleted. */
-static enum kpi_code compare_published(struct db_conn *c, struct publish_call *call, const char *date, struct err *err) {
+/* Compares with what is published for the date now: equal rows are unchanged, categories that are gone are
+ * deleted. */
+static enum kpi_code compare_published(struct db_conn *c, struct publish_call *call, const char *date,
+                                       struct err *err) {
   sqlite3_stmt *s = db_statement(
-      c, "SELECT (SELECT count(*) FROM order_results o WHERE o.run_id = p.run_id AND o.order_date = p.order_date),"
-         " (SELECT count(*) FROM category_results o WHERE o.run_id = p.run_id AND o.order_date = p.order_date"
-         "  AND NOT EXISTS (SELECT 1 FROM category_results n WHERE n.run_id = ?1 AND n.order_date = p.order_date"
-         "  AND n.category = o.category)),"
-         " (SELECT results_sha256 FROM runs WHERE id = p.run_id) = (SELECT results_sha256 FROM runs WHERE id = ?1)"
-         " FROM published p WHERE p.order_date = ?2 AND p.run_id <> ?1");
+      c,
+      "SELECT (SELECT count(*) FROM order_results o WHERE o.run_id = p.run_id AND o.order_date = "
+      "p.order_date),"
+      " (SELECT count(*) FROM category_results o WHERE o.run_id = p.run_id AND o.order_date = p.order_date"
+      "  AND NOT EXISTS (SELECT 1 FROM category_results n WHERE n.run_id = ?1 AND n.order_date = p.order_date"
+      "  AND n.category = o.category)),"
+      " (SELECT results_sha256 FROM runs WHERE id = p.run_id) = (SELECT results_sha256 FROM runs WHERE id = "
+      "?1)"
+      " FROM published p WHERE p.order_date = ?2 AND p.run_id <> ?1");
   db_bind_text(s, 1, call->run_id);
   db_bind_text(s, 2, date);
   int step = sqlite3_step(s);
@@ -343,16 +360,18 @@ static enum kpi_code do_publish(struct db_conn *c, void *arg, struct err *err) {
     rc = compare_published(c, call, date, err);
   if (rc)
     return rc;
-  sqlite3_stmt *s = db_statement(c, "INSERT INTO published (order_date, run_id, published_at) VALUES (?1, ?2, ?3)"
-                                    " ON CONFLICT (order_date) DO UPDATE SET run_id = ?2, published_at = ?3");
+  sqlite3_stmt *s =
+      db_statement(c, "INSERT INTO published (order_date, run_id, published_at) VALUES (?1, ?2, ?3)"
+                      " ON CONFLICT (order_date) DO UPDATE SET run_id = ?2, published_at = ?3");
   db_bind_text(s, 1, date);
   db_bind_text(s, 2, call->run_id);
   db_bind_int(s, 3, clock_wall_ms());
   rc = db_run(c, s, err);
   if (rc)
     return rc;
-  s = db_statement(c, "UPDATE runs SET published_at = ?2, items_published = ?3, items_total = ?3, version = version + 1"
-                      " WHERE id = ?1");
+  s = db_statement(
+      c, "UPDATE runs SET published_at = ?2, items_published = ?3, items_total = ?3, version = version + 1"
+         " WHERE id = ?1");
   db_bind_text(s, 1, call->run_id);
   db_bind_int(s, 2, clock_wall_ms());
   uint64_t items = 0;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * What runs have computed, and what is published, in the database. Rows come back exactly as they went in; a digest proves
- * it before they are published. Knows no engine and no HTTP. */
+ * What runs have computed, and what is published, in the database. Rows come back exactly as they went in; a
+ * digest proves it before they are published. Knows no engine and no HTTP. */
 #ifndef KPID_SERVER_RESULTS_STORE_H
 #define KPID_SERVER_RESULTS_STORE_H
 
@@ -8,24 +8,28 @@
 #include "server/db.h"
 #include "server/service.h"
 
-/* Stores rows, summary and quality report of a run in one transaction, in the place of those of an earlier attempt. */
+/* Stores rows, summary and quality report of a run in one transaction, in the place of those of an earlier
+ * attempt. */
 KPI_MUST_CHECK enum kpi_code results_store_keep(struct db *db, const char *run_id, day_t date,
                                                 const struct job_result *result, struct err *err);
 
 /* Stores the report of a run that failed before it had results. */
-KPI_MUST_CHECK enum kpi_code results_store_keep_quality(struct db *db, const char *run_id, const struct quality *quality,
-                                                        struct err *err);
+KPI_MUST_CHECK enum kpi_code results_store_keep_quality(struct db *db, const char *run_id,
+                                                        const struct quality *quality, struct err *err);
 
 /* Reads a page of rows. Returns owned in *out. Errors: KPI_RUN_NOT_FOUND, KPI_RESULTS_NOT_READY. */
-KPI_MUST_CHECK enum kpi_code results_store_page(struct db *db, struct view run_id, const struct results_page *page,
-                                                struct kpi_rows *out, bool *more, struct err *err);
+KPI_MUST_CHECK enum kpi_code results_store_page(struct db *db, struct view run_id,
+                                                const struct results_page *page, struct kpi_rows *out,
+                                                bool *more, struct err *err);
 
 /* Appends the quality report. Errors: KPI_RUN_NOT_FOUND, KPI_RESULTS_NOT_READY. */
-KPI_MUST_CHECK enum kpi_code results_store_quality(struct db *db, struct view run_id, struct buf *out, struct err *err);
+KPI_MUST_CHECK enum kpi_code results_store_quality(struct db *db, struct view run_id, struct buf *out,
+                                                   struct err *err);
 
-/* Makes the stored results of a run those of a date, after comparing them with their digest. Safe to repeat. Errors:
- * KPI_INTERNAL when the stored rows are not what was computed. */
+/* Makes the stored results of a run those of a date, after comparing them with their digest. Safe to repeat.
+ * Errors: KPI_INTERNAL when the stored rows are not what was computed. */
 KPI_MUST_CHECK enum kpi_code results_store_publish(struct db *db, const char *run_id, day_t date,
-                                                   struct publish_counts out[KPI_TABLE_COUNT], struct err *err);
+                                                   struct publish_counts out[KPI_TABLE_COUNT],
+                                                   struct err *err);
 
 #endif

@@ -50,9 +50,9 @@ bool run_state_may_move(enum run_state from, enum run_state to) {
 void run_clear(struct run *r) {
   if (!r)
     return;
-  char *owned[] = {r->timezone,     r->engine,     r->max_bad_rows,  r->input_base,  r->input_fingerprint,
-                   r->summary_json, r->quality_json, r->output_json, r->error_json,  r->attempts_json,
-                   r->labels_json,  r->reason,     r->user_agent,    r->request_id,  r->service_version};
+  char *owned[] = {r->timezone,     r->engine,       r->max_bad_rows, r->input_base, r->input_fingerprint,
+                   r->summary_json, r->quality_json, r->output_json,  r->error_json, r->attempts_json,
+                   r->labels_json,  r->reason,       r->user_agent,   r->request_id, r->service_version};
   for (size_t i = 0; i < sizeof owned / sizeof owned[0]; i++)
     free(owned[i]);
   memset(r, 0, sizeof *r);

@@ -70,10 +70,10 @@ struct run {
   char *input_base;        /* source URL */
   char *input_fingerprint; /* sha256 hex of the manifest, NULL until listed */
   uint64_t input_objects, input_bytes;
-  char *summary_json; /* object {total_orders,...}, NULL until computed */
-  char *quality_json; /* object {status, passed, warned, failed}, NULL until computed */
-  char *output_json;  /* array of {name, put, unchanged, deleted}, NULL until published */
-  char *error_json;   /* run error object, NULL if none */
+  char *summary_json;  /* object {total_orders,...}, NULL until computed */
+  char *quality_json;  /* object {status, passed, warned, failed}, NULL until computed */
+  char *output_json;   /* array of {name, put, unchanged, deleted}, NULL until published */
+  char *error_json;    /* run error object, NULL if none */
   char *attempts_json; /* array, never NULL after reading */
   char *labels_json;   /* object, never NULL after reading */
   char *reason;        /* NULL if none */

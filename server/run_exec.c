@@ -70,8 +70,8 @@ void run_error_json(const struct err *err, enum run_phase phase, uint32_t attemp
 static void write_output(const struct publish_counts counts[KPI_TABLE_COUNT], struct buf *out) {
   static const char *const names[KPI_TABLE_COUNT] = {"order_kpis_table", "category_kpis_table"};
   for (int t = 0; t < KPI_TABLE_COUNT; t++)
-    buf_printf(out, "%s{\"name\":\"%s\",\"put\":%llu,\"unchanged\":%llu,\"deleted\":%llu}", t ? "," : "[", names[t],
-               (unsigned long long)counts[t].put, (unsigned long long)counts[t].unchanged,
+    buf_printf(out, "%s{\"name\":\"%s\",\"put\":%llu,\"unchanged\":%llu,\"deleted\":%llu}", t ? "," : "[",
+               names[t], (unsigned long long)counts[t].put, (unsigned long long)counts[t].unchanged,
                (unsigned long long)counts[t].deleted);
   buf_add_char(out, ']');
 }
@@ -111,17 +111,19 @@ static enum run_state end_state(enum kpi_code rc) {
   return rc == KPI_INTERRUPTED ? RUN_QUEUED : RUN_FAILED;
 }
 
-static void log_end(const struct execution *e, enum kpi_code rc, const struct err *err, const struct budget *budget) {
+static void log_end(const struct execution *e, enum kpi_code rc, const struct err *err,
+                    const struct budget *budget) {
   char date[DAY_TEXT_SIZE];
   log_at(rc == KPI_OK ? LOG_INFO : LOG_WARN, "run.finished", rc == KPI_OK ? "run succeeded" : err->message,
-         LOG_S("run_id", e->run->id), LOG_S("date", day_text(e->run->date, date)), LOG_I("attempt", e->run->attempt),
-         LOG_S("state", run_state_name(end_state(rc))), LOG_S("code", rc ? err_name(rc) : NULL),
-         LOG_I("duration_ms", clock_wall_ms() - e->run->started_at),
-         LOG_I("bytes", atomic_load(&e->live->progress.bytes_read)), LOG_I("memory_peak_bytes", atomic_load(&budget->peak)));
+         LOG_S("run_id", e->run->id), LOG_S("date", day_text(e->run->date, date)),
+         LOG_I("attempt", e->run->attempt), LOG_S("state", run_state_name(end_state(rc))),
+         LOG_S("code", rc ? err_name(rc) : NULL), LOG_I("duration_ms", clock_wall_ms() - e->run->started_at),
+         LOG_I("bytes", atomic_load(&e->live->progress.bytes_read)),
+         LOG_I("memory_peak_bytes", atomic_load(&budget->peak)));
 }
 
-/* Stores the end. A database that refuses is asked again: an end that is not stored would leave the run in limbo until the next
- * start. */
+/* Stores the end. A database that refuses is asked again: an end that is not stored would leave the run in
+ * limbo until the next start. */
 static void store_end(const struct execution *e, const struct run_end *end) {
   struct err err;
   while (run_store_finish(e->x->db, end, &err)) {
@@ -138,8 +140,8 @@ static void as_run_error(struct err *err) {
     err->code = KPI_INTERNAL;
 }
 
-void run_exec_job(const struct run_exec *x, day_t from, day_t to, struct budget *budget, struct run_live *live,
-                  struct job *out) {
+void run_exec_job(const struct run_exec *x, day_t from, day_t to, struct budget *budget,
+                  struct run_live *live, struct job *out) {
   budget_init(budget, x->config->memory_limit_bytes);
   *out = (struct job){.from = from,
                       .to = to,
@@ -155,8 +157,8 @@ void run_exec_job(const struct run_exec *x, day_t from, day_t to, struct budget 
 }
 
 static enum kpi_code finish(struct execution *e, enum kpi_code rc, enum run_phase phase,
-                            const struct job_result *result, const struct publish_counts counts[KPI_TABLE_COUNT],
-                            struct err *err) {
+                            const struct job_result *result,
+                            const struct publish_counts counts[KPI_TABLE_COUNT], struct err *err) {
   auto_buf struct buf error, output;
   struct err quality_err;
   buf_init(&error, ERROR_JSON_MAX);
@@ -209,8 +211,9 @@ enum kpi_code run_exec(const struct run_exec *x, const struct run *run, struct r
   return rc;
 }
 
-enum kpi_code run_exec_computed(const struct run_exec *x, const struct run *run, const struct run_input *input,
-                                const struct job_result *result, struct err *err) {
+enum kpi_code run_exec_computed(const struct run_exec *x, const struct run *run,
+                                const struct run_input *input, const struct job_result *result,
+                                struct err *err) {
   struct run_live live = {0};
   struct execution e = {x, run, &live};
   struct budget budget;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * Executes a run that was claimed: builds the job, drives run_job, stores each step and the end. Used by the supervisors of the
- * service and by the command line. Knows neither queue nor HTTP. */
+ * Executes a run that was claimed: builds the job, drives run_job, stores each step and the end. Used by the
+ * supervisors of the service and by the command line. Knows neither queue nor HTTP. */
 #ifndef KPID_SERVER_RUN_EXEC_H
 #define KPID_SERVER_RUN_EXEC_H
 
@@ -27,11 +27,12 @@ struct run_live {
 };
 
 /* Fills a job from settings and a day range; `budget`, `live` and the source are borrowed by it. */
-void run_exec_job(const struct run_exec *x, day_t from, day_t to, struct budget *budget, struct run_live *live,
-                  struct job *out);
+void run_exec_job(const struct run_exec *x, day_t from, day_t to, struct budget *budget,
+                  struct run_live *live, struct job *out);
 
-/* Executes a claimed run to its end and stores that end; tries until the database takes it or `live` is stopped for a drain.
- * Returns the code the run ended with; err says why. `result` is zero-initialised by the caller and cleared by him. */
+/* Executes a claimed run to its end and stores that end; tries until the database takes it or `live` is
+ * stopped for a drain. Returns the code the run ended with; err says why. `result` is zero-initialised by the
+ * caller and cleared by him. */
 KPI_MUST_CHECK enum kpi_code run_exec(const struct run_exec *x, const struct run *run, struct run_live *live,
                                       struct job_result *result, struct err *err);
 
@@ -41,7 +42,8 @@ struct run_input {
   uint64_t objects, bytes;
 };
 
-/* Ends a claimed run with results that were computed elsewhere: keeps, publishes and stores the end. Errors: as run_exec. */
+/* Ends a claimed run with results that were computed elsewhere: keeps, publishes and stores the end. Errors:
+ * as run_exec. */
 KPI_MUST_CHECK enum kpi_code run_exec_computed(const struct run_exec *x, const struct run *run,
                                                const struct run_input *input, const struct job_result *result,
                                                struct err *err);

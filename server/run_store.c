@@ -10,15 +10,17 @@
 
 /* ---- reading ---- */
 
-#define RUN_COLUMNS                                                                                                  \
-  "id, date, timezone, engine, state, phase, attempt, max_attempts, created_at, started_at, finished_at, "         \
-  "updated_at, next_attempt_at, cancel_requested_at, published_at, version, publish, quality_gate, bad_rows, "     \
-  "max_bad_rows, bytes_read, bytes_total, rows_orders, rows_order_items, rows_products, files_done, files_total, " \
-  "items_published, items_total, input_base, input_fingerprint, input_objects, input_bytes, summary_json, "        \
-  "quality_json, output_json, error_json, labels_json, reason, user_agent, request_id, service_version, "         \
-  "(SELECT json_group_array(json_object('attempt', attempt, 'started_at', "                                         \
-  "strftime('%Y-%m-%dT%H:%M:%fZ', started_at / 1000.0, 'unixepoch'), 'finished_at', "                               \
-  "strftime('%Y-%m-%dT%H:%M:%fZ', finished_at / 1000.0, 'unixepoch'), 'outcome', outcome, 'error_code', "           \
+#define RUN_COLUMNS                                                                                          \
+  "id, date, timezone, engine, state, phase, attempt, max_attempts, created_at, started_at, finished_at, "   \
+  "updated_at, next_attempt_at, cancel_requested_at, published_at, version, publish, quality_gate, "         \
+  "bad_rows, "                                                                                               \
+  "max_bad_rows, bytes_read, bytes_total, rows_orders, rows_order_items, rows_products, files_done, "        \
+  "files_total, "                                                                                            \
+  "items_published, items_total, input_base, input_fingerprint, input_objects, input_bytes, summary_json, "  \
+  "quality_json, output_json, error_json, labels_json, reason, user_agent, request_id, service_version, "    \
+  "(SELECT json_group_array(json_object('attempt', attempt, 'started_at', "                                  \
+  "strftime('%Y-%m-%dT%H:%M:%fZ', started_at / 1000.0, 'unixepoch'), 'finished_at', "                        \
+  "strftime('%Y-%m-%dT%H:%M:%fZ', finished_at / 1000.0, 'unixepoch'), 'outcome', outcome, 'error_code', "    \
   "error_code)) FROM attempts a WHERE a.run_id = runs.id)"
 
 /* Reads columns one after the other. */
@@ -68,8 +70,8 @@ static void read_run(sqlite3_stmt *stmt, struct run *out) {
   run_phase_of(look_at_text(&r), &out->phase);
   out->attempt = (uint32_t)take_int(&r);
   out->max_attempts = (uint32_t)take_int(&r);
-  int64_t *times[] = {&out->created_at, &out->started_at, &out->finished_at, &out->updated_at, &out->next_attempt_at,
-                      &out->cancel_requested_at, &out->published_at};
+  int64_t *times[] = {&out->created_at,      &out->started_at,          &out->finished_at, &out->updated_at,
+                      &out->next_attempt_at, &out->cancel_requested_at, &out->published_at};
   for (size_t i = 0; i < sizeof times / sizeof times[0]; i++)
     *times[i] = take_int(&r);
   out->version = take_count(&r);
@@ -82,8 +84,9 @@ static void read_run(sqlite3_stmt *stmt, struct run *out) {
   out->input_fingerprint = take_text(&r);
   out->input_objects = take_count(&r);
   out->input_bytes = take_count(&r);
-  char **texts[] = {&out->summary_json, &out->quality_json, &out->output_json, &out->error_json,     &out->labels_json,
-                    &out->reason,       &out->user_agent,   &out->request_id,  &out->service_version, &out->attempts_json};
+  char **texts[] = {&out->summary_json,    &out->quality_json, &out->output_json, &out->error_json,
+                    &out->labels_json,     &out->reason,       &out->user_agent,  &out->request_id,
+                    &out->service_version, &out->attempts_json};
   for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++)
     *texts[i] = take_text(&r);
 }
@@ -149,9 +152,8 @@ static enum kpi_code find_active(struct db_conn *c, struct submit_call *call, bo
   *found = false;
   if (!call->request->publish)
     return KPI_OK;
-  sqlite3_stmt *stmt = db_statement(
-      c, "SELECT id, state FROM runs WHERE date = ?1 AND publish = 1"
-         " AND state IN ('queued', 'running', 'retry_wait', 'cancelling')");
+  sqlite3_stmt *stmt = db_statement(c, "SELECT id, state FROM runs WHERE date = ?1 AND publish = 1"
+                                       " AND state IN ('queued', 'running', 'retry_wait', 'cancelling')");
   db_bind_text(stmt, 1, day_text(call->request->date, date));
   int step = sqlite3_step(stmt);
   if (step == SQLITE_DONE)
@@ -163,7 +165,8 @@ static enum kpi_code find_active(struct db_conn *c, struct submit_call *call, bo
   bool cancelling = strcmp((const char *)sqlite3_column_text(stmt, 1), "cancelling") == 0;
   sqlite3_reset(stmt);
   if (cancelling)
-    return err_set(err, KPI_RUN_ALREADY_ACTIVE, "run %s of %s is being cancelled; send it again in a moment", id, date);
+    return err_set(err, KPI_RUN_ALREADY_ACTIVE, "run %s of %s is being cancelled; send it again in a moment",
+                   id, date);
   *found = true;
   call->disposition = DISPOSITION_ATTACHED;
   return get_by_id(c, view_of(id), call->run, err);
@@ -173,10 +176,11 @@ static enum kpi_code insert_run(struct db_conn *c, const struct submit_call *cal
   const struct run_request *q = call->request;
   char date[DAY_TEXT_SIZE];
   sqlite3_stmt *s = db_statement(
-      c, "INSERT INTO runs (id, date, timezone, engine, state, max_attempts, created_at, updated_at, publish,"
-         " quality_gate, bad_rows, max_bad_rows, input_base, labels_json, reason, user_agent, request_id,"
-         " service_version) VALUES (?1, ?2, ?3, ?4, 'queued', ?5, ?6, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14,"
-         " ?15, ?16)");
+      c,
+      "INSERT INTO runs (id, date, timezone, engine, state, max_attempts, created_at, updated_at, publish,"
+      " quality_gate, bad_rows, max_bad_rows, input_base, labels_json, reason, user_agent, request_id,"
+      " service_version) VALUES (?1, ?2, ?3, ?4, 'queued', ?5, ?6, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14,"
+      " ?15, ?16)");
   db_bind_text(s, 1, call->id);
   db_bind_text(s, 2, day_text(q->date, date));
   db_bind_text(s, 3, call->defaults->timezone);
@@ -212,8 +216,9 @@ static enum kpi_code do_submit(struct db_conn *c, void *arg, struct err *err) {
   return rc ? rc : get_by_id(c, view_of(call->id), call->run, err);
 }
 
-enum kpi_code run_store_submit(struct db *db, const struct run_request *request, const struct run_defaults *defaults,
-                               struct run *out, enum disposition *disposition, struct err *err) {
+enum kpi_code run_store_submit(struct db *db, const struct run_request *request,
+                               const struct run_defaults *defaults, struct run *out,
+                               enum disposition *disposition, struct err *err) {
   *out = (struct run){0};
   struct submit_call call = {.request = request, .defaults = defaults, .run = out};
   crypto_uuid7(call.id);
@@ -269,7 +274,8 @@ static enum kpi_code do_list(struct db_conn *c, void *arg, struct err *err) {
   return step == SQLITE_ROW || step == SQLITE_DONE ? KPI_OK : db_failure(c, err);
 }
 
-enum kpi_code run_store_list(struct db *db, const struct run_filter *filter, struct run_list *out, struct err *err) {
+enum kpi_code run_store_list(struct db *db, const struct run_filter *filter, struct run_list *out,
+                             struct err *err) {
   *out = (struct run_list){0};
   struct list_call call = {filter, out};
   enum kpi_code rc = db_call(db, DB_NORMAL, do_list, &call, err);
@@ -290,8 +296,8 @@ static enum kpi_code do_claim(struct db_conn *c, void *arg, struct err *err) {
   struct claim_call *call = arg;
   char id[UUID_TEXT_SIZE];
   call->found = false;
-  sqlite3_stmt *s =
-      db_statement(c, "SELECT id FROM runs WHERE state = 'queued' AND (?1 IS NULL OR id = ?1) ORDER BY id LIMIT 1");
+  sqlite3_stmt *s = db_statement(
+      c, "SELECT id FROM runs WHERE state = 'queued' AND (?1 IS NULL OR id = ?1) ORDER BY id LIMIT 1");
   db_bind_text(s, 1, call->id);
   int step = sqlite3_step(s);
   if (step == SQLITE_DONE)
@@ -300,10 +306,11 @@ static enum kpi_code do_claim(struct db_conn *c, void *arg, struct err *err) {
     return db_failure(c, err);
   view_to_cstr(view_of((const char *)sqlite3_column_text(s, 0)), id, sizeof id);
   sqlite3_reset(s);
-  s = db_statement(c, "UPDATE runs SET state = 'running', phase = 'listing', attempt = attempt + 1, boot_id = ?2,"
-                      " started_at = ?3, updated_at = ?3, finished_at = NULL, error_json = NULL, summary_json = NULL,"
-                      " quality_json = NULL, results_sha256 = NULL, bytes_read = 0, files_done = 0, rows_orders = 0,"
-                      " rows_order_items = 0, rows_products = 0, version = version + 1 WHERE id = ?1");
+  s = db_statement(
+      c, "UPDATE runs SET state = 'running', phase = 'listing', attempt = attempt + 1, boot_id = ?2,"
+         " started_at = ?3, updated_at = ?3, finished_at = NULL, error_json = NULL, summary_json = NULL,"
+         " quality_json = NULL, results_sha256 = NULL, bytes_read = 0, files_done = 0, rows_orders = 0,"
+         " rows_order_items = 0, rows_products = 0, version = version + 1 WHERE id = ?1");
   db_bind_text(s, 1, id);
   db_bind_text(s, 2, call->boot_id);
   db_bind_int(s, 3, clock_wall_ms());
@@ -312,8 +319,8 @@ static enum kpi_code do_claim(struct db_conn *c, void *arg, struct err *err) {
   return rc ? rc : get_by_id(c, view_of(id), call->run, err);
 }
 
-enum kpi_code run_store_claim(struct db *db, const char *boot_id, const char *id, struct run *out, bool *found,
-                              struct err *err) {
+enum kpi_code run_store_claim(struct db *db, const char *boot_id, const char *id, struct run *out,
+                              bool *found, struct err *err) {
   *out = (struct run){0};
   struct claim_call call = {boot_id, id, out, false};
   enum kpi_code rc = db_call(db, DB_NORMAL, do_claim, &call, err);
@@ -333,9 +340,9 @@ static enum kpi_code do_cancel(struct db_conn *c, void *arg, struct err *err) {
     return err_set(err, KPI_RUN_ALREADY_FINISHED, "the run has %s", run_state_name(state));
   if (state == RUN_CANCELLED || state == RUN_CANCELLING)
     return KPI_OK;
-  sqlite3_stmt *s =
-      db_statement(c, "UPDATE runs SET state = ?2, cancel_requested_at = ?3, updated_at = ?3, version = version + 1,"
-                      " finished_at = CASE ?2 WHEN 'cancelled' THEN ?3 END, next_attempt_at = NULL WHERE id = ?1");
+  sqlite3_stmt *s = db_statement(
+      c, "UPDATE runs SET state = ?2, cancel_requested_at = ?3, updated_at = ?3, version = version + 1,"
+         " finished_at = CASE ?2 WHEN 'cancelled' THEN ?3 END, next_attempt_at = NULL WHERE id = ?1");
   db_bind_view(s, 1, call->id);
   db_bind_text(s, 2, run_state_name(state == RUN_RUNNING ? RUN_CANCELLING : RUN_CANCELLED));
   db_bind_int(s, 3, clock_wall_ms());
@@ -361,8 +368,8 @@ static void bind_progress(sqlite3_stmt *s, int at, const struct run_progress *p)
     db_bind_int(s, at + (int)i, (int64_t)values[i]);
 }
 
-#define SET_PROGRESS                                                                                                 \
-  "bytes_read = ?10, bytes_total = ?11, rows_orders = ?12, rows_order_items = ?13, rows_products = ?14, "          \
+#define SET_PROGRESS                                                                                         \
+  "bytes_read = ?10, bytes_total = ?11, rows_orders = ?12, rows_order_items = ?13, rows_products = ?14, "    \
   "files_done = ?15, files_total = ?16"
 
 struct progress_call {
@@ -373,8 +380,9 @@ struct progress_call {
 
 static enum kpi_code do_progress(struct db_conn *c, void *arg, struct err *err) {
   struct progress_call *call = arg;
-  sqlite3_stmt *s = db_statement(c, "UPDATE runs SET phase = ?2, updated_at = ?3, version = version + 1, " SET_PROGRESS
-                                    " WHERE id = ?1 AND state IN ('running', 'cancelling')");
+  sqlite3_stmt *s =
+      db_statement(c, "UPDATE runs SET phase = ?2, updated_at = ?3, version = version + 1, " SET_PROGRESS
+                      " WHERE id = ?1 AND state IN ('running', 'cancelling')");
   db_bind_text(s, 1, call->id);
   db_bind_text(s, 2, run_phase_name(call->phase));
   db_bind_int(s, 3, clock_wall_ms());
@@ -395,8 +403,9 @@ struct input_call {
 
 static enum kpi_code do_input(struct db_conn *c, void *arg, struct err *err) {
   struct input_call *call = arg;
-  sqlite3_stmt *s = db_statement(c, "UPDATE runs SET input_fingerprint = ?2, input_objects = ?3, input_bytes = ?4,"
-                                    " bytes_total = ?4, files_total = ?3, version = version + 1 WHERE id = ?1");
+  sqlite3_stmt *s =
+      db_statement(c, "UPDATE runs SET input_fingerprint = ?2, input_objects = ?3, input_bytes = ?4,"
+                      " bytes_total = ?4, files_total = ?3, version = version + 1 WHERE id = ?1");
   db_bind_text(s, 1, call->id);
   db_bind_text(s, 2, call->fingerprint);
   db_bind_int(s, 3, (int64_t)call->objects);
@@ -404,18 +413,19 @@ static enum kpi_code do_input(struct db_conn *c, void *arg, struct err *err) {
   return db_run(c, s, err);
 }
 
-enum kpi_code run_store_input(struct db *db, const char *id, const char *fingerprint, uint64_t objects, uint64_t bytes,
-                              struct err *err) {
+enum kpi_code run_store_input(struct db *db, const char *id, const char *fingerprint, uint64_t objects,
+                              uint64_t bytes, struct err *err) {
   struct input_call call = {id, fingerprint, objects, bytes};
   return db_call(db, DB_NORMAL, do_input, &call, err);
 }
 
 /* ---- ending ---- */
 
-static enum kpi_code add_attempt(struct db_conn *c, const struct run *run, const char *outcome, const char *error_code,
-                                 int64_t now, struct err *err) {
-  sqlite3_stmt *s = db_statement(c, "INSERT OR REPLACE INTO attempts (run_id, attempt, started_at, finished_at, outcome,"
-                                    " error_code) VALUES (?1, ?2, ?3, ?4, ?5, ?6)");
+static enum kpi_code add_attempt(struct db_conn *c, const struct run *run, const char *outcome,
+                                 const char *error_code, int64_t now, struct err *err) {
+  sqlite3_stmt *s =
+      db_statement(c, "INSERT OR REPLACE INTO attempts (run_id, attempt, started_at, finished_at, outcome,"
+                      " error_code) VALUES (?1, ?2, ?3, ?4, ?5, ?6)");
   db_bind_text(s, 1, run->id);
   db_bind_int(s, 2, run->attempt);
   db_bind_int(s, 3, run->started_at ? run->started_at : now);
@@ -435,7 +445,8 @@ static enum kpi_code do_finish(struct db_conn *c, void *arg, struct err *err) {
   bool handed_back = end->state == RUN_QUEUED && run.state != RUN_CANCELLING;
   enum run_state state = end->state == RUN_QUEUED && !handed_back ? RUN_CANCELLED : end->state;
   sqlite3_stmt *s = db_statement(
-      c, "UPDATE runs SET state = ?2, phase = NULL, updated_at = ?3, finished_at = CASE WHEN ?4 THEN NULL ELSE ?3 END,"
+      c, "UPDATE runs SET state = ?2, phase = NULL, updated_at = ?3, finished_at = CASE WHEN ?4 THEN NULL "
+         "ELSE ?3 END,"
          " attempt = attempt - ?4, boot_id = NULL, error_json = ?5, output_json = coalesce(?6, output_json),"
          " version = version + 1, " SET_PROGRESS " WHERE id = ?1");
   db_bind_text(s, 1, end->id);
@@ -473,11 +484,16 @@ static enum kpi_code do_recover(struct db_conn *c, void *arg, struct err *err) {
       "UPDATE runs SET state = 'cancelled', phase = NULL, finished_at = ?2, updated_at = ?2, boot_id = NULL,"
       " version = version + 1 WHERE state = 'cancelling' AND boot_id IS NOT ?1",
       "UPDATE runs SET state = 'failed', phase = NULL, finished_at = ?2, updated_at = ?2, boot_id = NULL,"
-      " crashes = crashes + 1, version = version + 1, error_json = json_object('code', 'worker_lost', 'category',"
-      " 'internal', 'retryable', json('false'), 'phase', phase, 'message', 'the service died ' || (crashes + 1) ||"
-      " ' times under this run', 'hint', ?3, 'attempt', attempt, 'at', strftime('%Y-%m-%dT%H:%M:%fZ', ?2 / 1000.0,"
-      " 'unixepoch'), 'details', json('{}')) WHERE state = 'running' AND boot_id IS NOT ?1 AND crashes + 1 >= ?4",
-      "UPDATE runs SET state = 'queued', phase = NULL, updated_at = ?2, boot_id = NULL, crashes = crashes + 1,"
+      " crashes = crashes + 1, version = version + 1, error_json = json_object('code', 'worker_lost', "
+      "'category',"
+      " 'internal', 'retryable', json('false'), 'phase', phase, 'message', 'the service died ' || (crashes + "
+      "1) ||"
+      " ' times under this run', 'hint', ?3, 'attempt', attempt, 'at', strftime('%Y-%m-%dT%H:%M:%fZ', ?2 / "
+      "1000.0,"
+      " 'unixepoch'), 'details', json('{}')) WHERE state = 'running' AND boot_id IS NOT ?1 AND crashes + 1 "
+      ">= ?4",
+      "UPDATE runs SET state = 'queued', phase = NULL, updated_at = ?2, boot_id = NULL, crashes = crashes + "
+      "1,"
       " version = version + 1 WHERE state = 'running' AND boot_id IS NOT ?1"};
   call->recovered = 0;
   for (size_t i = 0; i < sizeof steps / sizeof steps[0]; i++) {
@@ -506,9 +522,9 @@ enum kpi_code run_store_recover(struct db *db, const char *boot_id, uint64_t *re
 }
 
 static enum kpi_code do_prune(struct db_conn *c, void *arg, struct err *err) {
-  sqlite3_stmt *s =
-      db_statement(c, "DELETE FROM runs WHERE created_at < ?1 AND state IN ('succeeded', 'failed', 'cancelled')"
-                      " AND id NOT IN (SELECT run_id FROM published)");
+  sqlite3_stmt *s = db_statement(
+      c, "DELETE FROM runs WHERE created_at < ?1 AND state IN ('succeeded', 'failed', 'cancelled')"
+         " AND id NOT IN (SELECT run_id FROM published)");
   db_bind_int(s, 1, *(const int64_t *)arg);
   return db_run(c, s, err);
 }

@@ -21,42 +21,43 @@ KPI_MUST_CHECK enum kpi_code run_store_submit(struct db *db, const struct run_re
 
 /* Returns owned in *out. Errors: KPI_RUN_NOT_FOUND. */
 KPI_MUST_CHECK enum kpi_code run_store_get(struct db *db, struct view id, struct run *out, struct err *err);
-KPI_MUST_CHECK enum kpi_code run_store_list(struct db *db, const struct run_filter *filter, struct run_list *out,
-                                            struct err *err);
+KPI_MUST_CHECK enum kpi_code run_store_list(struct db *db, const struct run_filter *filter,
+                                            struct run_list *out, struct err *err);
 
-/* Moves a queued run to running as a new attempt of this boot: the oldest, or the one with `id`. *found false: there is
- * none. Returns owned in *out. */
-KPI_MUST_CHECK enum kpi_code run_store_claim(struct db *db, const char *boot_id, const char *id, struct run *out,
-                                             bool *found, struct err *err);
+/* Moves a queued run to running as a new attempt of this boot: the oldest, or the one with `id`. *found
+ * false: there is none. Returns owned in *out. */
+KPI_MUST_CHECK enum kpi_code run_store_claim(struct db *db, const char *boot_id, const char *id,
+                                             struct run *out, bool *found, struct err *err);
 
-/* Moves a queued or waiting run to cancelled, a running one to cancelling; leaves cancelling and cancelled as they are. Returns
- * owned in *out. Errors: KPI_RUN_NOT_FOUND, KPI_RUN_ALREADY_FINISHED. */
-KPI_MUST_CHECK enum kpi_code run_store_cancel(struct db *db, struct view id, struct run *out, struct err *err);
+/* Moves a queued or waiting run to cancelled, a running one to cancelling; leaves cancelling and cancelled as
+ * they are. Returns owned in *out. Errors: KPI_RUN_NOT_FOUND, KPI_RUN_ALREADY_FINISHED. */
+KPI_MUST_CHECK enum kpi_code run_store_cancel(struct db *db, struct view id, struct run *out,
+                                              struct err *err);
 
 /* Stores phase and counters of a running run. */
 KPI_MUST_CHECK enum kpi_code run_store_progress(struct db *db, const char *id, enum run_phase phase,
                                                 const struct run_progress *progress, struct err *err);
 
 /* Stores what the source held. */
-KPI_MUST_CHECK enum kpi_code run_store_input(struct db *db, const char *id, const char *fingerprint, uint64_t objects,
-                                             uint64_t bytes, struct err *err);
+KPI_MUST_CHECK enum kpi_code run_store_input(struct db *db, const char *id, const char *fingerprint,
+                                             uint64_t objects, uint64_t bytes, struct err *err);
 
 /* How an attempt has ended. */
 struct run_end {
   const char *id;
-  enum run_state state;   /* succeeded, failed, cancelled; queued: handed back, not charged */
-  const char *error_json; /* NULL if none */
-  const char *error_code; /* NULL if none */
+  enum run_state state;    /* succeeded, failed, cancelled; queued: handed back, not charged */
+  const char *error_json;  /* NULL if none */
+  const char *error_code;  /* NULL if none */
   const char *output_json; /* NULL unless published */
   struct run_progress progress;
 };
 
-/* Ends the attempt: state, event and attempt row in one transaction, also on a full disk. A run handed back while it was being
- * cancelled becomes cancelled. */
+/* Ends the attempt: state, event and attempt row in one transaction, also on a full disk. A run handed back
+ * while it was being cancelled becomes cancelled. */
 KPI_MUST_CHECK enum kpi_code run_store_finish(struct db *db, const struct run_end *end, struct err *err);
 
-/* At boot, before anything else: runs of another boot go back to the queue, charged as a crash; after CRASHES_MAX they fail as
- * worker_lost; those being cancelled are cancelled. */
+/* At boot, before anything else: runs of another boot go back to the queue, charged as a crash; after
+ * CRASHES_MAX they fail as worker_lost; those being cancelled are cancelled. */
 KPI_MUST_CHECK enum kpi_code run_store_recover(struct db *db, const char *boot_id, uint64_t *recovered,
                                                struct err *err);
 

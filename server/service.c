@@ -128,8 +128,8 @@ static void drive(struct slot *slot, struct run *run) {
   struct err err = {0};
   char date[DAY_TEXT_SIZE];
   struct run_exec x = {s->config, s->db, s->engine, s->source, s->publisher, on_run_changed, s};
-  log_at(LOG_INFO, "run.started", "run started", LOG_S("run_id", run->id), LOG_S("date", day_text(run->date, date)),
-         LOG_I("attempt", run->attempt));
+  log_at(LOG_INFO, "run.started", "run started", LOG_S("run_id", run->id),
+         LOG_S("date", day_text(run->date, date)), LOG_I("attempt", run->attempt));
   occupy(slot, run->id, &live);
   look_for_cancel(s, run, &live);
   tell_changed(s, run->id);
@@ -244,7 +244,8 @@ static enum kpi_code recover(struct service *s, struct err *err) {
   uint64_t recovered;
   enum kpi_code rc = run_store_recover(s->db, s->boot_id, &recovered, err);
   if (rc == KPI_OK && recovered > 0)
-    log_at(LOG_WARN, "service.recovered", "runs of a service that died were taken over", LOG_I("runs", recovered));
+    log_at(LOG_WARN, "service.recovered", "runs of a service that died were taken over",
+           LOG_I("runs", recovered));
   return rc;
 }
 
@@ -451,8 +452,8 @@ enum kpi_code service_cancel(struct service *s, struct view id, struct run *out,
   return KPI_OK;
 }
 
-enum kpi_code service_results(struct service *s, struct view id, const struct results_page *page, struct kpi_rows *out,
-                              bool *more, struct err *err) {
+enum kpi_code service_results(struct service *s, struct view id, const struct results_page *page,
+                              struct kpi_rows *out, bool *more, struct err *err) {
   return results_store_page(s->db, id, page, out, more, err);
 }
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
- * The service as handlers see it: submit, look at and stop runs, read results and health. It wires store, queue,
- * supervisors and configuration together and knows no HTTP. All functions may be called from any thread. */
+ * The service as handlers see it: submit, look at and stop runs, read results and health. It wires store,
+ * queue, supervisors and configuration together and knows no HTTP. All functions may be called from any
+ * thread. */
 #ifndef KPID_SERVER_SERVICE_H
 #define KPID_SERVER_SERVICE_H
 
@@ -15,9 +16,11 @@ struct service;
  * service begins to drain (run_id NULL: every waiter should be answered). */
 typedef void (*service_changed_fn)(void *arg, const char *run_id);
 
-/* Opens the database (lock, migrations, recovery) and starts worker pool and supervisors. Borrows config for its whole
- * life. Returns owned in *out. Errors: KPI_DB_LOCKED, KPI_DB_TOO_NEW, KPI_STORAGE_UNAVAILABLE, ... */
-KPI_MUST_CHECK enum kpi_code service_start(const struct config *config, struct service **out, struct err *err);
+/* Opens the database (lock, migrations, recovery) and starts worker pool and supervisors. Borrows config for
+ * its whole life. Returns owned in *out. Errors: KPI_DB_LOCKED, KPI_DB_TOO_NEW, KPI_STORAGE_UNAVAILABLE, ...
+ */
+KPI_MUST_CHECK enum kpi_code service_start(const struct config *config, struct service **out,
+                                           struct err *err);
 
 /* Sets the listener for changes; call once, before requests arrive. */
 void service_on_change(struct service *s, service_changed_fn fn, void *arg);
@@ -28,7 +31,8 @@ void service_on_broken(struct service *s, void (*fn)(void *arg), void *arg);
 /* Stops accepting runs (submit answers KPI_DRAINING) and tells waiters; returns at once. */
 void service_begin_drain(struct service *s);
 
-/* Waits up to the drain time for active runs and hands the rest back to the queue. After service_begin_drain. */
+/* Waits up to the drain time for active runs and hands the rest back to the queue. After service_begin_drain.
+ */
 void service_drain(struct service *s);
 
 /* Drains, closes the database and frees. Accepts NULL. */
@@ -46,11 +50,13 @@ enum bad_rows service_default_bad_rows(const struct service *s);
 /* Accepts a run: durable when it returns KPI_OK. An active run with the same date that also publishes is
  * attached to instead. Returns owned in *out. Errors: KPI_QUEUE_FULL, KPI_DRAINING, KPI_DATE_IN_FUTURE,
  * KPI_RUN_ALREADY_ACTIVE (the active run is being cancelled), KPI_STORAGE_UNAVAILABLE. */
-KPI_MUST_CHECK enum kpi_code service_submit(struct service *s, const struct run_request *request, struct run *out,
-                                            enum disposition *disposition, struct err *err);
+KPI_MUST_CHECK enum kpi_code service_submit(struct service *s, const struct run_request *request,
+                                            struct run *out, enum disposition *disposition, struct err *err);
 
-/* Reads one run with its live progress. Returns owned in *out. Errors: KPI_RUN_NOT_FOUND, KPI_STORAGE_UNAVAILABLE. */
-KPI_MUST_CHECK enum kpi_code service_get_run(struct service *s, struct view id, struct run *out, struct err *err);
+/* Reads one run with its live progress. Returns owned in *out. Errors: KPI_RUN_NOT_FOUND,
+ * KPI_STORAGE_UNAVAILABLE. */
+KPI_MUST_CHECK enum kpi_code service_get_run(struct service *s, struct view id, struct run *out,
+                                             struct err *err);
 
 enum { RUN_PAGE_MAX = 200, RUN_PAGE_DEFAULT = 50 };
 
@@ -58,11 +64,11 @@ enum { RUN_PAGE_MAX = 200, RUN_PAGE_DEFAULT = 50 };
 struct run_filter {
   bool has_state, has_date, has_from, has_to, has_active;
   enum run_state state;
-  day_t date, from, to; /* from and to are inclusive */
-  bool active;          /* true: not terminal; false: terminal */
+  day_t date, from, to;               /* from and to are inclusive */
+  bool active;                        /* true: not terminal; false: terminal */
   struct view label_key, label_value; /* key empty: any */
-  struct view before_id; /* keyset: only runs older than this id; empty: from the newest */
-  size_t limit;          /* 1-200 */
+  struct view before_id;              /* keyset: only runs older than this id; empty: from the newest */
+  size_t limit;                       /* 1-200 */
 };
 
 /* Lists runs newest first. Returns owned in *out. */
@@ -71,11 +77,12 @@ KPI_MUST_CHECK enum kpi_code service_list_runs(struct service *s, const struct r
 
 /* Stops a run: queued or waiting runs are cancelled at once, a running one becomes cancelling. Idempotent on
  * cancelling and cancelled. Returns owned in *out. Errors: KPI_RUN_NOT_FOUND, KPI_RUN_ALREADY_FINISHED. */
-KPI_MUST_CHECK enum kpi_code service_cancel(struct service *s, struct view id, struct run *out, struct err *err);
+KPI_MUST_CHECK enum kpi_code service_cancel(struct service *s, struct view id, struct run *out,
+                                            struct err *err);
 
-/* Reads a page of a run's stored results: rows after (after_day, after_category), at most `limit`; has_after false
- * starts at the first. *more tells whether rows follow. Returns owned in *out. Errors: KPI_RUN_NOT_FOUND,
- * KPI_RESULTS_NOT_READY (before phase publishing, or a run that failed before). */
+/* Reads a page of a run's stored results: rows after (after_day, after_category), at most `limit`; has_after
+ * false starts at the first. *more tells whether rows follow. Returns owned in *out. Errors:
+ * KPI_RUN_NOT_FOUND, KPI_RESULTS_NOT_READY (before phase publishing, or a run that failed before). */
 struct results_page {
   enum kpi_table table;
   bool has_after;
@@ -83,11 +90,14 @@ struct results_page {
   struct view after_category;
   size_t limit;
 };
-KPI_MUST_CHECK enum kpi_code service_results(struct service *s, struct view id, const struct results_page *page,
-                                             struct kpi_rows *out, bool *more, struct err *err);
+KPI_MUST_CHECK enum kpi_code service_results(struct service *s, struct view id,
+                                             const struct results_page *page, struct kpi_rows *out,
+                                             bool *more, struct err *err);
 
-/* Reads the quality report of a run as JSON text into out. Errors: KPI_RUN_NOT_FOUND, KPI_RESULTS_NOT_READY. */
-KPI_MUST_CHECK enum kpi_code service_quality(struct service *s, struct view id, struct buf *out, struct err *err);
+/* Reads the quality report of a run as JSON text into out. Errors: KPI_RUN_NOT_FOUND, KPI_RESULTS_NOT_READY.
+ */
+KPI_MUST_CHECK enum kpi_code service_quality(struct service *s, struct view id, struct buf *out,
+                                             struct err *err);
 
 /* One readiness check as /readyz shows it. */
 struct health_check {
