@@ -198,6 +198,9 @@ static const struct err_info table[KPI_CODE_COUNT] = {
         {"db_locked", 503, ERR_CLIENT, true, EXIT_LOCKED_, "Another process uses the database",
          "POST the run to the server that holds it, stop that server, set another KPI_DB, or pass "
          "--no-publish."},
+    [KPI_DB_FAILED] =
+        {"db_failed", 503, ERR_INTERNAL, true, EXIT_TEMP_, "The database failed while writing",
+         "Start the service again: it recovers; check the volume of KPI_DB if it happens again."},
     [KPI_DB_TOO_NEW] = {"db_too_new", 503, ERR_CLIENT, false, EXIT_CONFIG_,
                         "The database was written by a newer kpid", "Use that version or another KPI_DB."},
     [KPI_CANCELLED] = {"cancelled", 424, ERR_CLIENT, false, EXIT_INTERRUPTED_, "The run was cancelled", ""},

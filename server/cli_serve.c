@@ -9,12 +9,10 @@
 #include "server/http_server.h"
 #include "server/service.h"
 
-#include <errno.h>
 #include <signal.h>
-#include <stdatomic.h>
 #include <stdio.h>
-#include <string.h>
 #include <sys/resource.h>
+#include <time.h>
 
 enum { HTTP_GRACE_MS = 2000 };
 
@@ -22,17 +20,9 @@ static const struct route_set *const all_routes[] = {&runs_routes, &results_rout
                                                      &health_routes, NULL};
 static const struct route_set *const health_only[] = {&health_routes, NULL};
 
-static _Atomic bool database_broken;
-
 /* A run has changed, or, with NULL, the service begins to drain. */
 static void on_change(void *arg, const char *run_id) {
   http_server_notify(arg, run_id);
-}
-
-static void on_broken(void *arg) {
-  (void)arg;
-  atomic_store(&database_broken, true);
-  kill(getpid(), SIGTERM);
 }
 
 /* Signals are taken by the main thread with sigwait, so that no handler interrupts anything. */
@@ -56,8 +46,8 @@ static void serve_until_signal(struct service *service, struct http_server *http
            LOG_S("address", http_server_health_address(http)));
   log_at(LOG_INFO, "server.listening", "kpid " KPID_VERSION " is ready",
          LOG_S("address", http_server_address(http)));
-  while (sigwait(signals, &number) != 0) {
-  }
+  while (number <= 0 && !service_is_broken(service))
+    number = sigtimedwait(signals, NULL, &(struct timespec){.tv_sec = 1});
   log_at(LOG_INFO, "server.draining", "shutting down", LOG_I("signal", number));
   service_begin_drain(service);
   http_server_drain(http);
@@ -80,15 +70,14 @@ static enum kpi_code serve(const struct config *config, const sigset_t *signals,
     return rc;
   }
   service_on_change(service, on_change, http);
-  service_on_broken(service, on_broken, NULL);
   serve_until_signal(service, http, signals);
   service_drain(service);
   service_on_change(service, NULL, NULL);
   http_server_stop(http, HTTP_GRACE_MS);
+  bool broken = service_is_broken(service);
   service_stop(service);
   log_at(LOG_INFO, "server.stopped", "stopped");
-  return atomic_load(&database_broken) ? err_set(err, KPI_STORAGE_UNAVAILABLE, "the database failed")
-                                       : KPI_OK;
+  return broken ? err_set(err, KPI_DB_FAILED, "the database failed; start again to recover") : KPI_OK;
 }
 
 int cli_serve(int argc, char **argv) {
@@ -111,6 +100,5 @@ int cli_serve(int argc, char **argv) {
   if (rc == KPI_OK)
     return 0;
   log_error(&err);
-  int code = cli_fail(&err);
-  return atomic_load(&database_broken) ? err_info(KPI_TIMEOUT)->exit_code : code;
+  return cli_fail(&err);
 }

@@ -25,8 +25,6 @@ struct db {
   struct db_file *file;
   pthread_t thread;
   _Atomic bool broken;
-  db_broken_fn on_broken;
-  void *on_broken_arg;
   struct {
     pthread_mutex_t lock;
     pthread_cond_t queued, answered;
@@ -134,8 +132,6 @@ static void note_commit_failure(struct db *db) {
   if ((sqlite3_errcode(db->conn.sqlite) & 0xff) != SQLITE_IOERR || atomic_exchange(&db->broken, true))
     return;
   log_at(LOG_ERROR, "db.broken", "a commit failed with an I/O error; a restart is needed");
-  if (db->on_broken)
-    db->on_broken(db->on_broken_arg);
 }
 
 /* Runs one call inside the open transaction. False when the whole transaction is lost. */
@@ -243,11 +239,6 @@ enum kpi_code db_call(struct db *db, enum db_urgency urgency, db_fn fn, void *ar
 
 bool db_is_broken(const struct db *db) {
   return atomic_load(&db->broken);
-}
-
-void db_on_broken(struct db *db, db_broken_fn fn, void *arg) {
-  db->on_broken_arg = arg;
-  db->on_broken = fn;
 }
 
 enum kpi_code db_open(const char *path, const char *what, struct db **out, struct err *err) {

@@ -51,8 +51,11 @@ struct service {
   struct source *source;
   struct publisher *publisher;
   char boot_id[UUID_TEXT_SIZE];
-  service_changed_fn changed;
-  void *changed_arg;
+  struct {
+    pthread_rwlock_t lock;
+    service_changed_fn changed; /* guarded by lock, as arg */
+    void *arg;
+  } listener;
   pthread_t ticker;
   bool ticker_started;
   size_t slot_count;
@@ -68,9 +71,12 @@ struct service {
   } synced;
 };
 
+/* The listener is called under a lock of its own, so that none is called after it was taken away. */
 static void tell_changed(struct service *s, const char *run_id) {
-  if (s->changed)
-    s->changed(s->changed_arg, run_id);
+  pthread_rwlock_rdlock(&s->listener.lock);
+  if (s->listener.changed)
+    s->listener.changed(s->listener.arg, run_id);
+  pthread_rwlock_unlock(&s->listener.lock);
 }
 
 static void on_run_changed(void *arg, const char *run_id) {
@@ -286,6 +292,7 @@ enum kpi_code service_start(const struct config *config, struct service **out, s
   crypto_uuid7(s->boot_id);
   pthread_mutex_init(&s->synced.lock, NULL);
   pthread_cond_init(&s->synced.wake, NULL);
+  pthread_rwlock_init(&s->listener.lock, NULL);
   init_checks(s);
   enum kpi_code rc = open_parts(s, err);
   if (rc == KPI_OK)
@@ -299,12 +306,14 @@ enum kpi_code service_start(const struct config *config, struct service **out, s
 }
 
 void service_on_change(struct service *s, service_changed_fn fn, void *arg) {
-  s->changed_arg = arg;
-  s->changed = fn;
+  pthread_rwlock_wrlock(&s->listener.lock);
+  s->listener.changed = fn;
+  s->listener.arg = arg;
+  pthread_rwlock_unlock(&s->listener.lock);
 }
 
-void service_on_broken(struct service *s, db_broken_fn fn, void *arg) {
-  db_on_broken(s->db, fn, arg);
+bool service_is_broken(const struct service *s) {
+  return db_is_broken(s->db);
 }
 
 void service_begin_drain(struct service *s) {
@@ -369,6 +378,7 @@ void service_stop(struct service *s) {
   publisher_free(s->publisher);
   source_free(s->source);
   db_close(s->db);
+  pthread_rwlock_destroy(&s->listener.lock);
   pthread_cond_destroy(&s->synced.wake);
   pthread_mutex_destroy(&s->synced.lock);
   free(s);

@@ -22,11 +22,11 @@ typedef void (*service_changed_fn)(void *arg, const char *run_id);
 KPI_MUST_CHECK enum kpi_code service_start(const struct config *config, struct service **out,
                                            struct err *err);
 
-/* Sets the listener for changes; call once, before requests arrive. */
+/* Sets the listener for changes; NULL for none. When it returns, the one before is no longer called. */
 void service_on_change(struct service *s, service_changed_fn fn, void *arg);
 
-/* Sets what is called when the database has failed for good and only a restart helps; any thread. */
-void service_on_broken(struct service *s, void (*fn)(void *arg), void *arg);
+/* True after a database failure that only a restart can mend. */
+bool service_is_broken(const struct service *s);
 
 /* Stops accepting runs (submit answers KPI_DRAINING) and tells waiters; returns at once. */
 void service_begin_drain(struct service *s);
