@@ -203,7 +203,8 @@ static const struct err_info table[KPI_CODE_COUNT] = {
          "Start the service again: it recovers; check the volume of KPI_DB if it happens again."},
     [KPI_DB_TOO_NEW] = {"db_too_new", 503, ERR_CLIENT, false, EXIT_CONFIG_,
                         "The database was written by a newer kpid", "Use that version or another KPI_DB."},
-    [KPI_CANCELLED] = {"cancelled", 424, ERR_CLIENT, false, EXIT_INTERRUPTED_, "The run was cancelled", ""},
+    [KPI_CANCELLED] = {"cancelled", 424, ERR_CLIENT, false, EXIT_INTERRUPTED_, "The run was cancelled",
+                       "Post a new run when it is wanted after all."},
 };
 
 const struct err_info *err_info(enum kpi_code code) {

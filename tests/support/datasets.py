@@ -1,5 +1,6 @@
 """Small input folders made by the tests themselves."""
 
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -46,7 +47,11 @@ def write_source(
 
 
 def slow_source(folder: Path, copies: int = 400) -> Path:
-    """A source that takes the program seconds to read: one part of items, linked many times."""
+    """A source that takes the program seconds to read: one part of items, linked many times.
+
+    KPID_SLOWDOWN says how many times slower than a release build the program under test is.
+    """
+    copies = max(10, copies // int(os.environ.get("KPID_SLOWDOWN", "1")))
     stamp = f"{BASE_DATES[0]} 10:00:00"
     write_source(
         folder,

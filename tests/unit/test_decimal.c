@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: MIT */
+#include "pipeline/decimal.h"
+
+#include "unit.h"
+
+#include <math.h>
+
+static struct decimal number(const char *text) {
+  struct decimal d = {0};
+  enum decimal_parse rc = decimal_parse(view_of(text), &d);
+  assert_true(rc == DECIMAL_OK || rc == DECIMAL_ROUNDED);
+  return d;
+}
+
+static void assert_decimal(const struct decimal *d, const char *expected) {
+  char text[DECIMAL_TEXT_SIZE];
+  size_t len = decimal_text(d, text);
+  assert_int_equal(len, strlen(text));
+  assert_string_equal(text, expected);
+}
+
+static void prices_are_parsed_exactly(void **state) {
+  (void)state;
+  static const char *const cases[][2] = {
+      {"0", "0"},
+      {"-0", "0"},
+      {"12.50", "12.5"},
+      {"+1", "1"},
+      {".5", "0.5"},
+      {"5.", "5"},
+      {" 7.25 ", "7.25"},
+      {"1e3", "1000"},
+      {"1E-3", "0.001"},
+      {"-1.5e2", "-150"},
+      {"0.000000000000000001", "0.000000000000000001"},
+      {"123456789012345678901234567890.123456789012345678",
+       "123456789012345678901234567890.123456789012345678"},
+      {"1e125", NULL},
+      {"00012", "12"},
+      {"-0.000", "0"},
+  };
+  for (size_t i = 0; i < COUNT_OF(cases); i++) {
+    struct decimal d = number(cases[i][0]);
+    if (cases[i][1])
+      assert_decimal(&d, cases[i][1]);
+  }
+}
+
+static void digits_beyond_eighteen_round_half_to_even(void **state) {
+  (void)state;
+  static const char *const cases[][2] = {
+      {"0.0000000000000000005", "0"},
+      {"0.0000000000000000015", "0.000000000000000002"},
+      {"0.0000000000000000025", "0.000000000000000002"},
+      {"0.00000000000000000250001", "0.000000000000000003"},
+      {"-0.0000000000000000015", "-0.000000000000000002"},
+      {"1e-19", "0"},
+      {"0.9999999999999999995", "1"},
+  };
+  for (size_t i = 0; i < COUNT_OF(cases); i++) {
+    struct decimal d = {0};
+    assert_int_equal(decimal_parse(view_of(cases[i][0]), &d), DECIMAL_ROUNDED);
+    assert_decimal(&d, cases[i][1]);
+  }
+}
+
+static void other_texts_are_told_apart(void **state) {
+  (void)state;
+  static const struct {
+    const char *text;
+    enum decimal_parse result;
+  } cases[] = {
+      {"", DECIMAL_NOT_A_NUMBER},    {" ", DECIMAL_NOT_A_NUMBER},      {"$1", DECIMAL_NOT_A_NUMBER},
+      {"1,5", DECIMAL_NOT_A_NUMBER}, {"0x10", DECIMAL_NOT_A_NUMBER},   {"10d", DECIMAL_NOT_A_NUMBER},
+      {"1 2", DECIMAL_NOT_A_NUMBER}, {".", DECIMAL_NOT_A_NUMBER},      {"1e", DECIMAL_NOT_A_NUMBER},
+      {"--1", DECIMAL_NOT_A_NUMBER}, {"N/A", DECIMAL_NOT_A_NUMBER},    {"e5", DECIMAL_NOT_A_NUMBER},
+      {"NaN", DECIMAL_NOT_FINITE},   {"Infinity", DECIMAL_NOT_FINITE}, {"-Infinity", DECIMAL_NOT_FINITE},
+      {"1e126", DECIMAL_TOO_LARGE},  {"-1e126", DECIMAL_TOO_LARGE},    {"1e999999999999", DECIMAL_TOO_LARGE},
+      {"9e125", DECIMAL_OK},         {"0e999999999999", DECIMAL_OK},
+  };
+  for (size_t i = 0; i < COUNT_OF(cases); i++) {
+    struct decimal d;
+    if (decimal_parse(view_of(cases[i].text), &d) != cases[i].result)
+      fail_msg("%s", cases[i].text);
+  }
+}
+
+static void sums_do_not_round(void **state) {
+  (void)state;
+  struct decimal sum = {0}, tiny = number("0.000000000000000001"), huge = number("9e125");
+  decimal_add(&sum, &huge);
+  decimal_add_times(&sum, &tiny, 1000000000000000003u);
+  decimal_sub(&sum, &huge);
+  assert_decimal(&sum, "1.000000000000000003");
+  struct decimal third = number("0.1");
+  struct decimal many = {0};
+  for (int i = 0; i < 10; i++)
+    decimal_add(&many, &third);
+  assert_decimal(&many, "1");
+  struct decimal minus = number("-2.5");
+  decimal_add_times(&many, &minus, 3);
+  assert_decimal(&many, "-6.5");
+  assert_true(decimal_is_negative(&many));
+}
+
+static void order_is_by_value(void **state) {
+  (void)state;
+  static const char *const ascending[] = {"-9e125", "-1", "-0.000000000000000001", "0", "0.5", "1", "1e100"};
+  for (size_t i = 0; i < COUNT_OF(ascending); i++)
+    for (size_t j = 0; j < COUNT_OF(ascending); j++) {
+      struct decimal a = number(ascending[i]), b = number(ascending[j]);
+      int cmp = decimal_cmp(&a, &b);
+      assert_int_equal((cmp > 0) - (cmp < 0), (i > j) - (i < j));
+    }
+}
+
+static void ratios_are_the_nearest_double(void **state) {
+  (void)state;
+  struct decimal d = number("10");
+  assert_true(decimal_ratio(&d, 3) == 10.0 / 3.0);
+  assert_true(decimal_ratio(&d, 0) == 0.0);
+  d = number("140416.72");
+  assert_true(decimal_ratio(&d, 645) == 217.7003410852713);
+  d = number("98765432109876543.21");
+  assert_true(decimal_ratio(&d, 1) == 98765432109876543.21);
+  assert_true(count_ratio(1, 3) == 1.0 / 3.0);
+  assert_true(count_ratio(5, 1) == 5.0);
+  assert_true(count_ratio(7, 0) == 0.0);
+  assert_true(count_ratio(UINT64_MAX, UINT64_MAX) == 1.0);
+}
+
+static void doubles_are_printed_as_the_shortest_text_that_reads_back(void **state) {
+  (void)state;
+  static const struct {
+    double value;
+    const char *text;
+  } cases[] = {{0, "0"},
+               {0.5, "0.5"},
+               {3, "3"},
+               {0.1, "0.1"},
+               {1.0 / 3.0, "0.3333333333333333"},
+               {1e22, "1e+22"},
+               {1e-7, "1e-07"},
+               {217.7003410852713, "217.7003410852713"}};
+  for (size_t i = 0; i < COUNT_OF(cases); i++) {
+    char text[DOUBLE_TEXT_SIZE];
+    double_text(cases[i].value, text);
+    assert_string_equal(text, cases[i].text);
+  }
+  double value = 1.0;
+  for (int i = 0; i < 20000; i++) {
+    char text[DOUBLE_TEXT_SIZE];
+    value = fmod(value * 1.000123 + 0.37, 1e6);
+    double_text(value, text);
+    assert_true(strtod(text, NULL) == value);
+  }
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(prices_are_parsed_exactly),
+      cmocka_unit_test(digits_beyond_eighteen_round_half_to_even),
+      cmocka_unit_test(other_texts_are_told_apart),
+      cmocka_unit_test(sums_do_not_round),
+      cmocka_unit_test(order_is_by_value),
+      cmocka_unit_test(ratios_are_the_nearest_double),
+      cmocka_unit_test(doubles_are_printed_as_the_shortest_text_that_reads_back),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: MIT */
+#include "pipeline/idset.h"
+
+#include "unit.h"
+
+static uint64_t next_random(uint64_t *rng) {
+  uint64_t z = *rng += 0x9e3779b97f4a7c15u;
+  z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
+  z = (z ^ z >> 27) * 0x94d049bb133111ebu;
+  return z ^ z >> 31;
+}
+
+static void sealed_sets_count_distinct_codes(void **state) {
+  (void)state;
+  static const uint64_t ranges[] = {1, 2, 100, 5000, 1u << 20, UINT64_MAX};
+  for (size_t r = 0; r < COUNT_OF(ranges); r++) {
+    struct idset set = {0};
+    uint64_t rng = r, seen[5000];
+    size_t distinct = 0;
+    for (size_t i = 0; i < COUNT_OF(seen); i++) {
+      seen[i] = next_random(&rng) % ranges[r];
+      assert_true(idset_add(&set, NULL, seen[i]));
+      size_t j = 0;
+      while (j < i && seen[j] != seen[i])
+        j++;
+      distinct += j == i;
+    }
+    assert_int_equal(idset_seal(&set), distinct);
+    for (size_t i = 1; i < set.count; i++)
+      assert_true(set.codes[i - 1] < set.codes[i]);
+    for (size_t i = 0; i < COUNT_OF(seen); i++)
+      assert_true(idset_has(&set, seen[i]));
+    idset_clear(&set, NULL);
+  }
+}
+
+static void codes_that_were_not_added_are_not_there(void **state) {
+  (void)state;
+  struct idset set = {0};
+  assert_false(idset_has(&set, 0));
+  for (uint64_t i = 0; i < 1000; i++)
+    assert_true(idset_add(&set, NULL, i * 2));
+  idset_seal(&set);
+  for (uint64_t i = 0; i < 2100; i++)
+    assert_int_equal(idset_has(&set, i), i % 2 == 0 && i < 2000);
+  idset_clear(&set, NULL);
+}
+
+static void absorbing_is_the_union(void **state) {
+  (void)state;
+  struct idset parts[3] = {0}, all = {0};
+  for (uint64_t i = 0; i < 3000; i++)
+    assert_true(idset_add(&parts[i % 3], NULL, i % 700));
+  for (int p = 0; p < 3; p++)
+    assert_true(idset_absorb(&all, &parts[p], NULL));
+  assert_int_equal(idset_seal(&all), 700);
+  assert_int_equal(parts[1].cap, 0);
+  idset_clear(&all, NULL);
+}
+
+static void memory_is_asked_for_distinct_codes_only(void **state) {
+  (void)state;
+  struct budget budget;
+  struct idset set = {0};
+  budget_init(&budget, 64 * 1024);
+  for (uint64_t i = 0; i < 1000000; i++)
+    assert_true(idset_add(&set, &budget, i % 1000));
+  assert_int_equal(idset_seal(&set), 1000);
+  bool ok = true;
+  for (uint64_t i = 0; ok && i < 1000000; i++)
+    ok = idset_add(&set, &budget, i);
+  assert_false(ok);
+  idset_clear(&set, &budget);
+  assert_int_equal(budget.used, 0);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(sealed_sets_count_distinct_codes),
+      cmocka_unit_test(codes_that_were_not_added_are_not_there),
+      cmocka_unit_test(absorbing_is_the_union),
+      cmocka_unit_test(memory_is_asked_for_distinct_codes_only),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}

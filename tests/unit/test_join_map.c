@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: MIT */
+#include "pipeline/join_map.h"
+
+#include "unit.h"
+
+static uint64_t times_of(const struct join_map *m, id_code key, uint32_t value) {
+  struct join_walk walk = {0};
+  const struct join_pair *pair;
+  uint64_t times = 0;
+  while ((pair = join_map_next(m, key, &walk)) != NULL)
+    times += pair->value == value ? pair->times : 0;
+  return times;
+}
+
+static void pairs_keep_their_multiplicity(void **state) {
+  (void)state;
+  struct join_pairs pairs = {0};
+  struct join_map map;
+  for (int i = 0; i < 3; i++)
+    assert_true(join_pairs_add(&pairs, NULL, 7, 1));
+  assert_true(join_pairs_add(&pairs, NULL, 7, 2));
+  assert_true(join_pairs_add(&pairs, NULL, 8, 1));
+  assert_true(join_map_init(&map, NULL, pairs.count));
+  join_map_add(&map, &pairs);
+  assert_int_equal(times_of(&map, 7, 1), 3);
+  assert_int_equal(times_of(&map, 7, 2), 1);
+  assert_int_equal(times_of(&map, 8, 1), 1);
+  assert_int_equal(times_of(&map, 9, 1), 0);
+  assert_int_equal(join_map_count(&map).keys, 2);
+  assert_int_equal(join_map_count(&map).pairs, 3);
+  join_map_clear(&map, NULL);
+  join_pairs_clear(&pairs, NULL);
+}
+
+static void nulls_and_unknown_ids_meet_nothing(void **state) {
+  (void)state;
+  struct join_map map;
+  struct join_walk walk = {0};
+  assert_true(join_map_init(&map, NULL, 0));
+  assert_null(join_map_next(&map, ID_NULL, &walk));
+  assert_null(join_map_next(&map, ID_UNKNOWN, &walk));
+  assert_null(join_map_next(&map, 1, &walk));
+  join_map_clear(&map, NULL);
+  walk = (struct join_walk){0};
+  assert_null(join_map_next(&map, 1, &walk));
+}
+
+static void many_keys_are_all_found(void **state) {
+  (void)state;
+  struct join_pairs parts[2] = {0};
+  struct join_map map;
+  enum { KEYS = 20000 };
+  for (id_code k = 0; k < KEYS; k++)
+    assert_true(join_pairs_add(&parts[k % 2], NULL, k * 4096, (uint32_t)k));
+  assert_true(join_map_init(&map, NULL, KEYS));
+  join_map_add(&map, &parts[0]);
+  join_map_add(&map, &parts[1]);
+  for (id_code k = 0; k < KEYS; k++)
+    assert_int_equal(times_of(&map, k * 4096, (uint32_t)k), 1);
+  assert_int_equal(join_map_count(&map).keys, KEYS);
+  join_map_clear(&map, NULL);
+  join_pairs_clear(&parts[0], NULL);
+  join_pairs_clear(&parts[1], NULL);
+}
+
+static void met_pairs_are_counted_once(void **state) {
+  (void)state;
+  struct join_pairs pairs = {0};
+  struct join_map map;
+  for (id_code k = 0; k < 10; k++)
+    assert_true(join_pairs_add(&pairs, NULL, k, 0));
+  assert_true(join_map_init(&map, NULL, pairs.count));
+  join_map_add(&map, &pairs);
+  for (int again = 0; again < 2; again++)
+    for (id_code k = 0; k < 4; k++) {
+      struct join_walk walk = {0};
+      join_map_meet(&map, join_map_next(&map, k, &walk));
+    }
+  assert_int_equal(join_map_count(&map).unmet_pairs, 6);
+  join_map_clear(&map, NULL);
+  join_pairs_clear(&pairs, NULL);
+}
+
+static void each_refused_allocation_is_told(void **state) {
+  (void)state;
+  for (uint64_t nth = 1; nth <= 3; nth++) {
+    struct budget budget;
+    struct join_pairs pairs = {0};
+    struct join_map map = {0};
+    budget_init(&budget, 0);
+    alloc_fail_at(nth);
+    bool ok = join_pairs_add(&pairs, &budget, 1, 1) && join_map_init(&map, &budget, 1);
+    alloc_fail_at(0);
+    assert_false(ok);
+    join_map_clear(&map, &budget);
+    join_pairs_clear(&pairs, &budget);
+    assert_int_equal(budget.used, 0);
+  }
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(pairs_keep_their_multiplicity),   cmocka_unit_test(nulls_and_unknown_ids_meet_nothing),
+      cmocka_unit_test(many_keys_are_all_found),         cmocka_unit_test(met_pairs_are_counted_once),
+      cmocka_unit_test(each_refused_allocation_is_told),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}

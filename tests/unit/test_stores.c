@@ -1,0 +1,317 @@
+/* SPDX-License-Identifier: MIT */
+#include "base/clock.h"
+#include "pipeline/kpi.h"
+#include "server/results_store.h"
+#include "server/run_store.h"
+
+#include "unit.h"
+
+#include <unistd.h>
+
+static char folder[64], path[96];
+static struct db *db;
+
+static int open_db(void **state) {
+  (void)state;
+  struct err err;
+  strcpy(folder, "/tmp/kpid-unit-XXXXXX");
+  if (!mkdtemp(folder))
+    return 1;
+  snprintf(path, sizeof path, "%s/k.db", folder);
+  return db_open(path, "unit test", &db, &err) != KPI_OK;
+}
+
+static int close_db(void **state) {
+  (void)state;
+  char command[128];
+  db_close(db);
+  snprintf(command, sizeof command, "rm -rf %s", folder);
+  return system(command);
+}
+
+static const struct run_defaults defaults = {"UTC", "native", "file:///data", "1%"};
+
+static struct run submit(day_t date, bool publish, enum disposition *disposition) {
+  struct run_request request = {
+      .date = date, .publish = publish, .gate = GATE_WARN, .labels_json = VIEW_LIT("{\"team\":\"a\"}")};
+  struct run run;
+  struct err err = {0};
+  if (run_store_submit(db, &request, &defaults, &run, disposition, &err))
+    fail_msg("%s", err.message);
+  return run;
+}
+
+static struct run claim(const char *boot, bool *found) {
+  struct run run;
+  struct err err;
+  assert_int_equal(run_store_claim(db, boot, NULL, &run, found, &err), KPI_OK);
+  return run;
+}
+
+static enum run_state state_of(const char *id) {
+  struct run run;
+  struct err err;
+  assert_int_equal(run_store_get(db, view_of(id), &run, &err), KPI_OK);
+  enum run_state state = run.state;
+  run_clear(&run);
+  return state;
+}
+
+static void finish(const char *id, enum run_state state) {
+  struct run_end end = {
+      .id = id, .state = state, .error_json = state == RUN_FAILED ? "{\"code\":\"internal\"}" : NULL};
+  struct err err = {0};
+  if (run_store_finish(db, &end, &err))
+    fail_msg("%s", err.message);
+}
+
+static void active_publishing_run_is_attached_to(void **state) {
+  (void)state;
+  enum disposition d;
+  struct run first = submit(10, true, &d);
+  assert_int_equal(d, DISPOSITION_CREATED);
+  struct run second = submit(10, true, &d);
+  assert_int_equal(d, DISPOSITION_ATTACHED);
+  assert_string_equal(first.id, second.id);
+  struct run preview = submit(10, false, &d), other = submit(11, true, &d);
+  assert_int_equal(d, DISPOSITION_CREATED);
+  assert_string_not_equal(first.id, preview.id);
+  assert_string_not_equal(first.id, other.id);
+  struct run *all[] = {&first, &second, &preview, &other};
+  for (size_t i = 0; i < COUNT_OF(all); i++)
+    run_clear(all[i]);
+}
+
+static void runs_are_claimed_oldest_first(void **state) {
+  (void)state;
+  enum disposition d;
+  bool found;
+  struct run first = submit(10, true, &d), second = submit(11, true, &d);
+  struct run claimed = claim("boot", &found);
+  assert_true(found);
+  assert_string_equal(claimed.id, first.id);
+  assert_int_equal(claimed.state, RUN_RUNNING);
+  assert_int_equal(claimed.attempt, 1);
+  run_clear(&claimed);
+  claimed = claim("boot", &found);
+  assert_string_equal(claimed.id, second.id);
+  run_clear(&claimed);
+  claimed = claim("boot", &found);
+  assert_false(found);
+  finish(first.id, RUN_SUCCEEDED);
+  finish(second.id, RUN_FAILED);
+  assert_int_equal(state_of(first.id), RUN_SUCCEEDED);
+  assert_int_equal(state_of(second.id), RUN_FAILED);
+  run_clear(&first);
+  run_clear(&second);
+}
+
+static void handed_back_runs_are_not_charged(void **state) {
+  (void)state;
+  enum disposition d;
+  bool found;
+  struct run run = submit(10, true, &d);
+  struct run claimed = claim("boot", &found);
+  finish(run.id, RUN_QUEUED);
+  run_clear(&claimed);
+  claimed = claim("boot", &found);
+  assert_int_equal(claimed.attempt, 1);
+  run_clear(&claimed);
+  run_clear(&run);
+}
+
+static void crashes_are_charged_and_end_after_three(void **state) {
+  (void)state;
+  enum disposition d;
+  bool found;
+  uint64_t recovered;
+  struct err err;
+  struct run run = submit(10, true, &d);
+  for (int crash = 1; crash <= CRASHES_MAX; crash++) {
+    char boot[32];
+    snprintf(boot, sizeof boot, "boot%d", crash);
+    struct run claimed = claim(boot, &found);
+    assert_int_equal(claimed.attempt, crash);
+    run_clear(&claimed);
+    assert_int_equal(run_store_recover(db, "next", &recovered, &err), KPI_OK);
+    assert_int_equal(recovered, 1);
+    assert_int_equal(state_of(run.id), crash < CRASHES_MAX ? RUN_QUEUED : RUN_FAILED);
+  }
+  struct run failed;
+  assert_int_equal(run_store_get(db, view_of(run.id), &failed, &err), KPI_OK);
+  assert_non_null(strstr(failed.error_json, "worker_lost"));
+  assert_non_null(strstr(failed.attempts_json, "crashed"));
+  run_clear(&failed);
+  run_clear(&run);
+}
+
+static void own_runs_are_not_recovered(void **state) {
+  (void)state;
+  enum disposition d;
+  bool found;
+  uint64_t recovered;
+  struct err err;
+  struct run run = submit(10, true, &d), claimed = claim("mine", &found);
+  assert_int_equal(run_store_recover(db, "mine", &recovered, &err), KPI_OK);
+  assert_int_equal(recovered, 0);
+  assert_int_equal(state_of(run.id), RUN_RUNNING);
+  run_clear(&run);
+  run_clear(&claimed);
+}
+
+static void cancel_is_idempotent_and_ends_in_cancelled(void **state) {
+  (void)state;
+  enum disposition d;
+  bool found;
+  struct err err;
+  struct run run = submit(10, true, &d), claimed = claim("boot", &found), after;
+  for (int again = 0; again < 2; again++) {
+    assert_int_equal(run_store_cancel(db, view_of(run.id), &after, &err), KPI_OK);
+    assert_int_equal(after.state, RUN_CANCELLING);
+    run_clear(&after);
+  }
+  struct run_request request = {.date = 10, .publish = true};
+  assert_int_equal(run_store_submit(db, &request, &defaults, &after, &d, &err), KPI_RUN_ALREADY_ACTIVE);
+  finish(run.id, RUN_QUEUED); /* a drain meets the cancel */
+  assert_int_equal(state_of(run.id), RUN_CANCELLED);
+  assert_int_equal(run_store_cancel(db, view_of(run.id), &after, &err), KPI_OK);
+  run_clear(&after);
+  assert_int_equal(run_store_cancel(db, VIEW_LIT("none"), &after, &err), KPI_RUN_NOT_FOUND);
+  run_clear(&run);
+  run_clear(&claimed);
+}
+
+static struct job_result result_of(day_t day, const char *category, const char *revenue) {
+  struct job_result r = {.quality = {.report_json = strdup("{\"checks\":[]}")}};
+  struct kpi_totals t = {
+      .orders = 3, .item_rows = 5, .distinct_items = 5, .customers = 2, .returned_orders_known = true};
+  decimal_parse(view_of(revenue), &t.revenue);
+  kpi_order_day(&t, kpi_rows_add(&r.tables[KPI_ORDERS], day, (struct view){0}));
+  kpi_category_day(&t, kpi_rows_add(&r.tables[KPI_CATEGORIES], day, view_of(category)));
+  return r;
+}
+
+/* Runs a date to its end with one category and publishes it. */
+static void publish(day_t day, const char *category, const char *revenue,
+                    struct publish_counts counts[KPI_TABLE_COUNT]) {
+  enum disposition d;
+  bool found;
+  struct err err = {0};
+  struct run run = submit(day, true, &d), claimed = claim("boot", &found);
+  struct job_result result = result_of(day, category, revenue);
+  assert_int_equal(results_store_keep(db, run.id, day, &result, &err), KPI_OK);
+  assert_int_equal(results_store_publish(db, run.id, day, counts, &err), KPI_OK);
+  finish(run.id, RUN_SUCCEEDED);
+  struct results_page page = {.table = KPI_CATEGORIES, .limit = 10};
+  struct kpi_rows rows;
+  bool more;
+  assert_int_equal(results_store_page(db, view_of(run.id), &page, &rows, &more, &err), KPI_OK);
+  assert_int_equal(rows.count, 1);
+  assert_false(more);
+  assert_view(rows.rows[0].category, category);
+  assert_int_equal(decimal_cmp(&rows.rows[0].revenue, &result.tables[KPI_CATEGORIES].rows[0].revenue), 0);
+  kpi_rows_clear(&rows);
+  job_result_clear(&result);
+  run_clear(&run);
+  run_clear(&claimed);
+}
+
+static void publishing_tells_what_it_changed(void **state) {
+  (void)state;
+  struct publish_counts counts[KPI_TABLE_COUNT];
+  publish(20, "A", "123456789012345678901234567890.123456789012345678", counts);
+  assert_int_equal(counts[KPI_CATEGORIES].put, 1);
+  publish(20, "A", "123456789012345678901234567890.123456789012345678", counts);
+  assert_int_equal(counts[KPI_CATEGORIES].unchanged, 1);
+  assert_int_equal(counts[KPI_CATEGORIES].put, 0);
+  publish(20, "B", "7", counts);
+  assert_int_equal(counts[KPI_CATEGORIES].put, 1);
+  assert_int_equal(counts[KPI_CATEGORIES].deleted, 1);
+}
+
+static void results_are_not_ready_before_they_are_kept(void **state) {
+  (void)state;
+  enum disposition d;
+  struct err err;
+  struct kpi_rows rows;
+  bool more;
+  struct run run = submit(10, true, &d);
+  struct results_page page = {.limit = 10};
+  assert_int_equal(results_store_page(db, view_of(run.id), &page, &rows, &more, &err), KPI_RESULTS_NOT_READY);
+  assert_int_equal(results_store_page(db, VIEW_LIT("none"), &page, &rows, &more, &err), KPI_RUN_NOT_FOUND);
+  run_clear(&run);
+}
+
+static void pruning_spares_what_is_published_or_active(void **state) {
+  (void)state;
+  struct publish_counts counts[KPI_TABLE_COUNT];
+  enum disposition d;
+  struct err err;
+  struct run_list list;
+  struct run_filter all = {.limit = 10};
+  publish(20, "A", "1", counts);
+  publish(20, "A", "2", counts);
+  struct run queued = submit(21, true, &d);
+  assert_int_equal(run_store_prune(db, clock_wall_ms() + 1000, &err), KPI_OK);
+  assert_int_equal(run_store_list(db, &all, &list, &err), KPI_OK);
+  assert_int_equal(list.count, 2);
+  run_list_clear(&list);
+  run_clear(&queued);
+}
+
+static void lists_filter_and_page(void **state) {
+  (void)state;
+  enum disposition d;
+  struct err err;
+  struct run_list list;
+  for (day_t day = 0; day < 5; day++) {
+    struct run run = submit(day, true, &d);
+    run_clear(&run);
+  }
+  struct run_filter filter = {
+      .limit = 2, .has_from = true, .from = 1, .label_key = VIEW_LIT("team"), .label_value = VIEW_LIT("a")};
+  assert_int_equal(run_store_list(db, &filter, &list, &err), KPI_OK);
+  assert_int_equal(list.count, 2);
+  assert_true(list.more);
+  assert_int_equal(list.runs[0].date, 4);
+  struct run_filter rest = filter;
+  rest.before_id = view_of(list.runs[1].id);
+  struct run_list second;
+  assert_int_equal(run_store_list(db, &rest, &second, &err), KPI_OK);
+  assert_int_equal(second.count, 2);
+  assert_false(second.more);
+  assert_int_equal(second.runs[1].date, 1);
+  run_list_clear(&second);
+  run_list_clear(&list);
+  filter.label_value = VIEW_LIT("b");
+  assert_int_equal(run_store_list(db, &filter, &list, &err), KPI_OK);
+  assert_int_equal(list.count, 0);
+  run_list_clear(&list);
+}
+
+static void second_opening_is_refused_and_names_the_holder(void **state) {
+  (void)state;
+  struct err err;
+  struct db *second;
+  assert_int_equal(db_open(path, "other", &second, &err), KPI_DB_LOCKED);
+  assert_non_null(strstr(err.message, "unit test"));
+}
+
+#define STORE_TEST(f) cmocka_unit_test_setup_teardown(f, open_db, close_db)
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      STORE_TEST(active_publishing_run_is_attached_to),
+      STORE_TEST(runs_are_claimed_oldest_first),
+      STORE_TEST(handed_back_runs_are_not_charged),
+      STORE_TEST(crashes_are_charged_and_end_after_three),
+      STORE_TEST(own_runs_are_not_recovered),
+      STORE_TEST(cancel_is_idempotent_and_ends_in_cancelled),
+      STORE_TEST(publishing_tells_what_it_changed),
+      STORE_TEST(results_are_not_ready_before_they_are_kept),
+      STORE_TEST(pruning_spares_what_is_published_or_active),
+      STORE_TEST(lists_filter_and_page),
+      STORE_TEST(second_opening_is_refused_and_names_the_holder),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
