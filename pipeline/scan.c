@@ -123,7 +123,7 @@ static bool is_ascii(struct view v) {
 static void parse_block(struct scan_worker *w, const struct csv_binding *binding, const char *object,
                         uint32_t index) {
   const struct scan *s = w->run->scan;
-  struct csv_row csv;
+  struct csv_row csv = {0};
   struct err err = {0};
   struct scan_row row = {&csv, binding, object, {index, 0}};
   bool ascii = is_ascii(w->block.rows);

@@ -52,7 +52,7 @@ static bool apply(sqlite3 *sqlite, const struct asset_migration *migrations, siz
 
 enum kpi_code migrate_to_latest(sqlite3 *sqlite, const char *path, const struct asset_migration *migrations,
                                 size_t count, struct err *err) {
-  int version;
+  int version = 0;
   enum kpi_code rc = migrate_version(sqlite, &version, err);
   if (rc)
     return rc;

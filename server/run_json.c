@@ -2,18 +2,10 @@
 #include "server/run_json.h"
 
 #include "base/clock.h"
-#include "pipeline/decimal.h"
 
 #include <stdio.h>
 
 enum { MS_PER_SECOND = 1000, PERCENT = 100 };
-
-/* Writes a number as the shortest text that reads back. */
-static void number(struct json_out *j, const char *key, double value) {
-  char text[DOUBLE_TEXT_SIZE];
-  double_text(value, text);
-  jout_raw(j, key, text);
-}
 
 /* How long the run has worked, in milliseconds; 0 before it starts. */
 static int64_t worked_ms(const struct run *r) {
@@ -39,8 +31,8 @@ static void write_rate(struct json_out *j, const struct run *r) {
   else
     jout_null(j, "rows_per_second");
   if (r->state == RUN_RUNNING && p->bytes_read > 0 && p->bytes_total >= p->bytes_read)
-    number(j, "eta_seconds",
-           (double)(ms / 100 * (int64_t)(p->bytes_total - p->bytes_read) / (int64_t)p->bytes_read) / 10.0);
+    jout_uint(j, "eta_seconds",
+              (uint64_t)ms / MS_PER_SECOND * (p->bytes_total - p->bytes_read) / p->bytes_read);
   else
     jout_null(j, "eta_seconds");
 }
