@@ -1,5 +1,7 @@
 """A real server in a process of its own, and the small HTTP client of the tests."""
 
+import contextlib
+import functools
 import http.client
 import json
 import queue
@@ -80,8 +82,9 @@ class Server:
             text=True,
             env=clean_env(**self.settings),
         )
+        # The readers of a killed process may still be at work: each has the queue of its own process.
         for stream, keep in (
-            (self.process.stdout, self._keep_log),
+            (self.process.stdout, functools.partial(self._keep_log, self._lines)),
             (self.process.stderr, self._keep_error),
         ):
             threading.Thread(
@@ -95,10 +98,11 @@ class Server:
         keep(None)
         stream.close()
 
-    def _keep_log(self, line: str | None) -> None:
+    def _keep_log(self, lines: queue.Queue, line: str | None) -> None:
         if line is not None and line.startswith("{"):
-            self.logs.append(json.loads(line))
-        self._lines.put(line)
+            with contextlib.suppress(ValueError):  # a killed process may leave half a line
+                self.logs.append(json.loads(line))
+        lines.put(line)
 
     def _keep_error(self, line: str | None) -> None:
         if line is not None:
