@@ -21,7 +21,7 @@ static struct run_live the_live;
 
 static void on_signal(int number) {
   (void)number;
-  stop_raise(&the_live.stop, STOP_DRAIN);
+  stop_raise(&the_live.stop, STOP_CANCEL);
 }
 
 static void catch_signals(void) {
