@@ -174,6 +174,7 @@ static void scan_work(void *arg) {
   struct scan_worker *w = arg;
   const struct scan *s = w->run->scan;
   struct open_object *o;
+  atomic_fetch_add(&s->job->progress->busy_workers, 1);
   while ((o = take_object(w->run)) != NULL) {
     bool got = read_block(w, o);
     note_binding(&w->report, &o->stream);
@@ -191,6 +192,7 @@ static void scan_work(void *arg) {
     parse_block(w, binding, s->objects->at[index].name, index);
     atomic_fetch_add(&s->job->progress->rows[s->dataset], w->report.rows - before);
   }
+  atomic_fetch_sub(&s->job->progress->busy_workers, 1);
 }
 
 /* ---- whole scan ---- */

@@ -172,6 +172,11 @@ static uint64_t progress_sum(const struct job_progress *p) {
          now.items_published + (uint64_t)atomic_load(&p->phase);
 }
 
+/* A run that waits for workers which another run has is not stalled. */
+static bool waits_for_workers(const struct job_progress *p) {
+  return atomic_load(&p->phase) == PHASE_SCANNING && atomic_load(&p->busy_workers) == 0;
+}
+
 /* Stops runs that make no progress. Returns true when one has ignored that for as long again. */
 static bool stop_stalled(struct service *s, int64_t now) {
   int64_t limit = (int64_t)s->config->stall_seconds * MS_PER_SECOND;
@@ -180,7 +185,7 @@ static bool stop_stalled(struct service *s, int64_t now) {
   for (size_t i = 0; i < s->slot_count; i++) {
     struct slot *slot = &s->slots[i];
     uint64_t sum = slot->live ? progress_sum(&slot->live->progress) : 0;
-    if (!slot->live || sum != slot->progress_sum) {
+    if (!slot->live || sum != slot->progress_sum || waits_for_workers(&slot->live->progress)) {
       slot->progress_sum = sum;
       slot->progress_at = now;
       continue;

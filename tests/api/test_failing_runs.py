@@ -228,3 +228,14 @@ def test_database_in_a_missing_folder_stops_the_start(tmp_path):
     assert result.code in (CONFIG, 73, 70), result
     assert "k.db" in result.err
     assert result.hint
+
+
+def test_run_that_waits_for_workers_is_not_stalled(start_server, tmp_path):
+    server = start_server(
+        slow_source(tmp_path / "in"),
+        KPI_THREADS="1",
+        KPI_MAX_ACTIVE_RUNS="2",
+        KPI_STALL_SECONDS="1",
+    )
+    runs = [server.start_run(date)["id"] for date in BASE_DATES]
+    assert {server.finish(run, 120)["state"] for run in runs} == {"succeeded"}
