@@ -31,7 +31,7 @@ void buf_add(struct buf *b, struct view v);
 void buf_add_cstr(struct buf *b, const char *s);
 void buf_add_char(struct buf *b, char c);
 void buf_printf(struct buf *b, const char *fmt, ...) KPI_PRINTF(2, 3);
-void buf_vprintf(struct buf *b, const char *fmt, va_list ap);
+void buf_vprintf(struct buf *b, const char *fmt, va_list ap) KPI_PRINTF(2, 0);
 
 /* Appends v as the inside of a JSON string, invalid UTF-8 as U+FFFD. */
 void buf_add_json(struct buf *b, struct view v);

@@ -233,7 +233,7 @@ void err_clear(struct err *e) {
   memset(e, 0, sizeof *e);
 }
 
-static void set_message(struct err *e, enum kpi_code code, const char *fmt, va_list ap) {
+static void KPI_PRINTF(3, 0) set_message(struct err *e, enum kpi_code code, const char *fmt, va_list ap) {
   char text[sizeof e->message]; /* arguments may point into *e */
   vsnprintf(text, sizeof text, fmt, ap);
   err_clear(e);
