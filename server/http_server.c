@@ -349,7 +349,7 @@ static size_t keep_escapes(void *cls, struct MHD_Connection *mhd, char *text) {
 /* --- listening --------------------------------------------------------------------------------------- */
 
 /* The library reports some faults once per event; a few lines a second tell as much. */
-static void on_library_log(void *cls, const char *fmt, va_list ap) {
+static void KPI_PRINTF(2, 0) on_library_log(void *cls, const char *fmt, va_list ap) {
   struct http_server *s = cls;
   int64_t second = clock_mono_ms() / 1000;
   if (atomic_exchange(&s->log_second, second) != second)
