@@ -4,7 +4,9 @@
 #include "base/clock.h"
 #include "base/scope.h"
 
+#include <openssl/crypto.h>
 #include <openssl/evp.h>
+#include <openssl/hmac.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,9 +16,19 @@ struct sha256 {
   EVP_MD_CTX *ctx;
 };
 
-static void to_hex(const unsigned char *bytes, size_t n, char *out) {
+void crypto_hex(const void *bytes, size_t n, char *out) {
   for (size_t i = 0; i < n; i++)
-    snprintf(out + 2 * i, 3, "%02x", bytes[i]);
+    snprintf(out + 2 * i, 3, "%02x", ((const unsigned char *)bytes)[i]);
+}
+
+void crypto_cleanse(void *secret, size_t size) {
+  if (secret)
+    OPENSSL_cleanse(secret, size);
+}
+
+void crypto_hmac_sha256(struct view key, struct view data, unsigned char out[SHA256_SIZE]) {
+  unsigned size = 0;
+  HMAC(EVP_sha256(), key.ptr, (int)key.len, (const unsigned char *)data.ptr, data.len, out, &size);
 }
 
 struct sha256 *sha256_new(void) {
@@ -37,7 +49,7 @@ void sha256_add(struct sha256 *h, struct view v) {
 void sha256_hex(struct sha256 *h, char out[SHA256_HEX_SIZE]) {
   unsigned char digest[SHA256_SIZE];
   EVP_DigestFinal_ex(h->ctx, digest, NULL);
-  to_hex(digest, sizeof digest, out);
+  crypto_hex(digest, sizeof digest, out);
 }
 
 void sha256_free(struct sha256 *h) {
@@ -50,7 +62,7 @@ void sha256_free(struct sha256 *h) {
 void crypto_sha256_hex(struct view v, char out[SHA256_HEX_SIZE]) {
   unsigned char digest[SHA256_SIZE];
   EVP_Digest(v.ptr, v.len, digest, NULL, EVP_sha256(), NULL);
-  to_hex(digest, sizeof digest, out);
+  crypto_hex(digest, sizeof digest, out);
 }
 
 void crypto_random(void *out, size_t len) {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * Hashes, random bytes and identifiers. The only user of OpenSSL beside aws/sigv4.c. */
+ * Hashes, random bytes and identifiers. The only user of OpenSSL. */
 #ifndef KPID_BASE_CRYPTO_H
 #define KPID_BASE_CRYPTO_H
 
@@ -11,6 +11,15 @@
 
 /* SHA-256 of v as 64 lower-case hex digits and a NUL. */
 void crypto_sha256_hex(struct view v, char out[SHA256_HEX_SIZE]);
+
+/* HMAC-SHA-256 (RFC 2104) of data under key. */
+void crypto_hmac_sha256(struct view key, struct view data, unsigned char out[SHA256_SIZE]);
+
+/* Writes n bytes as 2n lower-case hex digits and a NUL. */
+void crypto_hex(const void *bytes, size_t n, char *out);
+
+/* Overwrites a secret so that the compiler cannot leave that out. */
+void crypto_cleanse(void *secret, size_t size);
 
 struct sha256; /* incremental digest */
 

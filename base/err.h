@@ -109,6 +109,16 @@ struct err_info {
   const char *hint;  /* what the reader should do next */
 };
 
+/* What a remote service said of a failure. Empty texts and 0: not known. */
+struct err_remote {
+  char service[24];   /* s3, dynamodb, sts, ... */
+  char operation[40]; /* GetObject */
+  char error[64];     /* the service's own code: NoSuchKey */
+  char request_id[96];
+  char bucket[64];
+  int http_status;
+};
+
 /* A failure with the value at fault. Owned by the caller, filled by whoever detects it; zero-initialise
  * it or call err_clear. Texts are cut to fit, never overrun. */
 struct err {
@@ -118,6 +128,7 @@ struct err {
   uint64_t line;    /* 1-based physical line in that object, 0 if none */
   char column[64];  /* column name, empty if none */
   char value[128];  /* the offending text, cut, empty if none */
+  struct err_remote remote;
 };
 
 /* Returns the table row of a code; never NULL. */

@@ -1,0 +1,204 @@
+/* SPDX-License-Identifier: MIT */
+#include "aws/credentials.h"
+
+#include "base/clock.h"
+#include "base/crypto.h"
+#include "base/log.h"
+#include "base/scope.h"
+
+#include <jansson.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+enum { ADVISORY_MS = 15 * 60 * 1000, MANDATORY_MS = 10 * 60 * 1000, ADVISORY_RETRY_MS = 60 * 1000 };
+
+static const credential_fn chain[] = {cred_environment, cred_web_identity, cred_profile, cred_container,
+                                      cred_instance};
+
+struct credential_cache {
+  const struct credential_context *context;
+  struct {
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    struct credentials now; /* access_key NULL: none yet, or refused */
+    bool refreshing;
+    int64_t advisory_after; /* monotonic ms: no early refresh before that */
+  } synced;
+};
+
+/* ---- values ---- */
+
+static void cleanse_free(char *secret) {
+  crypto_cleanse(secret, secret ? strlen(secret) : 0);
+  free(secret);
+}
+
+void credentials_clear(struct credentials *c) {
+  if (!c)
+    return;
+  cleanse_free(c->access_key);
+  cleanse_free(c->secret_key);
+  cleanse_free(c->session_token);
+  *c = (struct credentials){0};
+}
+
+bool credentials_set(struct credentials *c, struct view access_key, struct view secret_key,
+                     struct view session_token, int64_t expires_at) {
+  *c = (struct credentials){.expires_at = expires_at};
+  c->access_key = strndup(access_key.ptr, access_key.len);
+  c->secret_key = strndup(secret_key.ptr, secret_key.len);
+  c->session_token = session_token.len ? strndup(session_token.ptr, session_token.len) : NULL;
+  if (c->access_key && c->secret_key && (!session_token.len || c->session_token))
+    return true;
+  credentials_clear(c);
+  return false;
+}
+
+static bool copy(const struct credentials *from, struct credentials *to) {
+  return credentials_set(to, view_of(from->access_key), view_of(from->secret_key),
+                         view_of(from->session_token), from->expires_at);
+}
+
+bool credentials_parse_time(struct view text, int64_t *out) {
+  char copy_[40];
+  struct tm tm = {0};
+  if (!view_to_cstr(text, copy_, sizeof copy_))
+    return false;
+  const char *rest = strptime(copy_, "%Y-%m-%dT%H:%M:%S", &tm);
+  if (!rest)
+    return false;
+  if (*rest == '.')
+    rest += 1 + strspn(rest + 1, "0123456789");
+  if (strcmp(rest, "Z") != 0 && strcmp(rest, "+00:00") != 0)
+    return false;
+  *out = (int64_t)timegm(&tm) * 1000;
+  return true;
+}
+
+bool credentials_parse_json(struct view text, struct credentials *out) {
+  const char *access = NULL, *secret = NULL, *token = NULL, *expiration = NULL;
+  int64_t expires_at = 0;
+  json_t *root = json_loadb(text.ptr, text.len, JSON_REJECT_DUPLICATES, NULL);
+  bool ok = root && json_unpack(root, "{s:s, s:s, s?:s, s?:s}", "AccessKeyId", &access, "SecretAccessKey",
+                                &secret, "Token", &token, "Expiration", &expiration) == 0;
+  ok = ok && (!expiration || credentials_parse_time(view_of(expiration), &expires_at));
+  ok = ok && credentials_set(out, view_of(access), view_of(secret), view_of(token), expires_at);
+  json_decref(root);
+  return ok;
+}
+
+/* ---- chain ---- */
+
+static enum kpi_code ask_chain(const struct credential_context *context, struct credentials *out,
+                               struct err *err) {
+  for (size_t i = 0; i < sizeof chain / sizeof chain[0]; i++) {
+    bool found = false;
+    enum kpi_code rc = chain[i](context, out, &found, err);
+    if (rc)
+      return rc;
+    if (!found)
+      continue;
+    if (out->expires_at == 0 || out->expires_at > clock_wall_ms())
+      return KPI_OK;
+    credentials_clear(out);
+    return err_set(err, KPI_CREDENTIALS_EXPIRED, "the AWS credentials that were found have expired");
+  }
+  return err_set(
+      err, KPI_CREDENTIALS_MISSING,
+      "no AWS credentials in the environment, a web identity token, the profile files, the container "
+      "endpoint or the instance metadata");
+}
+
+/* ---- cache ---- */
+
+struct credential_cache *credential_cache_new(const struct credential_context *context) {
+  struct credential_cache *c = calloc(1, sizeof *c);
+  if (!c)
+    return NULL;
+  c->context = context;
+  pthread_mutex_init(&c->synced.lock, NULL);
+  pthread_cond_init(&c->synced.changed, NULL);
+  return c;
+}
+
+void credential_cache_free(struct credential_cache *c) {
+  if (!c)
+    return;
+  credentials_clear(&c->synced.now);
+  pthread_cond_destroy(&c->synced.changed);
+  pthread_mutex_destroy(&c->synced.lock);
+  free(c);
+}
+
+enum freshness { FRESH, SOON, STALE };
+
+static enum freshness freshness_of(const struct credential_cache *c) {
+  const struct credentials *now = &c->synced.now;
+  if (!now->access_key)
+    return STALE;
+  int64_t left = now->expires_at - clock_wall_ms();
+  if (now->expires_at == 0 || left > ADVISORY_MS)
+    return FRESH;
+  return left > MANDATORY_MS ? SOON : STALE;
+}
+
+/* Decides who fetches: true when the caller has to; otherwise `now` may be used. Waits for a fetch under way
+ * when it may not. */
+static bool must_fetch(struct credential_cache *c) {
+  for (;;) {
+    enum freshness f = freshness_of(c);
+    bool quiet = f == SOON && (c->synced.refreshing || clock_mono_ms() < c->synced.advisory_after);
+    if (f == FRESH || quiet)
+      return false;
+    if (!c->synced.refreshing) {
+      c->synced.refreshing = true;
+      return true;
+    }
+    pthread_cond_wait(&c->synced.changed, &c->synced.lock);
+  }
+}
+
+static enum kpi_code give_copy(struct credential_cache *c, struct credentials *out, struct err *err) {
+  return copy(&c->synced.now, out) ? KPI_OK
+                                   : err_set(err, KPI_OUT_OF_MEMORY, "no memory for AWS credentials");
+}
+
+/* Stores what was fetched; a failure is forgiven while the old ones are still good. */
+static enum kpi_code settle(struct credential_cache *c, enum kpi_code rc, struct credentials *fetched,
+                            struct credentials *out, struct err *err) {
+  SCOPE_LOCK(&c->synced.lock);
+  c->synced.refreshing = false;
+  pthread_cond_broadcast(&c->synced.changed);
+  if (rc == KPI_OK) {
+    credentials_clear(&c->synced.now);
+    c->synced.now = *fetched;
+    *fetched = (struct credentials){0};
+    return give_copy(c, out, err);
+  }
+  c->synced.advisory_after = clock_mono_ms() + ADVISORY_RETRY_MS;
+  if (!c->synced.now.access_key || c->synced.now.expires_at <= clock_wall_ms())
+    return rc;
+  log_at(LOG_WARN, "aws.credentials_not_refreshed", err->message);
+  return give_copy(c, out, err);
+}
+
+enum kpi_code credential_cache_get(struct credential_cache *c, struct credentials *out, struct err *err) {
+  struct credentials fetched = {0};
+  *out = (struct credentials){0};
+  pthread_mutex_lock(&c->synced.lock);
+  bool fetch = must_fetch(c);
+  enum kpi_code rc = fetch ? KPI_OK : give_copy(c, out, err);
+  pthread_mutex_unlock(&c->synced.lock);
+  if (!fetch)
+    return rc;
+  rc = ask_chain(c->context, &fetched, err);
+  return settle(c, rc, &fetched, out, err);
+}
+
+void credential_cache_refuse(struct credential_cache *c, const struct credentials *used) {
+  SCOPE_LOCK(&c->synced.lock);
+  if (c->synced.now.access_key && strcmp(c->synced.now.access_key, used->access_key) == 0 &&
+      view_eq(view_of(c->synced.now.session_token), view_of(used->session_token)))
+    credentials_clear(&c->synced.now);
+}

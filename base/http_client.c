@@ -1,0 +1,350 @@
+/* SPDX-License-Identifier: MIT */
+#include "base/http_client.h"
+
+#include "base/clock.h"
+#include "base/scope.h"
+
+#include <curl/curl.h>
+#include <stdio.h>
+#include <string.h>
+
+enum {
+  POLL_MS = 100,
+  RECEIVE_BYTES = 256 * 1024,
+  STALL_BYTES_PER_SECOND = 1024,
+  KEEP_CONNECTIONS_SECONDS = 50 /* less than the idle time after which servers close */
+};
+
+/* One call: lives on the stack of its caller, who waits until it is over. */
+struct transfer {
+  const struct http_request *request;
+  struct http_reply *reply;
+  CURL *easy;
+  struct curl_slist *headers;
+  int64_t deadline; /* monotonic ms */
+  bool head_is_over;
+  enum http_outcome outcome;
+  bool over; /* guarded by the client's lock, as next */
+  struct transfer *next;
+};
+
+struct curl_client {
+  struct http_client base;
+  CURLM *multi;
+  char *ca_bundle; /* owned */
+  size_t max_in_flight;
+  pthread_t thread;
+  struct transfer *active; /* loop thread only */
+  size_t active_count;     /* loop thread only */
+  struct {
+    pthread_mutex_t lock;
+    pthread_cond_t ended;
+    struct transfer *first, **last; /* those that wait to be begun */
+    bool stopping;
+  } synced;
+};
+
+/* ---- replies ---- */
+
+void http_reply_clear(struct http_reply *r) {
+  if (!r)
+    return;
+  buf_clear(&r->head);
+  buf_clear(&r->body);
+}
+
+struct view http_header(struct view head, const char *name) {
+  struct view rest = head;
+  while (rest.len) {
+    struct view line = view_split(&rest, '\n');
+    struct view key = view_split(&line, ':');
+    if (line.ptr && view_eq_fold(key, view_of(name)))
+      return view_trim(line);
+  }
+  return (struct view){0};
+}
+
+enum http_outcome http_call(struct http_client *c, const struct http_request *q, struct http_reply *out) {
+  *out = (struct http_reply){0};
+  buf_init(&out->head, HTTP_HEAD_BYTES_MAX);
+  buf_init(&out->body, q->reply_max);
+  return c->vtable->call(c, q, out);
+}
+
+void http_client_free(struct http_client *c) {
+  if (c)
+    c->vtable->free(c);
+}
+
+/* ---- callbacks of curl ---- */
+
+/* Each header line. A new status line (after 100 Continue) starts the head again. */
+static size_t on_header(char *bytes, size_t size, size_t count, void *arg) {
+  struct transfer *t = arg;
+  struct view line = {bytes, size * count};
+  if (view_starts(line, "HTTP/"))
+    buf_reset(&t->reply->head);
+  buf_add(&t->reply->head, line);
+  return buf_failed(&t->reply->head) ? 0 : line.len;
+}
+
+static size_t on_body(char *bytes, size_t size, size_t count, void *arg) {
+  struct transfer *t = arg;
+  struct view piece = {bytes, size * count};
+  if (!t->head_is_over) {
+    curl_easy_getinfo(t->easy, CURLINFO_RESPONSE_CODE, &t->reply->status);
+    t->head_is_over = true;
+  }
+  if (t->request->sink && t->reply->status / 100 == 2) {
+    if (t->request->sink(t->request->sink_arg, t->reply->status, buf_view(&t->reply->head), piece))
+      return piece.len;
+    t->outcome = HTTP_REJECTED;
+    return 0;
+  }
+  buf_add(&t->reply->body, piece);
+  if (!buf_failed(&t->reply->body))
+    return piece.len;
+  t->outcome = HTTP_TOO_LARGE;
+  return 0;
+}
+
+/* ---- setting up ---- */
+
+static bool add_header(struct transfer *t, const char *line) {
+  struct curl_slist *grown = curl_slist_append(t->headers, line);
+  if (grown)
+    t->headers = grown;
+  return grown != NULL;
+}
+
+/* curl adds headers of its own to a body unless they are named empty. */
+static bool build_headers(struct transfer *t) {
+  bool ok = add_header(t, "Expect:") && add_header(t, "Accept:");
+  bool has_type = false;
+  for (size_t i = 0; ok && i < t->request->header_count; i++) {
+    ok = add_header(t, t->request->headers[i]);
+    has_type |= strncasecmp(t->request->headers[i], "content-type:", 13) == 0;
+  }
+  return ok && (has_type || add_header(t, "Content-Type:"));
+}
+
+static void set_safety(const struct curl_client *c, CURL *e) {
+  curl_easy_setopt(e, CURLOPT_NOSIGNAL, 1L);
+  curl_easy_setopt(e, CURLOPT_PROTOCOLS_STR, "http,https");
+  curl_easy_setopt(e, CURLOPT_FOLLOWLOCATION, 0L);
+  curl_easy_setopt(e, CURLOPT_PROXY, "");
+  curl_easy_setopt(e, CURLOPT_PATH_AS_IS, 1L);
+  curl_easy_setopt(e, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
+  curl_easy_setopt(e, CURLOPT_USERAGENT, "kpid/" KPID_VERSION);
+  if (c->ca_bundle)
+    curl_easy_setopt(e, CURLOPT_CAINFO, c->ca_bundle);
+}
+
+static void set_request(CURL *e, const struct http_request *q) {
+  curl_easy_setopt(e, CURLOPT_URL, q->url);
+  if (q->has_body) {
+    curl_easy_setopt(e, CURLOPT_POSTFIELDS, q->body.len ? q->body.ptr : "");
+    curl_easy_setopt(e, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)q->body.len);
+  }
+  curl_easy_setopt(e, CURLOPT_CUSTOMREQUEST, q->method);
+  curl_easy_setopt(e, CURLOPT_CONNECTTIMEOUT_MS, (long)q->connect_ms);
+  if (q->stall_seconds) {
+    curl_easy_setopt(e, CURLOPT_LOW_SPEED_LIMIT, (long)STALL_BYTES_PER_SECOND);
+    curl_easy_setopt(e, CURLOPT_LOW_SPEED_TIME, (long)q->stall_seconds);
+  }
+  curl_easy_setopt(e, CURLOPT_BUFFERSIZE, (long)RECEIVE_BYTES);
+  curl_easy_setopt(e, CURLOPT_MAXAGE_CONN, (long)KEEP_CONNECTIONS_SECONDS);
+}
+
+static bool set_up(const struct curl_client *c, struct transfer *t) {
+  t->easy = curl_easy_init();
+  if (!t->easy || !build_headers(t))
+    return false;
+  set_safety(c, t->easy);
+  set_request(t->easy, t->request);
+  curl_easy_setopt(t->easy, CURLOPT_HTTPHEADER, t->headers);
+  curl_easy_setopt(t->easy, CURLOPT_HEADERFUNCTION, on_header);
+  curl_easy_setopt(t->easy, CURLOPT_HEADERDATA, t);
+  curl_easy_setopt(t->easy, CURLOPT_WRITEFUNCTION, on_body);
+  curl_easy_setopt(t->easy, CURLOPT_WRITEDATA, t);
+  curl_easy_setopt(t->easy, CURLOPT_PRIVATE, t);
+  curl_easy_setopt(t->easy, CURLOPT_ERRORBUFFER, t->reply->problem);
+  return true;
+}
+
+/* ---- the loop ---- */
+
+/* Releases a transfer to its caller, who may return at once: nothing of it may be touched afterwards. */
+static void end(struct curl_client *c, struct transfer *t, enum http_outcome outcome, const char *why) {
+  if (why && !t->reply->problem[0])
+    view_to_cstr(view_of(why), t->reply->problem, sizeof t->reply->problem);
+  curl_easy_cleanup(t->easy);
+  curl_slist_free_all(t->headers);
+  SCOPE_LOCK(&c->synced.lock);
+  t->outcome = outcome;
+  t->over = true;
+  pthread_cond_broadcast(&c->synced.ended);
+}
+
+static void forget(struct curl_client *c, struct transfer *t) {
+  for (struct transfer **at = &c->active; *at; at = &(*at)->next)
+    if (*at == t) {
+      *at = t->next;
+      break;
+    }
+  c->active_count--;
+  curl_multi_remove_handle(c->multi, t->easy);
+}
+
+/* Takes the next waiting transfer while there is room; NULL otherwise. */
+static struct transfer *take_waiting(struct curl_client *c) {
+  SCOPE_LOCK(&c->synced.lock);
+  struct transfer *t = c->synced.first;
+  if (!t || c->active_count >= c->max_in_flight)
+    return NULL;
+  c->synced.first = t->next;
+  if (!t->next)
+    c->synced.last = &c->synced.first;
+  return t;
+}
+
+static void begin_waiting(struct curl_client *c) {
+  struct transfer *t;
+  while ((t = take_waiting(c)) != NULL) {
+    if (!set_up(c, t) || curl_multi_add_handle(c->multi, t->easy) != CURLM_OK) {
+      end(c, t, HTTP_NO_MEMORY, "no memory for the request");
+      continue;
+    }
+    t->next = c->active;
+    c->active = t;
+    c->active_count++;
+  }
+}
+
+static enum http_outcome outcome_of(const struct transfer *t, CURLcode code) {
+  static const struct {
+    CURLcode code;
+    enum http_outcome outcome;
+  } known[] = {{CURLE_OK, HTTP_REPLIED},
+               {CURLE_COULDNT_RESOLVE_HOST, HTTP_UNREACHABLE},
+               {CURLE_COULDNT_CONNECT, HTTP_UNREACHABLE},
+               {CURLE_SSL_CONNECT_ERROR, HTTP_UNREACHABLE},
+               {CURLE_PEER_FAILED_VERIFICATION, HTTP_UNREACHABLE},
+               {CURLE_SSL_CACERT_BADFILE, HTTP_UNREACHABLE},
+               {CURLE_OPERATION_TIMEDOUT, HTTP_TIMED_OUT},
+               {CURLE_OUT_OF_MEMORY, HTTP_NO_MEMORY}};
+  for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
+    if (known[i].code == code)
+      return known[i].outcome;
+  /* The callbacks say why they ended a transfer; everything else is the other side's doing. */
+  return t->outcome == HTTP_REPLIED ? HTTP_BROKEN : t->outcome;
+}
+
+static void end_finished(struct curl_client *c) {
+  int left;
+  CURLMsg *message;
+  while ((message = curl_multi_info_read(c->multi, &left)) != NULL) {
+    struct transfer *t = NULL;
+    CURLcode code = message->data.result;
+    curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, (char **)&t);
+    curl_easy_getinfo(message->easy_handle, CURLINFO_RESPONSE_CODE, &t->reply->status);
+    forget(c, t);
+    end(c, t, outcome_of(t, code), code ? curl_easy_strerror(code) : NULL);
+  }
+}
+
+/* Ends what was stopped or is past its deadline, also while it waits for the first byte. */
+static void end_overdue(struct curl_client *c) {
+  int64_t now = clock_mono_ms();
+  for (struct transfer *t = c->active, *next; t; t = next) {
+    next = t->next;
+    bool stopped = t->request->stop && stop_reason(t->request->stop) != STOP_NONE;
+    if (!stopped && now < t->deadline)
+      continue;
+    forget(c, t);
+    end(c, t, stopped ? HTTP_STOPPED : HTTP_TIMED_OUT, stopped ? "stopped" : "no whole reply in time");
+  }
+}
+
+static bool is_stopping(struct curl_client *c) {
+  SCOPE_LOCK(&c->synced.lock);
+  return c->synced.stopping;
+}
+
+static void *loop(void *arg) {
+  struct curl_client *c = arg;
+  while (!is_stopping(c)) {
+    int running;
+    begin_waiting(c);
+    curl_multi_perform(c->multi, &running);
+    end_finished(c);
+    end_overdue(c);
+    curl_multi_poll(c->multi, NULL, 0, c->active_count ? POLL_MS : 10 * POLL_MS, NULL);
+  }
+  return NULL;
+}
+
+/* ---- calls ---- */
+
+static void enqueue(struct curl_client *c, struct transfer *t) {
+  SCOPE_LOCK(&c->synced.lock);
+  *c->synced.last = t;
+  c->synced.last = &t->next;
+}
+
+static enum http_outcome curl_call(struct http_client *base, const struct http_request *q,
+                                   struct http_reply *out) {
+  struct curl_client *c = (struct curl_client *)base;
+  struct transfer t = {.request = q, .reply = out, .deadline = clock_mono_ms() + q->timeout_ms};
+  enqueue(c, &t);
+  curl_multi_wakeup(c->multi);
+  SCOPE_LOCK(&c->synced.lock);
+  while (!t.over)
+    pthread_cond_wait(&c->synced.ended, &c->synced.lock);
+  return t.outcome;
+}
+
+static void curl_client_release(struct curl_client *c) {
+  curl_multi_cleanup(c->multi);
+  pthread_cond_destroy(&c->synced.ended);
+  pthread_mutex_destroy(&c->synced.lock);
+  free(c->ca_bundle);
+  free(c);
+}
+
+static void curl_client_free(struct http_client *base) {
+  struct curl_client *c = (struct curl_client *)base;
+  pthread_mutex_lock(&c->synced.lock);
+  c->synced.stopping = true;
+  pthread_mutex_unlock(&c->synced.lock);
+  curl_multi_wakeup(c->multi);
+  pthread_join(c->thread, NULL);
+  curl_client_release(c);
+}
+
+static const struct http_client_vtable curl_vtable = {curl_call, curl_client_free};
+
+static void init_library(void) {
+  curl_global_init(CURL_GLOBAL_DEFAULT);
+}
+
+struct http_client *http_client_new(size_t max_in_flight, const char *ca_bundle) {
+  static pthread_once_t once = PTHREAD_ONCE_INIT;
+  pthread_once(&once, init_library);
+  struct curl_client *c = calloc(1, sizeof *c);
+  if (!c)
+    return NULL;
+  c->base.vtable = &curl_vtable;
+  c->multi = curl_multi_init();
+  c->ca_bundle = ca_bundle ? strdup(ca_bundle) : NULL;
+  c->max_in_flight = max_in_flight;
+  c->synced.last = &c->synced.first;
+  pthread_mutex_init(&c->synced.lock, NULL);
+  pthread_cond_init(&c->synced.ended, NULL);
+  if (!c->multi || (ca_bundle && !c->ca_bundle) || pthread_create(&c->thread, NULL, loop, c) != 0) {
+    curl_client_release(c);
+    return NULL;
+  }
+  curl_multi_setopt(c->multi, CURLMOPT_MAXCONNECTS, (long)max_in_flight);
+  return &c->base;
+}
