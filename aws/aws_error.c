@@ -238,6 +238,8 @@ static enum kpi_code code_of(enum aws_service service, const struct aws_error *e
     return n->denied;
   if (verdict == AWS_RETRY_THROTTLED)
     return n->throttled;
+  if (verdict == AWS_RETRY && service == AWS_DYNAMODB)
+    return n->unavailable;
   for (const struct mapping *m = n->codes; m && m->code; m++)
     if (strcmp(e->code, m->code) == 0)
       return m->ours == KPI_DYNAMODB_VALIDATION && is_about_keys(e) ? KPI_DYNAMODB_SCHEMA_MISMATCH : m->ours;

@@ -24,11 +24,11 @@ static bool reserve(char **bytes, size_t *cap, size_t size) {
 }
 
 enum kpi_code csv_stream_open(struct csv_stream *s, struct source *source, const struct source_object *object,
-                              const struct schema *schema, _Atomic uint64_t *bytes_read, struct err *err) {
+                              const struct schema *schema, const struct source_use *use, struct err *err) {
   s->object = object;
   s->schema = schema;
   s->next_line = 1;
-  return source_open(source, object, bytes_read, &s->reader, err);
+  return source_open(source, object, use, &s->reader, err);
 }
 
 void csv_stream_close(struct csv_stream *s) {

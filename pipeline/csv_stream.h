@@ -36,7 +36,7 @@ struct csv_stream {
  * source_open. */
 KPI_MUST_CHECK enum kpi_code csv_stream_open(struct csv_stream *s, struct source *source,
                                              const struct source_object *object, const struct schema *schema,
-                                             _Atomic uint64_t *bytes_read, struct err *err);
+                                             const struct source_use *use, struct err *err);
 
 /* Reads the next block; its rows are empty at the end. Binds the header first. One thread at a time. Errors:
  * KPI_CSV_MALFORMED, KPI_CSV_HEADER_MISSING, KPI_CSV_ENCODING, KPI_OUT_OF_MEMORY and those of source_read. */

@@ -6,6 +6,7 @@ void job_result_clear(struct job_result *r) {
     return;
   for (int t = 0; t < KPI_TABLE_COUNT; t++)
     kpi_rows_clear(&r->tables[t]);
+  names_clear(&r->categories);
   quality_clear(&r->quality);
 }
 

@@ -6,15 +6,17 @@
 
 #include "pipeline/job.h"
 #include "pipeline/kpi_table.h"
+#include "pipeline/names.h"
 #include "pipeline/quality.h"
 
 /* What a job gives. Zero-initialise; owned by the caller. */
 struct job_result {
   struct kpi_rows tables[KPI_TABLE_COUNT];
-  struct quality quality; /* may be filled although the job failed: then it explains why */
+  struct names categories; /* every category of the products data, sold or not */
+  struct quality quality;  /* may be filled although the job failed: then it explains why */
 };
 
-/* Accepts NULL. */
+/* Frees and empties. Accepts NULL. */
 void job_result_clear(struct job_result *r);
 
 struct engine;

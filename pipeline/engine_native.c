@@ -142,11 +142,18 @@ static enum kpi_code check_categories(const struct kpi_rows *categories, struct 
   return KPI_OK;
 }
 
+static bool add_category_name(void *out, struct view name) {
+  return names_add(out, name);
+}
+
 static enum kpi_code build_results(struct native *n, struct job_result *out, struct err *err) {
   struct aggregate *groups = &n->all->groups;
   for (size_t i = 0; i < groups->slot_count; i++)
     if (groups->slots[i] && !add_result(n, groups->slots[i], out))
       return job_memory_err(n->pass.job, err);
+  if (!dict_each(n->pass.categories, add_category_name, &out->categories))
+    return job_memory_err(n->pass.job, err);
+  names_seal(&out->categories);
   for (int t = 0; t < KPI_TABLE_COUNT; t++)
     kpi_rows_sort(&out->tables[t]);
   return check_categories(&out->tables[KPI_CATEGORIES], err);

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 #include "pipeline/kpi_table.h"
 
+#include "base/scope.h"
+
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { JSON_DIGITS_MAX = 17 };
+enum { JSON_DIGITS_MAX = 17, LINE_BYTES_MAX = 64 * 1024 };
 
 #define AT(member) offsetof(struct kpi_row, member)
 
@@ -223,4 +225,26 @@ void kpi_rows_clear(struct kpi_rows *rows) {
     free((char *)(uintptr_t)rows->rows[i].category.ptr);
   free(rows->rows);
   *rows = (struct kpi_rows){0};
+}
+
+/* ---- digest ---- */
+
+static void digest_rows(struct sha256 *hash, enum kpi_table table, const struct kpi_rows *rows) {
+  for (size_t i = 0; i < rows->count; i++) {
+    auto_buf struct buf line;
+    buf_init(&line, LINE_BYTES_MAX);
+    kpi_row_csv(&rows->rows[i], table, false, &line);
+    sha256_add(hash, buf_view(&line));
+  }
+}
+
+bool kpi_tables_digest(const struct kpi_rows tables[KPI_TABLE_COUNT], char out[SHA256_HEX_SIZE]) {
+  struct sha256 *hash = sha256_new();
+  if (!hash)
+    return false;
+  for (int t = 0; t < KPI_TABLE_COUNT; t++)
+    digest_rows(hash, (enum kpi_table)t, &tables[t]);
+  sha256_hex(hash, out);
+  sha256_free(hash);
+  return true;
 }

@@ -4,6 +4,7 @@
 #ifndef KPID_PIPELINE_KPI_TABLE_H
 #define KPID_PIPELINE_KPI_TABLE_H
 
+#include "base/crypto.h"
 #include "pipeline/day.h"
 #include "pipeline/decimal.h"
 
@@ -70,6 +71,9 @@ void kpi_row_json(const struct kpi_row *row, enum kpi_table table, struct buf *o
  * would run as a formula (starts with = + - @ tab CR). */
 void kpi_csv_header(enum kpi_table table, struct buf *out);
 void kpi_row_csv(const struct kpi_row *row, enum kpi_table table, bool guard_formulas, struct buf *out);
+
+/* Writes the SHA-256 over the rows of both tables as CSV, in their order. False when memory is exhausted. */
+bool kpi_tables_digest(const struct kpi_rows tables[KPI_TABLE_COUNT], char out[SHA256_HEX_SIZE]);
 
 /* Appends an empty row with a copy of `category`. Returns it (borrowed), NULL when memory is exhausted. */
 struct kpi_row *kpi_rows_add(struct kpi_rows *rows, day_t day, struct view category);

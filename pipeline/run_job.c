@@ -1,16 +1,20 @@
 /* SPDX-License-Identifier: MIT */
 #include "pipeline/run_job.h"
 
-enum kpi_code publisher_publish(struct publisher *p, const char *run_id, const struct job *job,
-                                const struct job_result *result, struct publish_counts out[KPI_TABLE_COUNT],
-                                struct err *err) {
-  return p->vtable->publish(p, run_id, job, result, out, err);
-}
+#include "base/log.h"
 
-void publisher_free(struct publisher *p) {
-  if (p)
-    p->vtable->free(p);
-}
+#include <string.h>
+
+enum { RESTARTS_MAX = 3, SHRINK_PERCENT = 50, PERCENT = 100 };
+
+/* What a run carries from one round to the next. */
+struct rounds {
+  struct publication *publication; /* owned; NULL: compute only */
+  struct source_listing listing;   /* of this round */
+  bool has_results;                /* of the inputs named by fingerprint */
+  char fingerprint[SHA256_HEX_SIZE];
+  int superseded, changed; /* how often a round had to be started again, and why */
+};
 
 static void enter(const struct run_plan *plan, enum run_phase phase) {
   atomic_store(&plan->job->progress->phase, phase);
@@ -18,17 +22,25 @@ static void enter(const struct run_plan *plan, enum run_phase phase) {
     plan->listener.phase(plan->listener.arg, phase);
 }
 
-static enum kpi_code list(const struct run_plan *plan, struct source_listing *listing, struct err *err) {
+/* What is published is observed before the inputs are listed: what others publish later is newer than ours.
+ */
+static enum kpi_code observe_and_list(const struct run_plan *plan, struct rounds *r, struct err *err) {
+  const struct source_use use = {.stop = plan->job->stop};
+  enum kpi_code rc = KPI_OK;
   enter(plan, PHASE_LISTING);
-  enum kpi_code rc = source_list(plan->job->source, listing, err);
+  if (plan->publisher)
+    rc = publisher_begin(plan->publisher, plan->job->from, plan->job->stop, &r->publication, err);
+  if (rc == KPI_OK)
+    rc = source_list(plan->job->source, &use, &r->listing, err);
   if (rc)
-    return rc;
-  atomic_store(&plan->job->progress->bytes_total, listing->bytes);
-  atomic_store(&plan->job->progress->files_total, listing->objects);
-  return plan->listener.listed ? plan->listener.listed(plan->listener.arg, listing, err) : KPI_OK;
+    return stop_reason(plan->job->stop) != STOP_NONE ? job_stopped_err(plan->job, err) : rc;
+  atomic_store(&plan->job->progress->bytes_total, r->listing.bytes);
+  atomic_store(&plan->job->progress->files_total, r->listing.objects);
+  return plan->listener.listed ? plan->listener.listed(plan->listener.arg, &r->listing, err) : KPI_OK;
 }
 
-static enum kpi_code check(const struct run_plan *plan, const struct job_result *result, struct err *err) {
+static enum kpi_code check_quality(const struct run_plan *plan, const struct job_result *result,
+                                   struct err *err) {
   enter(plan, PHASE_CHECKING);
   if (stop_reason(plan->job->stop) != STOP_NONE)
     return job_stopped_err(plan->job, err);
@@ -37,32 +49,85 @@ static enum kpi_code check(const struct run_plan *plan, const struct job_result 
   return KPI_OK;
 }
 
-static enum kpi_code publish(const struct run_plan *plan, const struct job_result *result,
-                             struct publish_counts published[KPI_TABLE_COUNT], struct err *err) {
-  enter(plan, PHASE_PUBLISHING);
-  if (plan->listener.computed) {
-    enum kpi_code rc = plan->listener.computed(plan->listener.arg, result, err);
-    if (rc)
-      return rc;
-  }
-  if (!plan->publisher)
+/* Results of these very inputs need not be computed again. */
+static enum kpi_code compute(const struct run_plan *plan, struct rounds *r, struct job_result *result,
+                             struct err *err) {
+  if (r->has_results && strcmp(r->fingerprint, r->listing.fingerprint) == 0)
     return KPI_OK;
-  return publisher_publish(plan->publisher, plan->run_id, plan->job, result, published, err);
+  if (plan->kept)
+    return err_set(err, KPI_S3_OBJECT_CHANGED,
+                   "the inputs have changed since the results were computed: retry from the start");
+  job_result_clear(result);
+  r->has_results = false;
+  enter(plan, PHASE_SCANNING);
+  enum kpi_code rc = engine_compute(plan->engine, plan->job, &r->listing, result, err);
+  if (rc == KPI_OK)
+    rc = check_quality(plan, result, err);
+  if (rc)
+    return rc;
+  memcpy(r->fingerprint, r->listing.fingerprint, sizeof r->fingerprint);
+  r->has_results = true;
+  enter(plan, PHASE_PUBLISHING);
+  return plan->listener.computed ? plan->listener.computed(plan->listener.arg, result, err) : KPI_OK;
+}
+
+enum kpi_code run_job_guard(const struct publication *p, const struct job_result *result, bool force,
+                            struct err *err) {
+  uint64_t orders = result->tables[KPI_ORDERS].count ? result->tables[KPI_ORDERS].rows[0].orders : 0;
+  if (force || !p->is_guarded || p->orders == 0 || orders * PERCENT > p->orders * (PERCENT - SHRINK_PERCENT))
+    return KPI_OK;
+  return err_set(
+      err, KPI_QUALITY_BLOCKED,
+      "%llu orders, %llu are published for the date: a loss of half or more is not published unless the "
+      "request says \"force\": true",
+      (unsigned long long)orders, (unsigned long long)p->orders);
+}
+
+static enum kpi_code publish(const struct run_plan *plan, const struct rounds *r,
+                             const struct job_result *result,
+                             struct publish_counts published[KPI_TABLE_COUNT], struct err *err) {
+  const struct publish_order order = {plan->run_id, result, plan->force, plan->job->progress};
+  if (!r->publication)
+    return KPI_OK;
+  enter(plan, PHASE_PUBLISHING);
+  if (stop_reason(plan->job->stop) != STOP_NONE)
+    return job_stopped_err(plan->job, err);
+  enum kpi_code rc = run_job_guard(r->publication, result, plan->force, err);
+  return rc ? rc : publication_publish(r->publication, &order, published, err);
+}
+
+static enum kpi_code run_round(const struct run_plan *plan, struct rounds *r, struct job_result *result,
+                               struct publish_counts published[KPI_TABLE_COUNT], struct err *err) {
+  enum kpi_code rc = observe_and_list(plan, r, err);
+  if (rc == KPI_OK)
+    rc = compute(plan, r, result, err);
+  if (rc == KPI_OK)
+    rc = publish(plan, r, result, published, err);
+  publication_free(r->publication);
+  r->publication = NULL;
+  source_listing_clear(&r->listing);
+  return rc;
+}
+
+/* True when the world has moved on under this round, which a new one may catch up with. */
+static bool try_again(const struct run_plan *plan, struct rounds *r, enum kpi_code rc) {
+  if (rc == KPI_NEWER_RUN_PUBLISHED)
+    return r->superseded++ < RESTARTS_MAX;
+  if (rc == KPI_S3_OBJECT_CHANGED && !plan->kept)
+    return r->changed++ < RESTARTS_MAX;
+  return false;
 }
 
 enum kpi_code run_job(const struct run_plan *plan, struct job_result *result,
                       struct publish_counts published[KPI_TABLE_COUNT], struct err *err) {
-  struct source_listing listing;
-  enum kpi_code rc = list(plan, &listing, err);
-  if (rc == KPI_OK) {
-    enter(plan, PHASE_SCANNING);
-    rc = engine_compute(plan->engine, plan->job, &listing, result, err);
+  struct rounds r = {.has_results = plan->kept != NULL};
+  if (plan->kept)
+    view_to_cstr(view_of(plan->kept), r.fingerprint, sizeof r.fingerprint);
+  enum kpi_code rc = run_round(plan, &r, result, published, err);
+  while (rc && try_again(plan, &r, rc)) {
+    log_at(LOG_INFO, "run.restarted", err->message, LOG_S("run_id", plan->run_id));
+    rc = run_round(plan, &r, result, published, err);
   }
-  source_listing_clear(&listing);
-  if (rc == KPI_OK)
-    rc = check(plan, result, err);
-  if (rc == KPI_OK)
-    rc = publish(plan, result, published, err);
   if (rc == KPI_OK)
     enter(plan, PHASE_FINALIZING);
   return rc;

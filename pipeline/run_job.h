@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * One run from start to end: list, compute, check, keep, publish. Read this first. Used by the service and by
- * the command line alike; must not know how runs are queued or stored. */
+ * One run from start to end: observe, list, compute, check, keep, publish. Read this first. Used by the
+ * service and by the command line alike; must not know how runs are queued or stored. */
 #ifndef KPID_PIPELINE_RUN_JOB_H
 #define KPID_PIPELINE_RUN_JOB_H
 
@@ -13,7 +13,7 @@ struct run_listener {
   void (*phase)(void *arg, enum run_phase phase);
   /* The inputs are known. */
   enum kpi_code (*listed)(void *arg, const struct source_listing *listing, struct err *err);
-  /* The results are complete and may be published: time to keep them. */
+  /* The results are complete and may be published: time to keep them. Not called for results kept before. */
   enum kpi_code (*computed)(void *arg, const struct job_result *result, struct err *err);
 };
 
@@ -23,6 +23,9 @@ struct run_plan {
   const struct job *job;
   enum quality_gate gate;
   struct publisher *publisher; /* NULL: compute only */
+  bool force;                  /* publish also against the guard, and what is published already */
+  const char *kept; /* fingerprint of the inputs that `result` holds the results of already: they are
+                       published if the inputs are still those; NULL: none */
   struct run_listener listener;
 };
 
@@ -30,5 +33,10 @@ struct run_plan {
  * may tell more. Nothing is published unless KPI_OK is returned. Errors: the run errors of err.h. */
 KPI_MUST_CHECK enum kpi_code run_job(const struct run_plan *plan, struct job_result *result,
                                      struct publish_counts published[KPI_TABLE_COUNT], struct err *err);
+
+/* Refuses results that lose half or more of the orders that are published for the day, unless `force`: more
+ * likely a missing file than the truth. Errors: KPI_QUALITY_BLOCKED. */
+KPI_MUST_CHECK enum kpi_code run_job_guard(const struct publication *p, const struct job_result *result,
+                                           bool force, struct err *err);
 
 #endif

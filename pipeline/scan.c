@@ -16,6 +16,7 @@ struct open_object {
 
 struct scan_run {
   const struct scan *scan;
+  struct source_use use;
   struct {
     pthread_mutex_t lock;
     pthread_cond_t changed;
@@ -51,11 +52,12 @@ static bool is_wanted(const struct scan_run *r, size_t object) {
   return !r->synced.failed || object < r->synced.failed_at.object;
 }
 
-/* Picks an object for a worker: a new one while fewer are open than there are workers, else the first free
- * one. */
+/* Picks an object for a worker: a new one while fewer are open than there are workers (and the source likes
+ * to have open), else the first free one. */
 static struct open_object *pick(struct scan_run *r) {
   size_t count = r->scan->objects->count;
-  if (r->synced.begun < count && r->synced.reading < pool_threads(r->scan->pool) &&
+  if (r->synced.begun < count &&
+      r->synced.reading < pool_threads(r->scan->pool) + r->scan->job->source->open_ahead &&
       is_wanted(r, r->synced.begun)) {
     struct open_object *o = &r->synced.objects[r->synced.begun];
     o->index = (uint32_t)r->synced.begun++;
@@ -147,18 +149,22 @@ static void parse_block(struct scan_worker *w, const struct csv_binding *binding
   }
 }
 
-/* Opens the object if that has not happened and reads one block. False when nothing was read. */
-static bool read_block(struct scan_worker *w, struct open_object *o) {
+/* Opens an object. False when that fails. */
+static bool open_object(struct scan_worker *w, struct open_object *o) {
   const struct scan *s = w->run->scan;
   struct err err = {0};
-  enum kpi_code rc = KPI_OK;
-  if (!o->opened) {
-    o->opened = true;
-    rc = csv_stream_open(&o->stream, s->job->source, &s->objects->at[o->index], schema_of(s->dataset),
-                         &s->job->progress->bytes_read, &err);
-  }
-  if (rc == KPI_OK)
-    rc = csv_stream_next(&o->stream, &w->block, &err);
+  o->opened = true;
+  if (csv_stream_open(&o->stream, s->job->source, &s->objects->at[o->index], schema_of(s->dataset),
+                      &w->run->use, &err) == KPI_OK)
+    return true;
+  record_error(w->run, (struct place){o->index, o->stream.next_line}, &err);
+  return false;
+}
+
+/* Reads one block. False when nothing was read. */
+static bool read_block(struct scan_worker *w, struct open_object *o) {
+  struct err err = {0};
+  enum kpi_code rc = csv_stream_next(&o->stream, &w->block, &err);
   if (rc)
     record_error(w->run, (struct place){o->index, o->stream.next_line}, &err);
   return rc == KPI_OK && w->block.rows.len > 0;
@@ -176,7 +182,12 @@ static void scan_work(void *arg) {
   struct open_object *o;
   atomic_fetch_add(&s->job->progress->busy_workers, 1);
   while ((o = take_object(w->run)) != NULL) {
-    bool got = read_block(w, o);
+    bool is_new = !o->opened, ok = !is_new || open_object(w, o);
+    if (is_new && ok && s->job->source->open_ahead > 0) { /* its download has begun: begin others as well */
+      give_back(w->run, o, false);
+      continue;
+    }
+    bool got = ok && read_block(w, o);
     note_binding(&w->report, &o->stream);
     uint32_t index = o->index;
     /* The binding does not change after the first block and outlives the scan: other workers may read on. */
@@ -246,7 +257,7 @@ static enum kpi_code run_workers(struct scan_run *r, struct scan_worker *workers
 
 enum kpi_code scan_rows(const struct scan *s, struct scan_report *out, struct err *err) {
   *out = (struct scan_report){0};
-  struct scan_run run = {.scan = s};
+  struct scan_run run = {.scan = s, .use = {s->job->stop, &s->job->progress->bytes_read}};
   auto_free struct scan_worker *workers = calloc(pool_threads(s->pool), sizeof *workers);
   auto_free struct open_object *objects = calloc(s->objects->count, sizeof *objects);
   if (!workers || !objects)

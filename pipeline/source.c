@@ -4,8 +4,11 @@
 #include "base/scope.h"
 #include "pipeline/gunzip.h"
 #include "pipeline/source_file.h"
+#include "pipeline/source_s3.h"
 
 #include <string.h>
+
+#define LISTING_BYTES_MAX ((size_t)1 << 30)
 
 void source_listing_clear(struct source_listing *l) {
   if (!l)
@@ -40,32 +43,39 @@ static int compare_objects(const void *a, const void *b) {
   return strcmp(((const struct source_object *)a)->name, ((const struct source_object *)b)->name);
 }
 
+void source_listing_text(const struct source_listing *l, struct buf *out) {
+  for (int d = 0; d < DATASET_COUNT; d++)
+    for (size_t i = 0; i < l->datasets[d].count; i++) {
+      const struct source_object *o = &l->datasets[d].at[i];
+      buf_printf(out, "%s\t%llu\t%s\n", o->name, (unsigned long long)o->size, o->version);
+    }
+}
+
 enum kpi_code source_listing_finish(struct source_listing *l, struct err *err) {
-  struct sha256 *hash = sha256_new();
-  if (!hash)
-    return err_set(err, KPI_OUT_OF_MEMORY, "no memory for the list of input objects");
+  auto_buf struct buf text;
+  buf_init(&text, LISTING_BYTES_MAX);
   l->objects = l->bytes = 0;
   for (int d = 0; d < DATASET_COUNT; d++) {
     struct source_objects *o = &l->datasets[d];
     if (o->count)
       qsort(o->at, o->count, sizeof *o->at, compare_objects);
-    for (size_t i = 0; i < o->count; i++) {
-      auto_buf struct buf line;
-      buf_init(&line, 8192);
-      buf_printf(&line, "%s\t%llu\t%s\n", o->at[i].name, (unsigned long long)o->at[i].size, o->at[i].version);
-      sha256_add(hash, buf_view(&line));
-      l->objects++;
+    for (size_t i = 0; i < o->count; i++)
       l->bytes += o->at[i].size;
-    }
+    l->objects += o->count;
   }
-  sha256_hex(hash, l->fingerprint);
-  sha256_free(hash);
+  source_listing_text(l, &text);
+  if (buf_failed(&text))
+    return err_set(err, KPI_OUT_OF_MEMORY, "no memory for the list of input objects");
+  crypto_sha256_hex(buf_view(&text), l->fingerprint);
   return KPI_OK;
 }
 
 bool source_name_is_input(struct view name) {
-  return (view_ends(name, ".csv") || view_ends(name, ".csv.gz")) && !view_starts(name, "_") &&
-         !view_starts(name, ".");
+  return (view_ends(name, ".csv") || view_ends(name, ".csv.gz")) && source_name_is_part(name);
+}
+
+bool source_name_is_part(struct view name) {
+  return name.len > 0 && !view_starts(name, "_") && !view_starts(name, ".");
 }
 
 enum kpi_code source_read(struct source_reader *r, char *to, size_t size, size_t *got, struct err *err) {
@@ -81,11 +91,19 @@ void source_close(struct source_reader *r) {
     r->vtable->close(r);
 }
 
-enum kpi_code source_new(const char *url, struct source **out, struct err *err) {
+bool source_needs_aws(const char *url) {
+  return view_starts(view_of(url), "s3://");
+}
+
+enum kpi_code source_new(const char *url, struct aws *aws, size_t s3_concurrency, struct source **out,
+                         struct err *err) {
   *out = NULL;
   if (view_starts(view_of(url), "file://"))
     return source_file_new(url, out, err);
-  return err_set(err, KPI_CONFIG_INVALID, "KPI_SOURCE=%s: must be file:///absolute/folder", url);
+  if (source_needs_aws(url))
+    return source_s3_new(url, aws, s3_concurrency, out, err);
+  return err_set(err, KPI_CONFIG_INVALID,
+                 "KPI_SOURCE=%s: must be file:///absolute/folder or s3://bucket/prefix", url);
 }
 
 void source_free(struct source *s) {
@@ -93,9 +111,10 @@ void source_free(struct source *s) {
     s->vtable->free(s);
 }
 
-enum kpi_code source_list(struct source *s, struct source_listing *out, struct err *err) {
+enum kpi_code source_list(struct source *s, const struct source_use *use, struct source_listing *out,
+                          struct err *err) {
   *out = (struct source_listing){0};
-  enum kpi_code rc = s->vtable->list(s, out, err);
+  enum kpi_code rc = s->vtable->list(s, use, out, err);
   if (rc == KPI_OK)
     rc = source_listing_finish(out, err);
   if (rc)
@@ -103,10 +122,10 @@ enum kpi_code source_list(struct source *s, struct source_listing *out, struct e
   return rc;
 }
 
-enum kpi_code source_open(struct source *s, const struct source_object *object, _Atomic uint64_t *bytes_read,
+enum kpi_code source_open(struct source *s, const struct source_object *object, const struct source_use *use,
                           struct source_reader **out, struct err *err) {
   *out = NULL;
-  enum kpi_code rc = s->vtable->open(s, object, bytes_read, out, err);
+  enum kpi_code rc = s->vtable->open(s, object, use, out, err);
   if (rc == KPI_OK && object->is_gzip)
     return gunzip_new(TAKE(*out), object->name, out, err);
   return rc;

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: MIT
  * Where the input lies: an interface. A source lists the objects of each data set and opens them as byte
- * streams. Knows no CSV; implementations: source_file (and, with the AWS layer, S3). */
+ * streams. Knows no CSV; implementations: source_file and source_s3. */
 #ifndef KPID_PIPELINE_SOURCE_H
 #define KPID_PIPELINE_SOURCE_H
 
+#include "base/buf.h"
 #include "base/crypto.h"
 #include "base/err.h"
+#include "base/pool.h"
 #include "pipeline/schema.h"
 
 #include <stdatomic.h>
@@ -40,10 +42,16 @@ bool source_listing_add(struct source_listing *l, enum dataset d, const struct s
 /* Sorts, counts and fingerprints a listing that is complete. Errors: KPI_OUT_OF_MEMORY. */
 KPI_MUST_CHECK enum kpi_code source_listing_finish(struct source_listing *l, struct err *err);
 
+/* Appends a finished listing as text: a line of name, size and version for each object, tab separated, in the
+ * order that is fingerprinted. */
+void source_listing_text(const struct source_listing *l, struct buf *out);
+
 /* True for the name of an input object within a data set's folder: ends in .csv or .csv.gz, starts with
- * neither '_' nor
- * '.'. */
+ * neither '_' nor '.'. A folder of such a name holds parts. */
 bool source_name_is_input(struct view name);
+
+/* True for the name of a part in such a folder: starts with neither '_' nor '.'. */
+bool source_name_is_part(struct view name);
 
 struct source_reader;
 struct source_reader_vtable {
@@ -68,11 +76,18 @@ KPI_MUST_CHECK enum kpi_code source_finish(struct source_reader *r, struct err *
 /* Closes and frees. Accepts NULL. */
 void source_close(struct source_reader *r);
 
+/* For whom something is read; borrowed while it is. */
+struct source_use {
+  const struct stop_flag *stop; /* ends waiting; NULL: none */
+  _Atomic uint64_t *bytes_read; /* grows by the bytes as stored; NULL: not counted */
+};
+
 struct source;
 struct source_vtable {
-  const char *kind; /* "file" */
-  enum kpi_code (*list)(struct source *s, struct source_listing *out, struct err *err);
-  enum kpi_code (*open)(struct source *s, const struct source_object *object, _Atomic uint64_t *bytes_read,
+  const char *kind; /* "file", "s3" */
+  enum kpi_code (*list)(struct source *s, const struct source_use *use, struct source_listing *out,
+                        struct err *err);
+  enum kpi_code (*open)(struct source *s, const struct source_object *object, const struct source_use *use,
                         struct source_reader **out, struct err *err);
   void (*free)(struct source *s);
 };
@@ -80,23 +95,32 @@ struct source_vtable {
 /* The first member of every implementation. Thread-safe. */
 struct source {
   const struct source_vtable *vtable;
+  size_t open_ahead; /* objects that are worth opening before they are read: opening starts a download */
 };
 
-/* Opens the source of a URL (file:///dir). Returns owned in *out. Looks at nothing yet. Errors:
- * KPI_CONFIG_INVALID. */
-KPI_MUST_CHECK enum kpi_code source_new(const char *url, struct source **out, struct err *err);
+struct aws;
+
+/* True for URLs that need AWS: s3://. */
+bool source_needs_aws(const char *url);
+
+/* Opens the source of a URL: file:///dir, or s3://bucket/prefix with `aws` (borrowed; else NULL) and at most
+ * `s3_concurrency` downloads at a time. Returns owned in *out. Looks at nothing yet. Errors:
+ * KPI_CONFIG_INVALID, KPI_OUT_OF_MEMORY. */
+KPI_MUST_CHECK enum kpi_code source_new(const char *url, struct aws *aws, size_t s3_concurrency,
+                                        struct source **out, struct err *err);
 
 /* Accepts NULL. */
 void source_free(struct source *s);
 
 /* Lists all three data sets as they are now. Returns owned in *out. Errors: KPI_SOURCE_NOT_FOUND,
- * KPI_SOURCE_UNREADABLE. */
-KPI_MUST_CHECK enum kpi_code source_list(struct source *s, struct source_listing *out, struct err *err);
+ * KPI_SOURCE_UNREADABLE, and those of the implementation. */
+KPI_MUST_CHECK enum kpi_code source_list(struct source *s, const struct source_use *use,
+                                         struct source_listing *out, struct err *err);
 
-/* Opens a listed object, decompressed when its name ends in .gz. Bytes as stored are added to *bytes_read
- * while they are read. Returns owned in *out. Errors: KPI_SOURCE_UNREADABLE. */
+/* Opens a listed object, decompressed when its name ends in .gz. Borrows object and use until source_close.
+ * Returns owned in *out. Errors: KPI_SOURCE_UNREADABLE, and those of the implementation. */
 KPI_MUST_CHECK enum kpi_code source_open(struct source *s, const struct source_object *object,
-                                         _Atomic uint64_t *bytes_read, struct source_reader **out,
+                                         const struct source_use *use, struct source_reader **out,
                                          struct err *err);
 
 #endif

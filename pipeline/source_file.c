@@ -21,7 +21,7 @@ struct file_reader {
   struct source_reader base;
   int fd;
   const struct source_object *object; /* borrowed from the listing */
-  _Atomic uint64_t *bytes_read;
+  const struct source_use *use;       /* borrowed */
 };
 
 static void scope_closedir(DIR **d) {
@@ -54,7 +54,8 @@ static enum kpi_code file_read(struct source_reader *r, char *to, size_t size, s
     return about(err, f->object->name);
   }
   *got = (size_t)n;
-  atomic_fetch_add_explicit(f->bytes_read, (uint64_t)n, memory_order_relaxed);
+  if (f->use->bytes_read)
+    atomic_fetch_add_explicit(f->use->bytes_read, (uint64_t)n, memory_order_relaxed);
   return KPI_OK;
 }
 
@@ -84,14 +85,14 @@ static void file_close(struct source_reader *r) {
 static const struct source_reader_vtable reader_vtable = {file_read, file_finish, file_close};
 
 static enum kpi_code file_open(struct source *s, const struct source_object *object,
-                               _Atomic uint64_t *bytes_read, struct source_reader **out, struct err *err) {
+                               const struct source_use *use, struct source_reader **out, struct err *err) {
   auto_free char *path = NULL;
   struct file_reader *f = malloc(sizeof *f);
   if (!f || asprintf(&path, "%s/%s", ((struct source_file *)s)->folder, object->name) < 0) {
     free(f);
     return err_set(err, KPI_OUT_OF_MEMORY, "no memory to open %s", object->name);
   }
-  *f = (struct file_reader){{&reader_vtable}, open(path, O_RDONLY | O_CLOEXEC), object, bytes_read};
+  *f = (struct file_reader){{&reader_vtable}, open(path, O_RDONLY | O_CLOEXEC), object, use};
   if (f->fd < 0) {
     err_set_errno(err, KPI_SOURCE_UNREADABLE, errno, "%s: cannot be opened", object->name);
     free(f);
@@ -129,7 +130,7 @@ static enum kpi_code list_folder(const struct listing_walk *w, const char *name,
 static enum kpi_code list_entry(const struct listing_walk *w, const char *parent, const char *entry,
                                 bool is_parts, struct err *err) {
   struct view v = view_of(entry);
-  bool wanted = is_parts ? !view_starts(v, "_") && !view_starts(v, ".") : source_name_is_input(v);
+  bool wanted = is_parts ? source_name_is_part(v) : source_name_is_input(v);
   if (!wanted)
     return KPI_OK;
   char name[NAME_BYTES_MAX];
@@ -171,7 +172,9 @@ static enum kpi_code list_folder(const struct listing_walk *w, const char *name,
   return rc;
 }
 
-static enum kpi_code file_list(struct source *s, struct source_listing *out, struct err *err) {
+static enum kpi_code file_list(struct source *s, const struct source_use *use, struct source_listing *out,
+                               struct err *err) {
+  (void)use;
   for (int d = 0; d < DATASET_COUNT; d++) {
     const char *name = schema_of((enum dataset)d)->name;
     struct listing_walk walk = {((struct source_file *)s)->folder, (enum dataset)d, out};
@@ -232,7 +235,7 @@ enum kpi_code source_file_new(const char *url, struct source **out, struct err *
   struct source_file *f = malloc(sizeof *f);
   if (!f)
     return err_set(err, KPI_OUT_OF_MEMORY, "no memory for the source");
-  *f = (struct source_file){{&file_vtable}, TAKE(folder)};
+  *f = (struct source_file){{&file_vtable, 0}, TAKE(folder)};
   *out = &f->base;
   return KPI_OK;
 }

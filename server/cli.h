@@ -11,6 +11,7 @@ int cli_serve(int argc, char **argv);
 int cli_run(int argc, char **argv);
 int cli_backfill(int argc, char **argv);
 int cli_sample(int argc, char **argv);
+int cli_tables(int argc, char **argv);
 int cli_migrate(int argc, char **argv);
 int cli_healthcheck(int argc, char **argv);
 int cli_check_config(int argc, char **argv);

@@ -18,7 +18,8 @@ enum option_id {
   OPT_THREADS,
   OPT_BAD_ROWS,
   OPT_MAX_BAD_ROWS,
-  OPT_GATE
+  OPT_GATE,
+  OPT_FORCE
 };
 
 #define COMMON_OPTIONS                                                                                       \
@@ -27,7 +28,7 @@ enum option_id {
       {"threads", required_argument, NULL, OPT_THREADS},                                                     \
       {"bad-rows", required_argument, NULL, OPT_BAD_ROWS},                                                   \
       {"max-bad-rows", required_argument, NULL, OPT_MAX_BAD_ROWS},                                           \
-      {"quality-gate", required_argument, NULL, OPT_GATE}, {                                                 \
+      {"quality-gate", required_argument, NULL, OPT_GATE}, {"force", no_argument, NULL, OPT_FORCE}, {        \
     NULL, 0, NULL, 0                                                                                         \
   }
 
@@ -76,6 +77,8 @@ static bool take_option(int id, struct view value, struct cli_options *o, struct
   case OPT_NO_PUBLISH:
     o->publish = false;
     return true;
+  case OPT_FORCE:
+    return o->force = true;
   case OPT_THREADS:
     return view_to_u64(value, &o->config.threads) && o->config.threads >= 1 &&
            o->config.threads <= THREADS_MAX;

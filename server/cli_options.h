@@ -12,6 +12,7 @@ struct cli_options {
   day_t from, to; /* inclusive */
   bool all;       /* every day of the data */
   bool publish;
+  bool force; /* publish against the guard, and what is published already */
   enum quality_gate gate;
   enum output_format format;
   const char *out; /* folder, NULL for none */

@@ -2,11 +2,13 @@
 #include "server/cli.h"
 
 #include "base/scope.h"
+#include "server/backends.h"
+#include "server/backfill.h"
 #include "server/cli_options.h"
 #include "server/cli_output.h"
-#include "server/publish_local.h"
 #include "server/run_exec.h"
 #include "server/run_store.h"
+#include "server/upkeep_store.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -34,16 +36,19 @@ static void catch_signals(void) {
 /* All that a computation needs; the database only when something is published. */
 struct workshop {
   struct cli_options options;
+  struct backends backends;
   struct run_exec x;
   struct pool *pool;
+  struct run_input input; /* of what was computed */
+  struct buf listing;     /* text of input */
   char boot_id[UUID_TEXT_SIZE];
 };
 
 static void workshop_close(struct workshop *w) {
   engine_free(w->x.engine);
   pool_free(w->pool);
-  publisher_free(w->x.publisher);
-  source_free(w->x.source);
+  backends_close(&w->backends);
+  buf_clear(&w->listing);
   db_close(w->x.db);
 }
 
@@ -51,16 +56,18 @@ static enum kpi_code workshop_open(struct workshop *w, const char *what, struct 
   uint64_t recovered;
   w->x.config = &w->options.config;
   crypto_uuid7(w->boot_id);
-  enum kpi_code rc = source_new(w->options.config.source, &w->x.source, err);
-  if (rc == KPI_OK && w->options.publish) {
+  enum kpi_code rc = KPI_OK;
+  if (w->options.publish) {
     rc = db_open(w->options.config.db, what, &w->x.db, err);
     if (rc == KPI_OK)
-      rc = run_store_recover(w->x.db, w->boot_id, &recovered, err);
-    if (rc == KPI_OK)
-      w->x.publisher = publish_local_new(w->x.db);
+      rc = upkeep_recover(w->x.db, w->boot_id, &recovered, err);
   }
+  if (rc == KPI_OK)
+    rc = backends_open(&w->options.config, w->x.db, &w->backends, err);
   if (rc)
     return rc;
+  w->x.source = w->backends.source;
+  w->x.publisher = w->backends.publisher;
   w->pool = pool_new(w->options.config.threads, POOL_QUEUE);
   w->x.engine = w->pool ? engine_native_new(w->pool) : NULL;
   return w->x.engine ? KPI_OK : err_set(err, KPI_OUT_OF_MEMORY, "no memory or threads for the workers");
@@ -105,24 +112,22 @@ static void meter_stop(struct meter *m) {
 /* ---- computing ---- */
 
 static enum kpi_code remember_input(void *arg, const struct source_listing *l, struct err *err) {
-  struct run_input *input = arg;
+  struct workshop *w = arg;
   (void)err;
-  memcpy(input->fingerprint, l->fingerprint, sizeof input->fingerprint);
-  input->objects = l->objects;
-  input->bytes = l->bytes;
+  buf_clear(&w->listing);
+  run_input_of(l, &w->listing, &w->input);
   return KPI_OK;
 }
 
 /* Computes all days of the options in one pass, without publishing. */
-static enum kpi_code compute(struct workshop *w, struct run_input *input, struct job_result *result,
-                             struct err *err) {
+static enum kpi_code compute(struct workshop *w, struct job_result *result, struct err *err) {
   struct budget budget;
   struct job job;
   run_exec_job(&w->x, w->options.from, w->options.to, &budget, &the_live, &job);
   struct run_plan plan = {.engine = w->x.engine,
                           .job = &job,
                           .gate = w->options.gate,
-                          .listener = {.arg = input, .listed = remember_input}};
+                          .listener = {.arg = w, .listed = remember_input}};
   struct publish_counts none[KPI_TABLE_COUNT];
   return run_job(&plan, result, none, err);
 }
@@ -130,10 +135,12 @@ static enum kpi_code compute(struct workshop *w, struct run_input *input, struct
 /* ---- recording ---- */
 
 /* Queues a run of this process for a day and claims it. Returns owned in *out. */
-static enum kpi_code claim_day(struct workshop *w, day_t day, struct run *out, struct err *err) {
+static enum kpi_code claim_day(void *arg, day_t day, struct run *out, struct err *err) {
+  struct workshop *w = arg;
   const struct config *config = &w->options.config;
   struct run_request request = {.date = day,
                                 .publish = true,
+                                .force = w->options.force,
                                 .gate = w->options.gate,
                                 .bad_rows = config->bad_rows,
                                 .max_bad_rows = view_of(config->max_bad_rows_text),
@@ -162,47 +169,18 @@ static enum kpi_code run_published(struct workshop *w, struct job_result *result
   return rc;
 }
 
-/* The rows of one day within rows sorted by day; borrows them. *at moves behind them. */
-static struct kpi_rows rows_of_day(const struct kpi_rows *rows, day_t day, size_t *at) {
-  while (*at < rows->count && rows->rows[*at].day < day)
-    ++*at;
-  size_t first = *at;
-  while (*at < rows->count && rows->rows[*at].day == day)
-    ++*at;
-  return (struct kpi_rows){rows->rows + first, *at - first, 0};
-}
-
-/* The first day after `day` that has rows; DAY_MAX + 1 when there is none. */
-static day_t next_day(const struct job_result *result, const size_t at[KPI_TABLE_COUNT]) {
-  day_t next = DAY_MAX + 1;
-  for (int t = 0; t < KPI_TABLE_COUNT; t++)
-    if (at[t] < result->tables[t].count && result->tables[t].rows[at[t]].day < next)
-      next = result->tables[t].rows[at[t]].day;
-  return next;
-}
-
 /* Records and publishes a run for every day: of the range, or, with --all, of the data. */
-static enum kpi_code publish_days(struct workshop *w, const struct run_input *input,
-                                  const struct job_result *result, struct err *err) {
-  size_t at[KPI_TABLE_COUNT] = {0};
-  day_t day = w->options.all ? next_day(result, at) : w->options.from;
-  while (day <= w->options.to) {
-    struct job_result of_day = {.quality = result->quality};
-    struct run run;
-    for (int t = 0; t < KPI_TABLE_COUNT; t++)
-      of_day.tables[t] = rows_of_day(&result->tables[t], day, &at[t]);
-    enum kpi_code rc = claim_day(w, day, &run, err);
-    if (rc)
-      return rc;
-    rc = run_exec_computed(&w->x, &run, input, &of_day, err);
-    run_clear(&run);
-    if (rc)
-      return rc;
-    if (stop_reason(&the_live.stop) != STOP_NONE)
-      return err_set(err, KPI_INTERRUPTED, "stopped after the day that was being published");
-    day = w->options.all ? next_day(result, at) : day + 1;
-  }
-  return KPI_OK;
+static enum kpi_code publish_days(struct workshop *w, const struct job_result *result, struct err *err) {
+  struct backfill b = {.x = &w->x,
+                       .from = w->options.from,
+                       .to = w->options.to,
+                       .only_days_of_data = w->options.all,
+                       .input = &w->input,
+                       .result = result,
+                       .stop = &the_live.stop,
+                       .claim = claim_day,
+                       .claim_arg = w};
+  return backfill_publish(&b, err);
 }
 
 /* ---- commands ---- */
@@ -220,7 +198,6 @@ static enum kpi_code refuse_future(const struct cli_options *o, struct err *err)
 
 static enum kpi_code execute(struct workshop *w, bool is_backfill, struct job_result *result,
                              struct err *err) {
-  struct run_input input = {0};
   struct meter meter = {0};
   enum kpi_code rc = workshop_open(w, is_backfill ? "kpid backfill" : "kpid run", err);
   if (rc)
@@ -230,10 +207,10 @@ static enum kpi_code execute(struct workshop *w, bool is_backfill, struct job_re
   if (w->options.publish && !is_backfill)
     rc = run_published(w, result, err);
   else
-    rc = compute(w, &input, result, err);
+    rc = compute(w, result, err);
   meter_stop(&meter);
   if (rc == KPI_OK && w->options.publish && is_backfill)
-    rc = publish_days(w, &input, result, err);
+    rc = publish_days(w, result, err);
   if (rc == KPI_OK && w->options.out)
     rc = cli_write_files(result, w->options.format, w->options.out, err);
   return rc ? rc : cli_print(result, w->options.format, err);

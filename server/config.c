@@ -100,10 +100,37 @@ static bool parse_zone(const char *value, struct config *out, size_t offset) {
   return out->zone && parse_nonempty(value, out, offset);
 }
 
+/* One of two words; true for the second. */
+static bool parse_choice(const char *value, const char *no, const char *yes, struct config *out,
+                         size_t offset) {
+  bool is_yes = strcmp(value, yes) == 0;
+  *(bool *)member(out, offset) = is_yes;
+  return is_yes || strcmp(value, no) == 0;
+}
+
 static bool parse_publish(const char *value, struct config *out, size_t offset) {
-  (void)out;
-  (void)offset;
-  return strcmp(value, "local") == 0;
+  return parse_choice(value, "local", "dynamodb", out, offset);
+}
+
+static bool parse_mode(const char *value, struct config *out, size_t offset) {
+  return parse_choice(value, "atomic", "plain", out, offset);
+}
+
+static bool parse_intents(const char *value, struct config *out, size_t offset) {
+  return parse_choice(value, "none", "dynamodb", out, offset);
+}
+
+static bool parse_shape(const char *value, struct config *out, size_t offset) {
+  bool known = *value == '\0' || strcmp(value, "full") == 0 || strcmp(value, "original") == 0;
+  return known && parse_text(value, out, offset);
+}
+
+/* 3-255 of A-Za-z0-9_.- */
+static bool parse_table(const char *value, struct config *out, size_t offset) {
+  size_t len = strlen(value);
+  return len >= 3 && len <= 255 &&
+         strspn(value, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-") == len &&
+         parse_text(value, out, offset);
 }
 
 static bool parse_bad_rows(const char *value, struct config *out, size_t offset) {
@@ -133,14 +160,32 @@ static const struct setting settings[] = {
      parse_address, AT(listen)},
     {"KPI_HEALTH_LISTEN", "", "address:port", "second listener for /livez /healthz /readyz; unset: none",
      parse_address, AT(health_listen)},
-    {"KPI_SOURCE", "", "file:///absolute/folder", "folder with orders/ order_items/ products/; needed",
-     parse_text, AT(source)},
+    {"KPI_SOURCE", "", "file:///absolute/folder or s3://bucket/prefix",
+     "where orders/ order_items/ products/ lie; needed", parse_text, AT(source)},
     {"KPI_DB", "./kpid.db", "path", "SQLite file of runs and results", parse_nonempty, AT(db)},
     {"KPI_THREADS", "", "1-256", "pthread workers; unset: one for each CPU", parse_threads, AT(threads)},
     {"KPI_MAX_ACTIVE_RUNS", "1", "1-64", "runs computed at the same time", parse_slots, AT(max_active_runs)},
     {"KPI_TIMEZONE", "UTC", "IANA name", "zone of today and yesterday, and of timestamps that carry a zone",
      parse_zone, AT(timezone)},
-    {"KPI_PUBLISH", "local", "local", "where results are published", parse_publish, 0},
+    {"KPI_S3_CONCURRENCY", "8", "1-64", "ranges of 8 MiB that are downloaded from S3 at the same time",
+     parse_slots, AT(s3_concurrency)},
+    {"KPI_PUBLISH", "local", "local|dynamodb", "where results are published, beside the SQLite file",
+     parse_publish, AT(publish_to_dynamodb)},
+    {"KPI_PUBLISH_MODE", "atomic", "atomic|plain",
+     "DynamoDB: a date changes in one instant; or item by item, with PutItem and BatchWriteItem only",
+     parse_mode, AT(publish_plain)},
+    {"KPI_CATEGORY_TABLE", "category_kpis_table", "name of a table", "DynamoDB table of category KPIs",
+     parse_table, AT(category_table)},
+    {"KPI_ORDER_TABLE", "order_kpis_table", "name of a table", "DynamoDB table of order KPIs", parse_table,
+     AT(order_table)},
+    {"KPI_CONTROL_TABLE", "kpi_control", "name of a table", "DynamoDB table that says what is published",
+     parse_table, AT(control_table)},
+    {"KPI_ITEM_SHAPE", "", "full|original",
+     "attributes of DynamoDB items: all, or those of the replaced job; unset: full, original in plain mode",
+     parse_shape, AT(item_shape)},
+    {"KPI_INTENTS", "none", "none|dynamodb",
+     "keep accepted runs in the control table too, for disks that are lost", parse_intents,
+     AT(intents_in_dynamodb)},
     {"KPI_BAD_ROWS", "fail", "fail|skip", "rows without a usable date: refuse the run, or leave them out",
      parse_bad_rows, AT(bad_rows)},
     {"KPI_MAX_BAD_ROWS", "1%", "count or percent", "most rows that bad_rows=skip may leave out", parse_limit,

@@ -29,6 +29,12 @@ struct config {
   uint64_t stall_seconds;
   uint64_t keep_days;
   uint64_t memory_limit_bytes; /* of one run; 0: none */
+  uint64_t s3_concurrency;
+  bool publish_to_dynamodb;
+  bool publish_plain;
+  const char *item_shape; /* NULL: that of the mode */
+  const char *category_table, *order_table, *control_table;
+  bool intents_in_dynamodb;
 };
 
 /* Reads all settings from the environment. Errors: KPI_CONFIG_INVALID naming the setting, its value and what

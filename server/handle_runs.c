@@ -47,10 +47,13 @@ static void read_date(const json_t *value, const struct service *service, struct
 
 static void read_words(const json_t *body, struct submission *s, struct problem *p) {
   const json_t *publish = json_object_get(body, "publish"), *gate = json_object_get(body, "quality_gate"),
-               *bad_rows = json_object_get(body, "bad_rows");
+               *bad_rows = json_object_get(body, "bad_rows"), *force = json_object_get(body, "force");
   if (publish && !json_is_boolean(publish))
     problem_add(p, "/publish", "Must be true or false.");
   s->request.publish = !publish || json_is_true(publish);
+  if (force && !json_is_boolean(force))
+    problem_add(p, "/force", "Must be true or false.");
+  s->request.force = json_is_true(force);
   if (gate && (!json_is_string(gate) || !quality_gate_of(json_text(gate), &s->request.gate)))
     problem_add(p, "/quality_gate", "Must be \"off\", \"warn\" or \"block\".");
   if (bad_rows && (!json_is_string(bad_rows) || !bad_rows_of(json_text(bad_rows), &s->request.bad_rows)))
@@ -106,9 +109,9 @@ static void read_reason(const json_t *reason, struct submission *s, struct probl
 
 /* Reads the whole body, so that all faults are told at once. False when the reply is a problem already. */
 static bool read_submission(struct request *rq, struct reply *rp, struct submission *s) {
-  static const char *const known[] = {"date",         "publish", "quality_gate", "bad_rows",
-                                      "max_bad_rows", "labels",  "reason",       NULL};
-  static const char *const booleans[] = {"publish", NULL};
+  static const char *const known[] = {"date",   "publish", "quality_gate", "bad_rows", "max_bad_rows",
+                                      "labels", "reason",  "force",        NULL};
+  static const char *const booleans[] = {"publish", "force", NULL};
   struct err err;
   struct problem p = {.code = KPI_VALIDATION_FAILED};
   *s = (struct submission){.request = {.gate = GATE_WARN, .bad_rows = service_default_bad_rows(rq->app)}};
@@ -425,6 +428,45 @@ static void post_cancel(struct request *rq, struct reply *rp) {
   run_clear(&run);
 }
 
+/* ---- POST /runs/{id}/retry ---- */
+
+/* Reads {"from": "start"|"publish"}; an empty body is a retry from the start. */
+static bool read_retry(struct request *rq, struct reply *rp, bool *from_publish) {
+  static const char *const known[] = {"from", NULL};
+  struct problem p = {.code = KPI_VALIDATION_FAILED};
+  json_t *body = NULL;
+  struct err err;
+  *from_publish = false;
+  if (rq->body.len == 0)
+    return true;
+  if (body_read_object(rq, NULL, &body, &err)) {
+    reply_err(rp, rq, &err);
+    return false;
+  }
+  const json_t *from = json_object_get(body, "from");
+  *from_publish = view_is(json_text(from), "publish");
+  if (from && !*from_publish && !view_is(json_text(from), "start"))
+    problem_add(&p, "/from", "Must be \"start\" or \"publish\".");
+  body_refuse_unknown(body, known, &p);
+  json_decref(body);
+  if (p.error_count > 0)
+    reply_problem(rp, rq, &p);
+  return p.error_count == 0;
+}
+
+static void post_retry(struct request *rq, struct reply *rp) {
+  struct run run;
+  struct err err;
+  bool from_publish;
+  if (!read_retry(rq, rp, &from_publish))
+    return;
+  if (service_retry(rq->app, rq->params[0], from_publish, &run, &err))
+    reply_err(rp, rq, &err);
+  else
+    write_run(rp, 202, &run, NULL);
+  run_clear(&run);
+}
+
 static const char *const submit_query[] = {"wait", NULL};
 static const char *const run_query[] = {"wait", "until", "expect", NULL};
 static const char *const list_query[] = {"state", "date",  "from",   "to", "active",
@@ -435,6 +477,7 @@ static const struct route table[] = {
     {HTTP_GET, "/runs", get_runs, list_query, false},
     {HTTP_GET, "/runs/{id}", get_run, run_query, false},
     {HTTP_POST, "/runs/{id}/cancel", post_cancel, NULL, false},
+    {HTTP_POST, "/runs/{id}/retry", post_retry, NULL, false},
 };
 
 const struct route_set runs_routes = {table, sizeof table / sizeof table[0]};

@@ -11,6 +11,7 @@ static const struct command {
     {"run", cli_run},
     {"backfill", cli_backfill},
     {"sample", cli_sample},
+    {"tables", cli_tables},
     {"migrate", cli_migrate},
     {"healthcheck", cli_healthcheck},
     {"check-config", cli_check_config},

@@ -8,30 +8,9 @@
 #include <sqlite3.h>
 #include <string.h>
 
-enum { JSON_BYTES_MAX = 64 * 1024 };
+enum { JSON_BYTES_MAX = 64 * 1024, CATEGORIES_BYTES_MAX = 256 * 1024 * 1024 };
 
-/* ---- digest and summary ---- */
-
-static void digest_rows(struct sha256 *hash, enum kpi_table table, const struct kpi_rows *rows) {
-  for (size_t i = 0; i < rows->count; i++) {
-    auto_buf struct buf line;
-    buf_init(&line, JSON_BYTES_MAX);
-    kpi_row_csv(&rows->rows[i], table, false, &line);
-    sha256_add(hash, buf_view(&line));
-  }
-}
-
-/* SHA-256 over the rows of both tables as CSV, in their order. */
-static bool digest(const struct kpi_rows tables[KPI_TABLE_COUNT], char out[SHA256_HEX_SIZE]) {
-  struct sha256 *hash = sha256_new();
-  if (!hash)
-    return false;
-  for (int t = 0; t < KPI_TABLE_COUNT; t++)
-    digest_rows(hash, (enum kpi_table)t, &tables[t]);
-  sha256_hex(hash, out);
-  sha256_free(hash);
-  return true;
-}
+/* ---- summary ---- */
 
 /* The headline of a run: the order row of its date, zeros when there is none, and how many categories. */
 static void write_summary(const struct job_result *result, day_t date, struct buf *out) {
@@ -45,13 +24,23 @@ static void write_summary(const struct job_result *result, day_t date, struct bu
   buf_printf(out, ",\"categories\":%zu}", result->tables[KPI_CATEGORIES].count);
 }
 
+static void write_categories(const struct names *categories, struct buf *out) {
+  buf_add_char(out, '[');
+  for (size_t i = 0; i < categories->count; i++) {
+    buf_add_cstr(out, i ? ",\"" : "\"");
+    buf_add_json(out, view_of(categories->at[i]));
+    buf_add_char(out, '"');
+  }
+  buf_add_char(out, ']');
+}
+
 /* ---- keeping ---- */
 
 struct keep_call {
   const char *run_id;
   const struct kpi_rows *tables;
   const struct quality *quality;
-  struct view summary, quality_summary;
+  struct view summary, quality_summary, categories;
   const char *digest;
 };
 
@@ -127,25 +116,32 @@ static enum kpi_code do_keep(struct db_conn *c, void *arg, struct err *err) {
     rc = put_quality(c, call, err);
   if (rc)
     return rc;
-  sqlite3_stmt *s = db_statement(c, "UPDATE runs SET summary_json = ?2, results_sha256 = ?3 WHERE id = ?1");
+  sqlite3_stmt *s =
+      db_statement(c, "UPDATE runs SET summary_json = ?2, results_sha256 = ?3, categories_json = ?4"
+                      " WHERE id = ?1");
   db_bind_text(s, 1, call->run_id);
   db_bind_view(s, 2, call->summary);
   db_bind_text(s, 3, call->digest);
+  db_bind_view(s, 4, call->categories);
   return db_run(c, s, err);
 }
 
 enum kpi_code results_store_keep(struct db *db, const char *run_id, day_t date,
                                  const struct job_result *result, struct err *err) {
-  auto_buf struct buf summary, quality;
+  auto_buf struct buf summary, quality, categories;
   char hash[SHA256_HEX_SIZE];
   buf_init(&summary, JSON_BYTES_MAX);
   buf_init(&quality, JSON_BYTES_MAX);
+  buf_init(&categories, CATEGORIES_BYTES_MAX);
   write_summary(result, date, &summary);
   quality_summary_json(&result->quality, &quality);
-  if (buf_failed(&summary) || buf_failed(&quality) || !digest(result->tables, hash))
+  write_categories(&result->categories, &categories);
+  if (buf_failed(&summary) || buf_failed(&quality) || buf_failed(&categories) ||
+      !kpi_tables_digest(result->tables, hash))
     return err_set(err, KPI_OUT_OF_MEMORY, "no memory to keep the results");
-  struct keep_call call = {run_id, result->tables, &result->quality, buf_view(&summary), buf_view(&quality),
-                           hash};
+  struct keep_call call = {
+      run_id, result->tables, &result->quality, buf_view(&summary), buf_view(&quality), buf_view(&categories),
+      hash};
   return db_call(db, DB_NORMAL, do_keep, &call, err);
 }
 
@@ -241,29 +237,89 @@ static enum kpi_code read_page(struct db_conn *c, struct page_call *call, struct
 }
 
 /* Reads both tables back and compares them with the digest of what was computed: integrity checks of the
- * database do not see flipped bits. Sets the number of rows of each. */
-static enum kpi_code check_digest(struct db_conn *c, struct view run_id, size_t counts[KPI_TABLE_COUNT],
-                                  struct err *err) {
-  struct kpi_rows tables[KPI_TABLE_COUNT] = {0};
+ * database do not see flipped bits. Returns owned in tables. */
+static enum kpi_code read_checked(struct db_conn *c, struct view run_id,
+                                  struct kpi_rows tables[KPI_TABLE_COUNT], struct err *err) {
   char stored[SHA256_HEX_SIZE] = "", now[SHA256_HEX_SIZE] = "";
-  enum kpi_code rc = KPI_OK;
-  for (int t = 0; t < KPI_TABLE_COUNT && rc == KPI_OK; t++) {
+  for (int t = 0; t < KPI_TABLE_COUNT; t++) {
     struct results_page all = {.table = (enum kpi_table)t, .limit = INT64_MAX};
     struct page_call page = {run_id, &all, &tables[t], false};
-    rc = read_page(c, &page, err);
-    counts[t] = tables[t].count;
+    enum kpi_code rc = read_page(c, &page, err);
+    if (rc)
+      return rc;
   }
   sqlite3_stmt *s = db_statement(c, "SELECT results_sha256 FROM runs WHERE id = ?1");
   db_bind_view(s, 1, run_id);
   if (sqlite3_step(s) == SQLITE_ROW)
     view_to_cstr(view_of((const char *)sqlite3_column_text(s, 0)), stored, sizeof stored);
-  if (rc == KPI_OK && (!digest(tables, now) || strcmp(stored, now) != 0))
-    rc = err_set(err, KPI_INTERNAL,
+  if (kpi_tables_digest(tables, now) && strcmp(stored, now) == 0)
+    return KPI_OK;
+  return err_set(err, KPI_INTERNAL,
                  "the stored results differ from what was computed: the database is damaged");
-  for (int t = 0; t < KPI_TABLE_COUNT; t++)
+}
+
+/* The same when only the verdict and the number of rows of each table are wanted. */
+static enum kpi_code check_digest(struct db_conn *c, struct view run_id, size_t counts[KPI_TABLE_COUNT],
+                                  struct err *err) {
+  struct kpi_rows tables[KPI_TABLE_COUNT] = {0};
+  enum kpi_code rc = read_checked(c, run_id, tables, err);
+  for (int t = 0; t < KPI_TABLE_COUNT; t++) {
+    counts[t] = tables[t].count;
     kpi_rows_clear(&tables[t]);
+  }
   return rc;
 }
+
+/* ---- kept results ---- */
+
+struct read_call {
+  const char *run_id;
+  struct kept_results *out;
+};
+
+static bool read_names(sqlite3_stmt *s, struct names *out) {
+  int step;
+  while ((step = sqlite3_step(s)) == SQLITE_ROW)
+    if (!names_add(
+            out, (struct view){(const char *)sqlite3_column_text(s, 0), (size_t)sqlite3_column_bytes(s, 0)}))
+      return false;
+  names_seal(out);
+  return step == SQLITE_DONE;
+}
+
+static enum kpi_code do_read(struct db_conn *c, void *arg, struct err *err) {
+  struct read_call *call = arg;
+  struct view id = view_of(call->run_id);
+  job_result_clear(&call->out->result);
+  enum kpi_code rc = check_ready(c, id, err);
+  if (rc == KPI_OK)
+    rc = read_checked(c, id, call->out->result.tables, err);
+  if (rc)
+    return rc;
+  sqlite3_stmt *s =
+      db_statement(c, "SELECT j.value FROM runs, json_each(runs.categories_json) j WHERE runs.id = ?1");
+  db_bind_view(s, 1, id);
+  if (!s || !read_names(s, &call->out->result.categories))
+    return db_failure(c, err);
+  s = db_statement(c, "SELECT input_fingerprint FROM runs WHERE id = ?1");
+  db_bind_view(s, 1, id);
+  if (sqlite3_step(s) != SQLITE_ROW)
+    return db_failure(c, err);
+  view_to_cstr(view_of((const char *)sqlite3_column_text(s, 0)), call->out->fingerprint, SHA256_HEX_SIZE);
+  return KPI_OK;
+}
+
+enum kpi_code results_store_read(struct db *db, const char *run_id, struct kept_results *out,
+                                 struct err *err) {
+  *out = (struct kept_results){0};
+  struct read_call call = {run_id, out};
+  enum kpi_code rc = db_call(db, DB_NORMAL, do_read, &call, err);
+  if (rc)
+    job_result_clear(&out->result);
+  return rc;
+}
+
+/* ---- pages ---- */
 
 static enum kpi_code do_page(struct db_conn *c, void *arg, struct err *err) {
   struct page_call *call = arg;
@@ -311,6 +367,30 @@ enum kpi_code results_store_quality(struct db *db, struct view run_id, struct bu
 }
 
 /* ---- publishing ---- */
+
+struct orders_call {
+  day_t date;
+  uint64_t *orders;
+};
+
+static enum kpi_code do_published_orders(struct db_conn *c, void *arg, struct err *err) {
+  struct orders_call *call = arg;
+  char date[DAY_TEXT_SIZE];
+  *call->orders = 0;
+  sqlite3_stmt *s =
+      db_statement(c, "SELECT o.orders FROM published p JOIN order_results o ON o.run_id = p.run_id"
+                      " AND o.order_date = p.order_date WHERE p.order_date = ?1");
+  db_bind_text(s, 1, day_text(call->date, date));
+  int step = sqlite3_step(s);
+  if (step == SQLITE_ROW)
+    *call->orders = (uint64_t)sqlite3_column_int64(s, 0);
+  return step == SQLITE_ROW || step == SQLITE_DONE ? KPI_OK : db_failure(c, err);
+}
+
+enum kpi_code results_store_published_orders(struct db *db, day_t date, uint64_t *orders, struct err *err) {
+  struct orders_call call = {date, orders};
+  return db_call(db, DB_NORMAL, do_published_orders, &call, err);
+}
 
 struct publish_call {
   const char *run_id;

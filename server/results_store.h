@@ -26,6 +26,22 @@ KPI_MUST_CHECK enum kpi_code results_store_page(struct db *db, struct view run_i
 KPI_MUST_CHECK enum kpi_code results_store_quality(struct db *db, struct view run_id, struct buf *out,
                                                    struct err *err);
 
+/* What a run has kept: enough to publish it again. */
+struct kept_results {
+  struct job_result result; /* rows and categories; no quality report */
+  char fingerprint[SHA256_HEX_SIZE];
+};
+
+/* Reads the kept results of a run after comparing them with their digest. Returns owned in *out;
+ * job_result_clear frees it. Errors: KPI_RESULTS_NOT_READY, KPI_INTERNAL when the stored rows are not what
+ * was computed. */
+KPI_MUST_CHECK enum kpi_code results_store_read(struct db *db, const char *run_id, struct kept_results *out,
+                                                struct err *err);
+
+/* Sets *orders to total_orders of what is published for a date, 0 when nothing is. */
+KPI_MUST_CHECK enum kpi_code results_store_published_orders(struct db *db, day_t date, uint64_t *orders,
+                                                            struct err *err);
+
 /* Makes the stored results of a run those of a date, after comparing them with their digest. Safe to repeat.
  * Errors: KPI_INTERNAL when the stored rows are not what was computed. */
 KPI_MUST_CHECK enum kpi_code results_store_publish(struct db *db, const char *run_id, day_t date,

@@ -44,6 +44,7 @@ struct run_request {
   bool publish;
   enum quality_gate gate;
   enum bad_rows bad_rows;
+  bool force;               /* publish also against the guard, and what is published already */
   struct view max_bad_rows; /* as written: "100", "0.5%"; empty for the service's default */
   struct view labels_json;  /* a JSON object of strings, {} if none */
   struct view reason;       /* empty if none */
@@ -66,6 +67,8 @@ struct run {
   enum quality_gate gate;
   enum bad_rows bad_rows;
   char *max_bad_rows; /* as written */
+  bool force;
+  bool from_publish; /* the results are there: this attempt only publishes */
   struct run_progress progress;
   char *input_base;        /* source URL */
   char *input_fingerprint; /* sha256 hex of the manifest, NULL until listed */

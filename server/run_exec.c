@@ -7,6 +7,7 @@
 #include "server/results_store.h"
 #include "server/run_store.h"
 
+#include <string.h>
 #include <time.h>
 
 enum { ERROR_JSON_MAX = 16 * 1024, OUTPUT_JSON_MAX = 4096, STORE_RETRY_MS = 1000 };
@@ -33,18 +34,24 @@ static void json_member(struct buf *out, const char *key, const char *value) {
 
 static void write_details(const struct err *err, struct buf *out) {
   buf_add_cstr(out, "\"details\":{");
-  if (err->object[0])
-    json_member(out, "key", err->object);
+  const struct err_remote *r = &err->remote;
+  const struct {
+    const char *key, *value;
+  } texts[] = {{"bucket", r->bucket},       {"key", err->object},
+               {"column", err->column},     {"value", err->value},
+               {"aws_service", r->service}, {"aws_operation", r->operation},
+               {"aws_error", r->error},     {"aws_request_id", r->request_id}};
+  const char *separator = "";
+  for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++)
+    if (texts[i].value[0]) {
+      buf_add_cstr(out, separator);
+      json_member(out, texts[i].key, texts[i].value);
+      separator = ",";
+    }
   if (err->line)
-    buf_printf(out, ",\"line\":%llu", (unsigned long long)err->line);
-  if (err->column[0]) {
-    buf_add_char(out, ',');
-    json_member(out, "column", err->column);
-  }
-  if (err->value[0]) {
-    buf_add_char(out, ',');
-    json_member(out, "value", err->value);
-  }
+    buf_printf(out, "%s\"line\":%llu", separator, (unsigned long long)err->line);
+  if (r->http_status)
+    buf_printf(out, "%s\"http_status\":%d", err->line || *separator ? "," : "", r->http_status);
   buf_add_char(out, '}');
 }
 
@@ -78,6 +85,15 @@ static void write_output(const struct publish_counts counts[KPI_TABLE_COUNT], st
 
 /* ---- listener ---- */
 
+void run_input_of(const struct source_listing *l, struct buf *text, struct run_input *out) {
+  buf_init(text, LISTING_BYTES_MAX);
+  source_listing_text(l, text);
+  *out = (struct run_input){.objects = l->objects, .bytes = l->bytes};
+  memcpy(out->fingerprint, l->fingerprint, sizeof out->fingerprint);
+  if (!buf_failed(text))
+    out->listing = buf_view(text);
+}
+
 static void on_phase(void *arg, enum run_phase phase) {
   struct execution *e = arg;
   struct err err;
@@ -91,7 +107,10 @@ static void on_phase(void *arg, enum run_phase phase) {
 
 static enum kpi_code on_listed(void *arg, const struct source_listing *l, struct err *err) {
   struct execution *e = arg;
-  return run_store_input(e->x->db, e->run->id, l->fingerprint, l->objects, l->bytes, err);
+  auto_buf struct buf text;
+  struct run_input input;
+  run_input_of(l, &text, &input);
+  return run_store_input(e->x->db, e->run->id, &input, err);
 }
 
 static enum kpi_code on_computed(void *arg, const struct job_result *result, struct err *err) {
@@ -196,12 +215,19 @@ enum kpi_code run_exec(const struct run_exec *x, const struct run *run, struct r
   enum kpi_code rc = KPI_OK;
   if (!bad_rows_limit_parse(view_of(run->max_bad_rows), &job.max_bad_rows))
     rc = err_set(err, KPI_INTERNAL, "max_bad_rows of the stored run is unreadable: %s", run->max_bad_rows);
+  struct kept_results kept = {0};
   struct run_plan plan = {.run_id = run->id,
                           .engine = x->engine,
                           .job = &job,
                           .gate = run->gate,
                           .publisher = run->publish ? x->publisher : NULL,
+                          .force = run->force,
                           .listener = {&e, on_phase, on_listed, on_computed}};
+  if (rc == KPI_OK && run->from_publish) {
+    rc = results_store_read(x->db, run->id, &kept, err);
+    *result = kept.result;
+    plan.kept = kept.fingerprint;
+  }
   if (rc == KPI_OK)
     rc = run_job(&plan, result, counts, err);
   enum run_phase phase = (enum run_phase)atomic_load(&live->progress.phase);
@@ -213,17 +239,25 @@ enum kpi_code run_exec(const struct run_exec *x, const struct run *run, struct r
 
 enum kpi_code run_exec_computed(const struct run_exec *x, const struct run *run,
                                 const struct run_input *input, const struct job_result *result,
-                                struct err *err) {
+                                struct publication *publication, struct err *err) {
   struct run_live live = {0};
   struct execution e = {x, run, &live};
-  struct budget budget;
-  struct job job;
+  struct publish_order order = {run->id, result, run->force, &live.progress};
   struct publish_counts counts[KPI_TABLE_COUNT] = {0};
-  run_exec_job(x, run->date, run->date, &budget, &live, &job);
-  enum kpi_code rc = run_store_input(x->db, run->id, input->fingerprint, input->objects, input->bytes, err);
+  enum kpi_code rc = run_store_input(x->db, run->id, input, err);
   if (rc == KPI_OK)
     rc = on_computed(&e, result, err);
-  if (rc == KPI_OK && run->publish)
-    rc = publisher_publish(x->publisher, run->id, &job, result, counts, err);
+  if (rc == KPI_OK)
+    rc = run_job_guard(publication, result, run->force, err);
+  if (rc == KPI_OK)
+    rc = publication_publish(publication, &order, counts, err);
   return finish(&e, rc, PHASE_PUBLISHING, result, counts, err);
+}
+
+enum kpi_code run_exec_failed(const struct run_exec *x, const struct run *run, struct err *err) {
+  struct run_live live = {0};
+  struct execution e = {x, run, &live};
+  const struct job_result nothing = {0};
+  const struct publish_counts none[KPI_TABLE_COUNT] = {0};
+  return finish(&e, err->code, PHASE_PUBLISHING, &nothing, none, err);
 }

@@ -8,6 +8,7 @@
 #include "server/config.h"
 #include "server/db.h"
 #include "server/run.h"
+#include "server/run_store.h"
 
 /* What runs are executed with; borrowed. */
 struct run_exec {
@@ -36,17 +37,19 @@ void run_exec_job(const struct run_exec *x, day_t from, day_t to, struct budget 
 KPI_MUST_CHECK enum kpi_code run_exec(const struct run_exec *x, const struct run *run, struct run_live *live,
                                       struct job_result *result, struct err *err);
 
-/* What a source held, for runs whose results were computed together. */
-struct run_input {
-  char fingerprint[SHA256_HEX_SIZE];
-  uint64_t objects, bytes;
-};
-
-/* Ends a claimed run with results that were computed elsewhere: keeps, publishes and stores the end. Errors:
- * as run_exec. */
+/* Ends a claimed run with results that were computed elsewhere, from inputs that are still those when they
+ * are listed after `publication` was begun: keeps, publishes and stores the end. Errors: as run_exec. */
 KPI_MUST_CHECK enum kpi_code run_exec_computed(const struct run_exec *x, const struct run *run,
                                                const struct run_input *input, const struct job_result *result,
-                                               struct err *err);
+                                               struct publication *publication, struct err *err);
+
+/* Ends a claimed run that failed before anything was done for it; err says why. Returns its code. */
+enum kpi_code run_exec_failed(const struct run_exec *x, const struct run *run, struct err *err);
+
+enum { LISTING_BYTES_MAX = 4 * 1024 * 1024 };
+
+/* Describes a listing; its text, which is left empty beyond LISTING_BYTES_MAX, goes into *text. */
+void run_input_of(const struct source_listing *l, struct buf *text, struct run_input *out);
 
 /* Appends the run error object of the API. `phase` is where it happened. */
 void run_error_json(const struct err *err, enum run_phase phase, uint32_t attempt, struct buf *out);

@@ -71,7 +71,7 @@ static void write_input_and_output(struct json_out *j, const struct run *r) {
 }
 
 static void write_links(struct json_out *j, const struct run *r) {
-  static const char *const names[] = {"results", "quality", "cancel"};
+  static const char *const names[] = {"results", "quality", "cancel", "retry"};
   char link[64];
   jout_object(j, "links");
   snprintf(link, sizeof link, "/runs/%s", r->id);
@@ -98,6 +98,7 @@ static void write_request(struct json_out *j, const struct run *r) {
   jout_string(j, "quality_gate", quality_gate_name(r->gate));
   jout_string(j, "bad_rows", bad_rows_name(r->bad_rows));
   jout_string(j, "max_bad_rows", r->max_bad_rows);
+  jout_bool(j, "force", r->force);
   jout_raw(j, "labels", r->labels_json ? r->labels_json : "{}");
   jout_string(j, "reason", r->reason);
   jout_object(j, "trigger");

@@ -14,7 +14,8 @@
   "id, date, timezone, engine, state, phase, attempt, max_attempts, created_at, started_at, finished_at, "   \
   "updated_at, next_attempt_at, cancel_requested_at, published_at, version, publish, quality_gate, "         \
   "bad_rows, "                                                                                               \
-  "max_bad_rows, bytes_read, bytes_total, rows_orders, rows_order_items, rows_products, files_done, "        \
+  "max_bad_rows, force, from_publish, bytes_read, bytes_total, rows_orders, rows_order_items, "              \
+  "rows_products, files_done, "                                                                              \
   "files_total, "                                                                                            \
   "items_published, items_total, input_base, input_fingerprint, input_objects, input_bytes, summary_json, "  \
   "quality_json, output_json, error_json, labels_json, reason, user_agent, request_id, service_version, "    \
@@ -79,6 +80,8 @@ static void read_run(sqlite3_stmt *stmt, struct run *out) {
   quality_gate_of(look_at_text(&r), &out->gate);
   bad_rows_of(look_at_text(&r), &out->bad_rows);
   out->max_bad_rows = take_text(&r);
+  out->force = take_int(&r) != 0;
+  out->from_publish = take_int(&r) != 0;
   read_progress(&r, &out->progress);
   out->input_base = take_text(&r);
   out->input_fingerprint = take_text(&r);
@@ -179,8 +182,8 @@ static enum kpi_code insert_run(struct db_conn *c, const struct submit_call *cal
       c,
       "INSERT INTO runs (id, date, timezone, engine, state, max_attempts, created_at, updated_at, publish,"
       " quality_gate, bad_rows, max_bad_rows, input_base, labels_json, reason, user_agent, request_id,"
-      " service_version) VALUES (?1, ?2, ?3, ?4, 'queued', ?5, ?6, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14,"
-      " ?15, ?16)");
+      " service_version, force) VALUES (?1, ?2, ?3, ?4, 'queued', ?5, ?6, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13,"
+      " ?14, ?15, ?16, ?17)");
   db_bind_text(s, 1, call->id);
   db_bind_text(s, 2, day_text(q->date, date));
   db_bind_text(s, 3, call->defaults->timezone);
@@ -197,6 +200,7 @@ static enum kpi_code insert_run(struct db_conn *c, const struct submit_call *cal
   db_bind_view(s, 14, q->user_agent);
   db_bind_view(s, 15, q->request_id);
   db_bind_text(s, 16, KPID_VERSION);
+  db_bind_int(s, 17, q->force);
   return db_run(c, s, err);
 }
 
@@ -308,8 +312,11 @@ static enum kpi_code do_claim(struct db_conn *c, void *arg, struct err *err) {
   sqlite3_reset(s);
   s = db_statement(
       c, "UPDATE runs SET state = 'running', phase = 'listing', attempt = attempt + 1, boot_id = ?2,"
-         " started_at = ?3, updated_at = ?3, finished_at = NULL, error_json = NULL, summary_json = NULL,"
-         " quality_json = NULL, results_sha256 = NULL, bytes_read = 0, files_done = 0, rows_orders = 0,"
+         " started_at = ?3, updated_at = ?3, finished_at = NULL, error_json = NULL,"
+         " summary_json = iif(from_publish, summary_json, NULL), quality_json = iif(from_publish, "
+         "quality_json, NULL),"
+         " results_sha256 = iif(from_publish, results_sha256, NULL), bytes_read = 0, files_done = 0, "
+         "rows_orders = 0,"
          " rows_order_items = 0, rows_products = 0, version = version + 1 WHERE id = ?1");
   db_bind_text(s, 1, id);
   db_bind_text(s, 2, call->boot_id);
@@ -359,6 +366,75 @@ enum kpi_code run_store_cancel(struct db *db, struct view id, struct run *out, s
   return rc;
 }
 
+struct retry_call {
+  struct view id;
+  bool from_publish;
+  struct run *run;
+};
+
+static enum kpi_code has_results(struct db_conn *c, struct view id, struct err *err) {
+  sqlite3_stmt *s = db_statement(c, "SELECT results_sha256 IS NOT NULL FROM runs WHERE id = ?1");
+  db_bind_view(s, 1, id);
+  if (sqlite3_step(s) != SQLITE_ROW)
+    return db_failure(c, err);
+  return sqlite3_column_int(s, 0)
+             ? KPI_OK
+             : err_set(err, KPI_RESULTS_NOT_READY, "the run has kept no results: retry from the start");
+}
+
+/* Fails unless the run has ended badly and no other publishing run of its date is active. */
+static enum kpi_code may_retry(struct db_conn *c, const struct run *run, struct err *err) {
+  char date[DAY_TEXT_SIZE];
+  if (run->state == RUN_SUCCEEDED)
+    return err_set(err, KPI_RUN_ALREADY_FINISHED, "the run has succeeded; post a new one");
+  if (run->state != RUN_FAILED && run->state != RUN_CANCELLED)
+    return err_set(err, KPI_RUN_ALREADY_ACTIVE, "the run is %s", run_state_name(run->state));
+  if (!run->publish)
+    return KPI_OK;
+  sqlite3_stmt *s = db_statement(c, "SELECT id FROM runs WHERE date = ?1 AND publish = 1"
+                                    " AND state IN ('queued', 'running', 'retry_wait', 'cancelling')");
+  db_bind_text(s, 1, day_text(run->date, date));
+  int step = sqlite3_step(s);
+  if (step == SQLITE_ROW)
+    return err_set(err, KPI_RUN_ALREADY_ACTIVE, "run %s of %s is active", sqlite3_column_text(s, 0), date);
+  return step == SQLITE_DONE ? KPI_OK : db_failure(c, err);
+}
+
+static enum kpi_code do_retry(struct db_conn *c, void *arg, struct err *err) {
+  struct retry_call *call = arg;
+  uint64_t queued = 0;
+  enum kpi_code rc = get_by_id(c, call->id, call->run, err);
+  if (rc == KPI_OK)
+    rc = may_retry(c, call->run, err);
+  if (rc == KPI_OK && call->from_publish)
+    rc = has_results(c, call->id, err);
+  if (rc == KPI_OK)
+    rc = count_queued(c, &queued, err);
+  if (rc == KPI_OK && queued >= QUEUE_MAX)
+    rc = err_set(err, KPI_QUEUE_FULL, "%d runs are queued already", QUEUE_MAX);
+  if (rc)
+    return rc;
+  sqlite3_stmt *s =
+      db_statement(c, "UPDATE runs SET state = 'queued', from_publish = ?2, updated_at = ?3, finished_at = "
+                      "NULL, error_json = NULL,"
+                      " cancel_requested_at = NULL, crashes = 0, version = version + 1 WHERE id = ?1");
+  db_bind_view(s, 1, call->id);
+  db_bind_int(s, 2, call->from_publish);
+  db_bind_int(s, 3, clock_wall_ms());
+  rc = db_run(c, s, err);
+  return rc ? rc : get_by_id(c, call->id, call->run, err);
+}
+
+enum kpi_code run_store_retry(struct db *db, struct view id, bool from_publish, struct run *out,
+                              struct err *err) {
+  *out = (struct run){0};
+  struct retry_call call = {id, from_publish, out};
+  enum kpi_code rc = db_call(db, DB_NORMAL, do_retry, &call, err);
+  if (rc)
+    run_clear(out);
+  return rc;
+}
+
 /* ---- while it runs ---- */
 
 static void bind_progress(sqlite3_stmt *s, int at, const struct run_progress *p) {
@@ -397,25 +473,34 @@ enum kpi_code run_store_progress(struct db *db, const char *id, enum run_phase p
 }
 
 struct input_call {
-  const char *id, *fingerprint;
-  uint64_t objects, bytes;
+  const char *id;
+  const struct run_input *input;
 };
+
+static enum kpi_code keep_listing(struct db_conn *c, const struct run_input *input, struct err *err) {
+  sqlite3_stmt *s = db_statement(c, "INSERT OR IGNORE INTO manifests (fingerprint, listing) VALUES (?1, ?2)");
+  db_bind_text(s, 1, input->fingerprint);
+  db_bind_view(s, 2, input->listing);
+  return db_run(c, s, err);
+}
 
 static enum kpi_code do_input(struct db_conn *c, void *arg, struct err *err) {
   struct input_call *call = arg;
+  enum kpi_code rc = call->input->listing.len ? keep_listing(c, call->input, err) : KPI_OK;
+  if (rc)
+    return rc;
   sqlite3_stmt *s =
       db_statement(c, "UPDATE runs SET input_fingerprint = ?2, input_objects = ?3, input_bytes = ?4,"
                       " bytes_total = ?4, files_total = ?3, version = version + 1 WHERE id = ?1");
   db_bind_text(s, 1, call->id);
-  db_bind_text(s, 2, call->fingerprint);
-  db_bind_int(s, 3, (int64_t)call->objects);
-  db_bind_int(s, 4, (int64_t)call->bytes);
+  db_bind_text(s, 2, call->input->fingerprint);
+  db_bind_int(s, 3, (int64_t)call->input->objects);
+  db_bind_int(s, 4, (int64_t)call->input->bytes);
   return db_run(c, s, err);
 }
 
-enum kpi_code run_store_input(struct db *db, const char *id, const char *fingerprint, uint64_t objects,
-                              uint64_t bytes, struct err *err) {
-  struct input_call call = {id, fingerprint, objects, bytes};
+enum kpi_code run_store_input(struct db *db, const char *id, const struct run_input *input, struct err *err) {
+  struct input_call call = {id, input};
   return db_call(db, DB_NORMAL, do_input, &call, err);
 }
 
@@ -467,71 +552,7 @@ enum kpi_code run_store_finish(struct db *db, const struct run_end *end, struct 
   return db_call(db, DB_MUST_LAND, do_finish, (void *)(uintptr_t)end, err);
 }
 
-/* ---- boot and upkeep ---- */
-
-struct recover_call {
-  const char *boot_id;
-  uint64_t recovered;
-};
-
-static enum kpi_code do_recover(struct db_conn *c, void *arg, struct err *err) {
-  struct recover_call *call = arg;
-  static const char *const steps[] = {
-      /* Every attempt that the crash cut off. */
-      "INSERT OR REPLACE INTO attempts (run_id, attempt, started_at, finished_at, outcome, error_code)"
-      " SELECT id, attempt, coalesce(started_at, ?2), ?2, 'crashed', NULL FROM runs"
-      " WHERE state IN ('running', 'cancelling') AND boot_id IS NOT ?1",
-      "UPDATE runs SET state = 'cancelled', phase = NULL, finished_at = ?2, updated_at = ?2, boot_id = NULL,"
-      " version = version + 1 WHERE state = 'cancelling' AND boot_id IS NOT ?1",
-      "UPDATE runs SET state = 'failed', phase = NULL, finished_at = ?2, updated_at = ?2, boot_id = NULL,"
-      " crashes = crashes + 1, version = version + 1, error_json = json_object('code', 'worker_lost', "
-      "'category',"
-      " 'internal', 'retryable', json('false'), 'phase', phase, 'message', 'the service died ' || (crashes + "
-      "1) ||"
-      " ' times under this run', 'hint', ?3, 'attempt', attempt, 'at', strftime('%Y-%m-%dT%H:%M:%fZ', ?2 / "
-      "1000.0,"
-      " 'unixepoch'), 'details', json('{}')) WHERE state = 'running' AND boot_id IS NOT ?1 AND crashes + 1 "
-      ">= ?4",
-      "UPDATE runs SET state = 'queued', phase = NULL, updated_at = ?2, boot_id = NULL, crashes = crashes + "
-      "1,"
-      " version = version + 1 WHERE state = 'running' AND boot_id IS NOT ?1"};
-  call->recovered = 0;
-  for (size_t i = 0; i < sizeof steps / sizeof steps[0]; i++) {
-    sqlite3_stmt *s = db_statement(c, steps[i]);
-    if (!s)
-      return db_failure(c, err);
-    db_bind_text(s, 1, call->boot_id);
-    db_bind_int(s, 2, clock_wall_ms());
-    if (sqlite3_bind_parameter_count(s) > 2) {
-      db_bind_text(s, 3, err_info(KPI_WORKER_LOST)->hint);
-      db_bind_int(s, 4, CRASHES_MAX);
-    }
-    enum kpi_code rc = db_run(c, s, err);
-    if (rc)
-      return rc;
-    call->recovered += i > 0 ? (uint64_t)sqlite3_changes64(c->sqlite) : 0;
-  }
-  return KPI_OK;
-}
-
-enum kpi_code run_store_recover(struct db *db, const char *boot_id, uint64_t *recovered, struct err *err) {
-  struct recover_call call = {.boot_id = boot_id};
-  enum kpi_code rc = db_call(db, DB_NORMAL, do_recover, &call, err);
-  *recovered = call.recovered;
-  return rc;
-}
-
-static enum kpi_code do_prune(struct db_conn *c, void *arg, struct err *err) {
-  sqlite3_stmt *s = db_statement(
-      c, "DELETE FROM runs WHERE created_at < ?1 AND state IN ('succeeded', 'failed', 'cancelled')"
-         " AND id NOT IN (SELECT run_id FROM published)");
-  db_bind_int(s, 1, *(const int64_t *)arg);
-  return db_run(c, s, err);
-}
-
-enum kpi_code run_store_prune(struct db *db, int64_t before_ms, struct err *err) {
-  return db_call(db, DB_NORMAL, do_prune, &before_ms, err);
-}
+/* ---- counting ---- */
 
 static enum kpi_code do_count(struct db_conn *c, void *arg, struct err *err) {
   return count_queued(c, arg, err);

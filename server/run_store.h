@@ -6,7 +6,7 @@
 #include "server/db.h"
 #include "server/service.h"
 
-enum { QUEUE_MAX = 10000, CRASHES_MAX = 3, ATTEMPTS_MAX = 3 };
+enum { QUEUE_MAX = 10000, ATTEMPTS_MAX = 3 };
 
 /* What a new run gets beside its request. Borrows everything. */
 struct run_defaults {
@@ -34,13 +34,27 @@ KPI_MUST_CHECK enum kpi_code run_store_claim(struct db *db, const char *boot_id,
 KPI_MUST_CHECK enum kpi_code run_store_cancel(struct db *db, struct view id, struct run *out,
                                               struct err *err);
 
+/* Queues a failed or cancelled run again, in its place; `from_publish` to publish the results it has kept.
+ * Returns owned in *out. Errors: KPI_RUN_NOT_FOUND, KPI_RUN_ALREADY_FINISHED (it has succeeded),
+ * KPI_RUN_ALREADY_ACTIVE (it has not ended, or another run of its date is active), KPI_RESULTS_NOT_READY,
+ * KPI_QUEUE_FULL. */
+KPI_MUST_CHECK enum kpi_code run_store_retry(struct db *db, struct view id, bool from_publish,
+                                             struct run *out, struct err *err);
+
 /* Stores phase and counters of a running run. */
 KPI_MUST_CHECK enum kpi_code run_store_progress(struct db *db, const char *id, enum run_phase phase,
                                                 const struct run_progress *progress, struct err *err);
 
-/* Stores what the source held. */
-KPI_MUST_CHECK enum kpi_code run_store_input(struct db *db, const char *id, const char *fingerprint,
-                                             uint64_t objects, uint64_t bytes, struct err *err);
+/* What the source held. Borrows its text. */
+struct run_input {
+  char fingerprint[SHA256_HEX_SIZE];
+  uint64_t objects, bytes;
+  struct view listing; /* source_listing_text; empty when it was too long to keep */
+};
+
+/* Stores what the source held; a listing that is stored already is shared. */
+KPI_MUST_CHECK enum kpi_code run_store_input(struct db *db, const char *id, const struct run_input *input,
+                                             struct err *err);
 
 /* How an attempt has ended. */
 struct run_end {
@@ -55,14 +69,6 @@ struct run_end {
 /* Ends the attempt: state, event and attempt row in one transaction, also on a full disk. A run handed back
  * while it was being cancelled becomes cancelled. */
 KPI_MUST_CHECK enum kpi_code run_store_finish(struct db *db, const struct run_end *end, struct err *err);
-
-/* At boot, before anything else: runs of another boot go back to the queue, charged as a crash; after
- * CRASHES_MAX they fail as worker_lost; those being cancelled are cancelled. */
-KPI_MUST_CHECK enum kpi_code run_store_recover(struct db *db, const char *boot_id, uint64_t *recovered,
-                                               struct err *err);
-
-/* Deletes finished runs created before a time, except those whose results are published. */
-KPI_MUST_CHECK enum kpi_code run_store_prune(struct db *db, int64_t before_ms, struct err *err);
 
 /* Counts the queue; also proves that the database answers. */
 KPI_MUST_CHECK enum kpi_code run_store_count_queued(struct db *db, uint64_t *queued, struct err *err);

@@ -4,11 +4,12 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/scope.h"
+#include "server/backends.h"
 #include "server/config.h"
-#include "server/publish_local.h"
 #include "server/results_store.h"
 #include "server/run_exec.h"
 #include "server/run_store.h"
+#include "server/upkeep_store.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -48,8 +49,7 @@ struct service {
   struct db *db;
   struct pool *pool;
   struct engine *engine;
-  struct source *source;
-  struct publisher *publisher;
+  struct backends backends;
   char boot_id[UUID_TEXT_SIZE];
   struct {
     pthread_rwlock_t lock;
@@ -133,14 +133,15 @@ static void drive(struct slot *slot, struct run *run) {
   struct job_result result = {0};
   struct err err = {0};
   char date[DAY_TEXT_SIZE];
-  struct run_exec x = {s->config, s->db, s->engine, s->source, s->publisher, on_run_changed, s};
+  struct run_exec x = {s->config,      s->db, s->engine, s->backends.source, s->backends.publisher,
+                       on_run_changed, s};
   log_at(LOG_INFO, "run.started", "run started", LOG_S("run_id", run->id),
          LOG_S("date", day_text(run->date, date)), LOG_I("attempt", run->attempt));
   occupy(slot, run->id, &live);
   look_for_cancel(s, run, &live);
   tell_changed(s, run->id);
   enum kpi_code rc = run_exec(&x, run, &live, &result, &err);
-  bool source_failed = rc == KPI_SOURCE_NOT_FOUND || rc == KPI_SOURCE_UNREADABLE;
+  bool source_failed = rc && err_info(rc)->exit_code == err_info(KPI_SOURCE_NOT_FOUND)->exit_code;
   set_check(s, CHECK_SOURCE, !source_failed, err.message);
   occupy(slot, "", NULL);
   job_result_clear(&result);
@@ -211,7 +212,7 @@ static void check_database(struct service *s) {
 
 static void prune(struct service *s) {
   struct err err;
-  if (run_store_prune(s->db, clock_wall_ms() - (int64_t)s->config->keep_days * MS_PER_DAY, &err))
+  if (upkeep_prune(s->db, clock_wall_ms() - (int64_t)s->config->keep_days * MS_PER_DAY, &err))
     log_at(LOG_WARN, "service.prune", err.message);
 }
 
@@ -253,7 +254,7 @@ static void init_checks(struct service *s) {
 
 static enum kpi_code recover(struct service *s, struct err *err) {
   uint64_t recovered;
-  enum kpi_code rc = run_store_recover(s->db, s->boot_id, &recovered, err);
+  enum kpi_code rc = upkeep_recover(s->db, s->boot_id, &recovered, err);
   if (rc == KPI_OK && recovered > 0)
     log_at(LOG_WARN, "service.recovered", "runs of a service that died were taken over",
            LOG_I("runs", recovered));
@@ -261,17 +262,16 @@ static enum kpi_code recover(struct service *s, struct err *err) {
 }
 
 static enum kpi_code open_parts(struct service *s, struct err *err) {
-  enum kpi_code rc = source_new(s->config->source, &s->source, err);
+  enum kpi_code rc = db_open(s->config->db, "kpid serve", &s->db, err);
   if (rc == KPI_OK)
-    rc = db_open(s->config->db, "kpid serve", &s->db, err);
+    rc = backends_open(s->config, s->db, &s->backends, err);
   if (rc == KPI_OK)
     rc = recover(s, err);
   if (rc)
     return rc;
   s->pool = pool_new(s->config->threads, POOL_QUEUE);
   s->engine = s->pool ? engine_native_new(s->pool) : NULL;
-  s->publisher = publish_local_new(s->db);
-  if (!s->engine || !s->publisher)
+  if (!s->engine)
     return err_set(err, KPI_OUT_OF_MEMORY, "no memory or threads for %llu workers",
                    (unsigned long long)s->config->threads);
   return KPI_OK;
@@ -380,8 +380,7 @@ void service_stop(struct service *s) {
     pthread_join(s->ticker, NULL);
   engine_free(s->engine);
   pool_free(s->pool);
-  publisher_free(s->publisher);
-  source_free(s->source);
+  backends_close(&s->backends);
   db_close(s->db);
   pthread_rwlock_destroy(&s->listener.lock);
   pthread_cond_destroy(&s->synced.wake);
@@ -416,6 +415,13 @@ static void overlay_live(struct service *s, struct run *run) {
     }
 }
 
+/* A run was queued. */
+static void wake_supervisors(struct service *s) {
+  SCOPE_LOCK(&s->synced.lock);
+  s->synced.posted++;
+  pthread_cond_broadcast(&s->synced.wake);
+}
+
 enum kpi_code service_submit(struct service *s, const struct run_request *request, struct run *out,
                              enum disposition *disposition, struct err *err) {
   *out = (struct run){0};
@@ -433,9 +439,7 @@ enum kpi_code service_submit(struct service *s, const struct run_request *reques
   if (rc)
     return rc;
   overlay_live(s, out);
-  SCOPE_LOCK(&s->synced.lock);
-  s->synced.posted++;
-  pthread_cond_broadcast(&s->synced.wake);
+  wake_supervisors(s);
   return KPI_OK;
 }
 
@@ -463,6 +467,20 @@ enum kpi_code service_cancel(struct service *s, struct view id, struct run *out,
     if (s->slots[i].live && view_is(id, s->slots[i].run_id))
       stop_raise(&s->slots[i].live->stop, STOP_CANCEL);
   pthread_mutex_unlock(&s->synced.lock);
+  tell_changed(s, out->id);
+  return KPI_OK;
+}
+
+enum kpi_code service_retry(struct service *s, struct view id, bool from_publish, struct run *out,
+                            struct err *err) {
+  uint64_t seen;
+  *out = (struct run){0};
+  if (!takes_runs(s, &seen))
+    return err_set(err, KPI_DRAINING, "the service is shutting down and takes no runs");
+  enum kpi_code rc = run_store_retry(s->db, id, from_publish, out, err);
+  if (rc)
+    return rc;
+  wake_supervisors(s);
   tell_changed(s, out->id);
   return KPI_OK;
 }

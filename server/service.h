@@ -80,6 +80,12 @@ KPI_MUST_CHECK enum kpi_code service_list_runs(struct service *s, const struct r
 KPI_MUST_CHECK enum kpi_code service_cancel(struct service *s, struct view id, struct run *out,
                                             struct err *err);
 
+/* Queues a failed or cancelled run again; `from_publish` to publish the results it has kept. Returns owned in
+ * *out. Errors: KPI_RUN_NOT_FOUND, KPI_RUN_ALREADY_FINISHED, KPI_RUN_ALREADY_ACTIVE, KPI_RESULTS_NOT_READY,
+ * KPI_QUEUE_FULL, KPI_DRAINING. */
+KPI_MUST_CHECK enum kpi_code service_retry(struct service *s, struct view id, bool from_publish,
+                                           struct run *out, struct err *err);
+
 /* Reads a page of a run's stored results: rows after (after_day, after_category), at most `limit`; has_after
  * false starts at the first. *more tells whether rows follow. Returns owned in *out. Errors:
  * KPI_RUN_NOT_FOUND, KPI_RESULTS_NOT_READY (before phase publishing, or a run that failed before). */

@@ -74,7 +74,7 @@ static void compute(size_t threads, size_t memory, enum stop_reason stopped, day
                     .budget = &o->budget,
                     .stop = &stop,
                     .progress = &progress};
-  assert_int_equal(source_new(url, &job.source, &o->err), KPI_OK);
+  assert_int_equal(source_new(url, NULL, 1, &job.source, &o->err), KPI_OK);
   struct run_plan plan = {.engine = engine, .job = &job, .gate = GATE_WARN};
   o->code = run_job(&plan, &o->result, none, &o->err);
   source_free(job.source);

@@ -3,6 +3,7 @@
 #include "pipeline/kpi.h"
 #include "server/results_store.h"
 #include "server/run_store.h"
+#include "server/upkeep_store.h"
 
 #include "unit.h"
 
@@ -133,7 +134,7 @@ static void crashes_are_charged_and_end_after_three(void **state) {
     struct run claimed = claim(boot, &found);
     assert_int_equal(claimed.attempt, crash);
     run_clear(&claimed);
-    assert_int_equal(run_store_recover(db, "next", &recovered, &err), KPI_OK);
+    assert_int_equal(upkeep_recover(db, "next", &recovered, &err), KPI_OK);
     assert_int_equal(recovered, 1);
     assert_int_equal(state_of(run.id), crash < CRASHES_MAX ? RUN_QUEUED : RUN_FAILED);
   }
@@ -152,7 +153,7 @@ static void own_runs_are_not_recovered(void **state) {
   uint64_t recovered;
   struct err err;
   struct run run = submit(10, true, &d), claimed = claim("mine", &found);
-  assert_int_equal(run_store_recover(db, "mine", &recovered, &err), KPI_OK);
+  assert_int_equal(upkeep_recover(db, "mine", &recovered, &err), KPI_OK);
   assert_int_equal(recovered, 0);
   assert_int_equal(state_of(run.id), RUN_RUNNING);
   run_clear(&run);
@@ -252,7 +253,7 @@ static void pruning_spares_what_is_published_or_active(void **state) {
   publish(20, "A", "1", counts);
   publish(20, "A", "2", counts);
   struct run queued = submit(21, true, &d);
-  assert_int_equal(run_store_prune(db, clock_wall_ms() + 1000, &err), KPI_OK);
+  assert_int_equal(upkeep_prune(db, clock_wall_ms() + 1000, &err), KPI_OK);
   assert_int_equal(run_store_list(db, &all, &list, &err), KPI_OK);
   assert_int_equal(list.count, 2);
   run_list_clear(&list);

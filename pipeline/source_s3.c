@@ -1,0 +1,374 @@
+/* SPDX-License-Identifier: MIT */
+#include "pipeline/source_s3.h"
+
+#include "aws/s3.h"
+#include "base/clock.h"
+#include "base/scope.h"
+
+#include <stdio.h>
+#include <string.h>
+
+enum { FETCH_QUEUE = 1024, LOOK_MS = 100, KEY_BYTES_MAX = 1024 };
+
+/* A source and the fetchers that all its readers share. Parts (ranges in memory) are what is scarce: a reader
+ * that is being read may always have one, and takes more while there are some left. */
+struct source_s3 {
+  struct source base;
+  struct aws *aws;
+  char *bucket, *prefix; /* owned; the prefix is empty or ends in a slash */
+  struct pool *fetchers;
+  size_t parts_max;
+  struct {
+    pthread_mutex_t lock;
+    size_t parts, readers; /* in memory; open */
+    struct part *spare;    /* buffers kept while readers are open */
+  } synced;
+};
+
+/* A range of an object, filled by a fetcher while the reader empties it. */
+struct part {
+  struct s3_reader *reader;
+  struct part *next;
+  uint64_t first;
+  size_t size, used;
+  char *bytes; /* owned, S3_RANGE_BYTES */
+  /* guarded by the reader's lock: */
+  size_t filled;
+  bool over;
+  struct err err; /* why it ended early */
+};
+
+struct s3_reader {
+  struct source_reader base;
+  struct source_s3 *source;
+  const struct source_object *object; /* borrowed from the listing */
+  const struct source_use *use;
+  char *key;             /* owned */
+  struct stop_flag stop; /* ends the downloads of this reader */
+  struct pool_group fetches;
+  struct part *first, **last; /* parts in the order of the object */
+  uint64_t asked;             /* bytes that have parts or are read */
+  struct {
+    pthread_mutex_t lock;
+    pthread_cond_t more;
+  } synced;
+};
+
+/* ---- parts ---- */
+
+/* Counts a part if the reader may have one more. `forced`: it has none and needs one. */
+static bool part_is_free(struct source_s3 *s, bool forced, size_t has) {
+  SCOPE_LOCK(&s->synced.lock);
+  size_t share = s->parts_max / (s->synced.readers ? s->synced.readers : 1);
+  bool ok = forced || (s->synced.parts < s->parts_max && (has == 0 || has < share));
+  s->synced.parts += ok;
+  return ok;
+}
+
+static struct part *part_new(struct source_s3 *s) {
+  pthread_mutex_lock(&s->synced.lock);
+  struct part *p = s->synced.spare;
+  if (p)
+    s->synced.spare = p->next;
+  pthread_mutex_unlock(&s->synced.lock);
+  if (!p)
+    p = calloc(1, sizeof *p);
+  if (p && !p->bytes)
+    p->bytes = malloc(S3_RANGE_BYTES);
+  if (!p || !p->bytes) {
+    free(p);
+    return NULL;
+  }
+  *p = (struct part){.bytes = p->bytes};
+  return p;
+}
+
+static void part_release(struct source_s3 *s, struct part *p) {
+  SCOPE_LOCK(&s->synced.lock);
+  s->synced.parts--;
+  if (p) {
+    p->next = s->synced.spare;
+    s->synced.spare = p;
+  }
+}
+
+/* On the client's thread: only this part is written, and only behind what is filled. */
+static void on_bytes(void *arg, struct view bytes) {
+  struct part *p = arg;
+  memcpy(p->bytes + p->filled, bytes.ptr, bytes.len);
+  SCOPE_LOCK(&p->reader->synced.lock);
+  p->filled += bytes.len;
+  pthread_cond_signal(&p->reader->synced.more);
+}
+
+/* A fetcher's task. */
+static void fetch(void *arg) {
+  struct part *p = arg;
+  struct s3_reader *r = p->reader;
+  struct err err = {0};
+  struct s3_range range = {.bucket = view_of(r->source->bucket),
+                           .key = view_of(r->key),
+                           .etag = view_of(r->object->version),
+                           .object_size = r->object->size,
+                           .first = p->first,
+                           .size = p->size,
+                           .stop = &r->stop};
+  if (stop_reason(&r->stop) != STOP_NONE || s3_get_range(r->source->aws, &range, on_bytes, p, &err) == KPI_OK)
+    err.code = KPI_OK;
+  SCOPE_LOCK(&r->synced.lock);
+  p->over = true;
+  p->err = err;
+  pthread_cond_signal(&r->synced.more);
+}
+
+/* ---- reading ---- */
+
+static size_t count_parts(const struct s3_reader *r) {
+  size_t n = 0;
+  for (const struct part *p = r->first; p; p = p->next)
+    n++;
+  return n;
+}
+
+/* Asks for the parts that follow, as many as this reader may have; at least one when it `must` have one. */
+static enum kpi_code ask_ahead(struct s3_reader *r, bool must, struct err *err) {
+  size_t has = count_parts(r);
+  while (r->asked < r->object->size && part_is_free(r->source, must && has == 0, has)) {
+    uint64_t left = r->object->size - r->asked;
+    struct part *p = part_new(r->source);
+    if (!p) {
+      part_release(r->source, NULL);
+      return has ? KPI_OK : err_set(err, KPI_OUT_OF_MEMORY, "no memory to read %s", r->object->name);
+    }
+    p->reader = r;
+    p->first = r->asked;
+    p->size = left < S3_RANGE_BYTES ? (size_t)left : S3_RANGE_BYTES;
+    r->asked += p->size;
+    *r->last = p;
+    r->last = &p->next;
+    has++;
+    pool_submit(r->source->fetchers, &r->fetches, fetch, p);
+  }
+  return KPI_OK;
+}
+
+static bool is_stopped(const struct s3_reader *r) {
+  return r->use->stop && stop_reason(r->use->stop) != STOP_NONE;
+}
+
+/* Waits for bytes of the first part: *ready many. Errors: why the part ended early. */
+static enum kpi_code wait_for_bytes(struct s3_reader *r, struct part *p, size_t *ready, struct err *err) {
+  SCOPE_LOCK(&r->synced.lock);
+  while (p->filled == p->used && !p->over) {
+    struct timespec until = clock_timespec(clock_mono_ms() + LOOK_MS);
+    pthread_cond_clockwait(&r->synced.more, &r->synced.lock, CLOCK_MONOTONIC, &until);
+    if (is_stopped(r))
+      return err_set(err, KPI_CANCELLED, "the run was stopped");
+  }
+  *ready = p->filled - p->used;
+  if (*ready)
+    return KPI_OK;
+  *err = p->err;
+  return err->code ? err->code : err_set(err, KPI_CANCELLED, "the run was stopped");
+}
+
+static enum kpi_code s3_read(struct source_reader *base, char *to, size_t size, size_t *got,
+                             struct err *err) {
+  struct s3_reader *r = (struct s3_reader *)base;
+  *got = 0;
+  enum kpi_code rc = r->first ? KPI_OK : ask_ahead(r, true, err);
+  struct part *p = r->first;
+  if (rc || !p)
+    return rc;
+  size_t ready = 0;
+  rc = wait_for_bytes(r, p, &ready, err);
+  if (rc)
+    return rc;
+  *got = ready < size ? ready : size;
+  memcpy(to, p->bytes + p->used, *got);
+  p->used += *got;
+  if (r->use->bytes_read)
+    atomic_fetch_add_explicit(r->use->bytes_read, *got, memory_order_relaxed);
+  if (p->used < p->size)
+    return KPI_OK;
+  /* The fetcher may still be about to say that it is over. */
+  pthread_mutex_lock(&r->synced.lock);
+  while (!p->over)
+    pthread_cond_wait(&r->synced.more, &r->synced.lock);
+  pthread_mutex_unlock(&r->synced.lock);
+  r->first = p->next;
+  if (!r->first)
+    r->last = &r->first;
+  part_release(r->source, p);
+  return ask_ahead(r, false, err);
+}
+
+/* Every range carried the version of the listing: there is nothing left to compare. */
+static enum kpi_code s3_finish(struct source_reader *base, struct err *err) {
+  (void)base;
+  (void)err;
+  return KPI_OK;
+}
+
+/* Buffers are kept for the next reader; with the last reader they go. */
+static void leave(struct source_s3 *s) {
+  SCOPE_LOCK(&s->synced.lock);
+  if (--s->synced.readers > 0)
+    return;
+  while (s->synced.spare) {
+    struct part *p = s->synced.spare;
+    s->synced.spare = p->next;
+    free(p->bytes);
+    free(p);
+  }
+}
+
+static void s3_close(struct source_reader *base) {
+  struct s3_reader *r = (struct s3_reader *)base;
+  stop_raise(&r->stop, STOP_CANCEL);
+  pool_wait(r->source->fetchers, &r->fetches);
+  while (r->first) {
+    struct part *p = r->first;
+    r->first = p->next;
+    part_release(r->source, p);
+  }
+  leave(r->source);
+  pthread_cond_destroy(&r->synced.more);
+  pthread_mutex_destroy(&r->synced.lock);
+  free(r->key);
+  free(r);
+}
+
+static const struct source_reader_vtable reader_vtable = {s3_read, s3_finish, s3_close};
+
+static enum kpi_code s3_open(struct source *base, const struct source_object *object,
+                             const struct source_use *use, struct source_reader **out, struct err *err) {
+  struct source_s3 *s = (struct source_s3 *)base;
+  struct s3_reader *r = calloc(1, sizeof *r);
+  if (!r || asprintf(&r->key, "%s%s", s->prefix, object->name) < 0) {
+    free(r);
+    return err_set(err, KPI_OUT_OF_MEMORY, "no memory to open %s", object->name);
+  }
+  r->base.vtable = &reader_vtable;
+  r->source = s;
+  r->object = object;
+  r->use = use;
+  r->last = &r->first;
+  pthread_mutex_init(&r->synced.lock, NULL);
+  pthread_cond_init(&r->synced.more, NULL);
+  pthread_mutex_lock(&s->synced.lock);
+  s->synced.readers++;
+  pthread_mutex_unlock(&s->synced.lock);
+  enum kpi_code rc = ask_ahead(r, false, err);
+  if (rc) {
+    s3_close(&r->base);
+    return rc;
+  }
+  *out = &r->base;
+  return KPI_OK;
+}
+
+/* ---- listing ---- */
+
+struct listing_walk {
+  const struct source_s3 *source;
+  enum dataset dataset;
+  size_t skip; /* bytes of the key before the data set's name */
+  struct source_listing *out;
+};
+
+/* Direct children that are input, and the parts in folders of such a name. */
+static bool is_wanted(struct view name) {
+  struct view rest = name;
+  struct view child = view_split(&rest, '/');
+  if (!source_name_is_input(child))
+    return false;
+  return !rest.ptr || (source_name_is_part(rest) && !memchr(rest.ptr, '/', rest.len));
+}
+
+static enum kpi_code add_object(void *arg, const struct s3_object *o, struct err *err) {
+  struct listing_walk *w = arg;
+  char name[KEY_BYTES_MAX + 1];
+  struct view relative = {o->key.ptr + w->skip, o->key.len - w->skip};
+  size_t folder = strlen(schema_of(w->dataset)->name) + 1;
+  if (!is_wanted((struct view){relative.ptr + folder, relative.len - folder}))
+    return KPI_OK;
+  struct source_object object = {.name = name, .size = o->size, .modified_ms = o->modified_ms};
+  if (memchr(relative.ptr, '\0', relative.len) || !view_to_cstr(relative, name, sizeof name) ||
+      !view_to_cstr(o->etag, object.version, sizeof object.version))
+    return err_set(err, KPI_S3_UNAVAILABLE, "ListObjectsV2: a key or an ETag is too long");
+  return source_listing_add(w->out, w->dataset, &object)
+             ? KPI_OK
+             : err_set(err, KPI_OUT_OF_MEMORY, "no memory for the list of input objects");
+}
+
+static enum kpi_code list_dataset(struct source_s3 *s, enum dataset d, const struct source_use *use,
+                                  struct source_listing *out, struct err *err) {
+  auto_buf struct buf prefix;
+  buf_init(&prefix, 2 * KEY_BYTES_MAX);
+  buf_printf(&prefix, "%s%s/", s->prefix, schema_of(d)->name);
+  struct listing_walk walk = {s, d, strlen(s->prefix), out};
+  enum kpi_code rc =
+      s3_list(s->aws, view_of(s->bucket), buf_view(&prefix), use->stop, add_object, &walk, err);
+  if (rc || out->datasets[d].count > 0)
+    return rc;
+  err_set(err, KPI_S3_NO_OBJECTS, "%s/: no .csv or .csv.gz object under s3://%s/%s", schema_of(d)->name,
+          s->bucket, prefix.ptr);
+  view_to_cstr(view_of(s->bucket), err->remote.bucket, sizeof err->remote.bucket);
+  view_to_cstr(buf_view(&prefix), err->object, sizeof err->object);
+  return err->code;
+}
+
+static enum kpi_code s3_source_list(struct source *base, const struct source_use *use,
+                                    struct source_listing *out, struct err *err) {
+  enum kpi_code rc = KPI_OK;
+  for (int d = 0; d < DATASET_COUNT && rc == KPI_OK; d++)
+    rc = list_dataset((struct source_s3 *)base, (enum dataset)d, use, out, err);
+  return rc;
+}
+
+/* ---- life ---- */
+
+static void s3_free(struct source *base) {
+  struct source_s3 *s = (struct source_s3 *)base;
+  pool_free(s->fetchers);
+  pthread_mutex_destroy(&s->synced.lock);
+  free(s->bucket);
+  free(s->prefix);
+  free(s);
+}
+
+static const struct source_vtable s3_vtable = {"s3", s3_source_list, s3_open, s3_free};
+
+/* Splits s3://bucket/prefix; the prefix gets a final slash. False when there is no bucket. */
+static bool parse_url(const char *url, struct source_s3 *s) {
+  struct view rest = view_of(url + strlen("s3://"));
+  struct view bucket = view_split(&rest, '/');
+  while (rest.len && rest.ptr[rest.len - 1] == '/')
+    rest.len--;
+  s->bucket = strndup(bucket.ptr, bucket.len);
+  int rc = asprintf(&s->prefix, "%.*s%s", (int)rest.len, rest.ptr ? rest.ptr : "", rest.len ? "/" : "");
+  return bucket.len > 0 && rest.len < KEY_BYTES_MAX && s->bucket && rc >= 0;
+}
+
+enum kpi_code source_s3_new(const char *url, struct aws *aws, size_t concurrency, struct source **out,
+                            struct err *err) {
+  struct source_s3 *s = calloc(1, sizeof *s);
+  if (!s)
+    return err_set(err, KPI_OUT_OF_MEMORY, "no memory for the source");
+  s->base = (struct source){&s3_vtable, concurrency};
+  s->aws = aws;
+  s->parts_max = concurrency;
+  pthread_mutex_init(&s->synced.lock, NULL);
+  enum kpi_code rc = KPI_OK;
+  if (!parse_url(url, s))
+    rc = err_set(err, KPI_CONFIG_INVALID, "KPI_SOURCE=%s: must be s3://bucket/prefix", url);
+  else if ((s->fetchers = pool_new(concurrency, FETCH_QUEUE)) == NULL)
+    rc = err_set(err, KPI_OUT_OF_MEMORY, "no threads to download with");
+  if (rc) {
+    s3_free(&s->base);
+    return rc;
+  }
+  *out = &s->base;
+  return KPI_OK;
+}

@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: MIT */
+#include "server/backfill.h"
+
+#include "base/scope.h"
+
+#include <string.h>
+
+enum { WINDOW_DAYS = 64, AT_A_TIME = 16, QUEUE = 256 };
+
+/* One day on its way. */
+struct day_task {
+  const struct backfill *b;
+  struct run run;           /* owned */
+  struct job_result result; /* borrows rows and categories of the whole */
+  struct publication *publication;
+  enum kpi_code rc;
+  struct err err;
+};
+
+/* Where the walk over the days is. */
+struct walk {
+  day_t next;
+  size_t at[KPI_TABLE_COUNT]; /* first row of each table that is not before `next` */
+};
+
+/* The rows of one day within rows sorted by day; borrows them. *at moves behind them. */
+static struct kpi_rows rows_of_day(const struct kpi_rows *rows, day_t day, size_t *at) {
+  while (*at < rows->count && rows->rows[*at].day < day)
+    ++*at;
+  size_t first = *at;
+  while (*at < rows->count && rows->rows[*at].day == day)
+    ++*at;
+  return (struct kpi_rows){rows->rows + first, *at - first, 0};
+}
+
+/* The first day from w->next on that is to be published; beyond b->to when there is none. */
+static day_t find_day(const struct backfill *b, const struct walk *w) {
+  if (!b->only_days_of_data)
+    return w->next;
+  day_t first = DAY_MAX + 1;
+  for (int t = 0; t < KPI_TABLE_COUNT; t++)
+    if (w->at[t] < b->result->tables[t].count && b->result->tables[t].rows[w->at[t]].day < first)
+      first = b->result->tables[t].rows[w->at[t]].day;
+  return first;
+}
+
+static void observe(void *arg) {
+  struct day_task *t = arg;
+  if (t->rc == KPI_OK)
+    t->rc = publisher_begin(t->b->x->publisher, t->run.date, t->b->stop, &t->publication, &t->err);
+}
+
+static void publish(void *arg) {
+  struct day_task *t = arg;
+  enum kpi_code rc =
+      t->rc ? run_exec_failed(t->b->x, &t->run, &t->err)
+            : run_exec_computed(t->b->x, &t->run, t->b->input, &t->result, t->publication, &t->err);
+  t->rc = rc;
+}
+
+/* Takes the days of the next window. */
+static enum kpi_code take_window(const struct backfill *b, struct walk *w, struct day_task *tasks,
+                                 size_t *count, struct err *err) {
+  for (*count = 0; *count < WINDOW_DAYS; ++*count) {
+    struct day_task *t = &tasks[*count];
+    day_t day = find_day(b, w);
+    if (day > b->to)
+      return KPI_OK;
+    *t = (struct day_task){.b = b,
+                           .result = {.categories = b->result->categories, .quality = b->result->quality}};
+    for (int i = 0; i < KPI_TABLE_COUNT; i++)
+      t->result.tables[i] = rows_of_day(&b->result->tables[i], day, &w->at[i]);
+    w->next = day + 1;
+    enum kpi_code rc = b->claim(b->claim_arg, day, &t->run, err);
+    if (rc)
+      return rc;
+  }
+  return KPI_OK;
+}
+
+/* The inputs must be what was computed, now that what is published was observed. */
+static enum kpi_code check_inputs(const struct backfill *b, struct err *err) {
+  const struct source_use use = {.stop = b->stop};
+  struct source_listing now;
+  enum kpi_code rc = source_list(b->x->source, &use, &now, err);
+  if (rc == KPI_OK && strcmp(now.fingerprint, b->input->fingerprint) != 0)
+    rc = err_set(err, KPI_S3_OBJECT_CHANGED,
+                 "the inputs have changed since they were read: run the backfill again");
+  source_listing_clear(&now);
+  return rc;
+}
+
+/* Publishes a window. *hopeless: not a single day could be. */
+static enum kpi_code publish_window(const struct backfill *b, struct pool *pool, struct day_task *tasks,
+                                    size_t count, bool *hopeless, struct err *err) {
+  enum kpi_code rc = KPI_OK;
+  *hopeless = count > 0;
+  pool_map(pool, observe, tasks, sizeof *tasks, count);
+  struct err changed;
+  enum kpi_code check = count ? check_inputs(b, &changed) : KPI_OK;
+  for (size_t i = 0; i < count && check; i++)
+    if (tasks[i].rc == KPI_OK) {
+      tasks[i].rc = check;
+      tasks[i].err = changed;
+    }
+  pool_map(pool, publish, tasks, sizeof *tasks, count);
+  for (size_t i = 0; i < count; i++) {
+    *hopeless &= tasks[i].rc != KPI_OK;
+    if (tasks[i].rc && rc == KPI_OK) {
+      rc = tasks[i].rc;
+      *err = tasks[i].err;
+    }
+    publication_free(tasks[i].publication);
+    run_clear(&tasks[i].run);
+  }
+  return rc;
+}
+
+static enum kpi_code publish_all(const struct backfill *b, struct pool *pool, struct day_task *tasks,
+                                 struct err *err) {
+  struct walk walk = {.next = b->from};
+  enum kpi_code first = KPI_OK;
+  size_t count;
+  bool hopeless;
+  do {
+    struct err claim_err, publish_err;
+    enum kpi_code claimed = take_window(b, &walk, tasks, &count, &claim_err);
+    enum kpi_code published = publish_window(b, pool, tasks, count, &hopeless, &publish_err);
+    if (first == KPI_OK && (claimed || published)) {
+      first = claimed ? claimed : published;
+      *err = claimed ? claim_err : publish_err;
+    }
+    if (claimed || hopeless)
+      return first;
+    if (stop_reason(b->stop) != STOP_NONE)
+      return err_set(err, KPI_INTERRUPTED, "stopped after the days that were being published");
+  } while (count == WINDOW_DAYS);
+  return first;
+}
+
+enum kpi_code backfill_publish(const struct backfill *b, struct err *err) {
+  auto_free struct day_task *tasks = calloc(WINDOW_DAYS, sizeof *tasks);
+  struct pool *pool = pool_new(AT_A_TIME, QUEUE);
+  enum kpi_code rc = tasks && pool ? publish_all(b, pool, tasks, err)
+                                   : err_set(err, KPI_OUT_OF_MEMORY, "no memory or threads to publish");
+  pool_free(pool);
+  return rc;
+}

@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: MIT */
+#include "server/upkeep_store.h"
+
+#include "base/clock.h"
+
+#include <sqlite3.h>
+
+struct recover_call {
+  const char *boot_id;
+  uint64_t recovered;
+};
+
+static enum kpi_code do_recover(struct db_conn *c, void *arg, struct err *err) {
+  struct recover_call *call = arg;
+  static const char *const steps[] = {
+      /* Every attempt that the crash cut off. */
+      "INSERT OR REPLACE INTO attempts (run_id, attempt, started_at, finished_at, outcome, error_code)"
+      " SELECT id, attempt, coalesce(started_at, ?2), ?2, 'crashed', NULL FROM runs"
+      " WHERE state IN ('running', 'cancelling') AND boot_id IS NOT ?1",
+      "UPDATE runs SET state = 'cancelled', phase = NULL, finished_at = ?2, updated_at = ?2, boot_id = NULL,"
+      " version = version + 1 WHERE state = 'cancelling' AND boot_id IS NOT ?1",
+      "UPDATE runs SET state = 'failed', phase = NULL, finished_at = ?2, updated_at = ?2, boot_id = NULL,"
+      " crashes = crashes + 1, version = version + 1, error_json = json_object('code', 'worker_lost', "
+      "'category',"
+      " 'internal', 'retryable', json('false'), 'phase', phase, 'message', 'the service died ' || (crashes + "
+      "1) ||"
+      " ' times under this run', 'hint', ?3, 'attempt', attempt, 'at', strftime('%Y-%m-%dT%H:%M:%fZ', ?2 / "
+      "1000.0,"
+      " 'unixepoch'), 'details', json('{}')) WHERE state = 'running' AND boot_id IS NOT ?1 AND crashes + 1 "
+      ">= ?4",
+      "UPDATE runs SET state = 'queued', phase = NULL, updated_at = ?2, boot_id = NULL, crashes = crashes + "
+      "1,"
+      " version = version + 1 WHERE state = 'running' AND boot_id IS NOT ?1"};
+  call->recovered = 0;
+  for (size_t i = 0; i < sizeof steps / sizeof steps[0]; i++) {
+    sqlite3_stmt *s = db_statement(c, steps[i]);
+    if (!s)
+      return db_failure(c, err);
+    db_bind_text(s, 1, call->boot_id);
+    db_bind_int(s, 2, clock_wall_ms());
+    if (sqlite3_bind_parameter_count(s) > 2) {
+      db_bind_text(s, 3, err_info(KPI_WORKER_LOST)->hint);
+      db_bind_int(s, 4, CRASHES_MAX);
+    }
+    enum kpi_code rc = db_run(c, s, err);
+    if (rc)
+      return rc;
+    call->recovered += i > 0 ? (uint64_t)sqlite3_changes64(c->sqlite) : 0;
+  }
+  return KPI_OK;
+}
+
+enum kpi_code upkeep_recover(struct db *db, const char *boot_id, uint64_t *recovered, struct err *err) {
+  struct recover_call call = {.boot_id = boot_id};
+  enum kpi_code rc = db_call(db, DB_NORMAL, do_recover, &call, err);
+  *recovered = call.recovered;
+  return rc;
+}
+
+static enum kpi_code do_prune(struct db_conn *c, void *arg, struct err *err) {
+  sqlite3_stmt *s = db_statement(
+      c, "DELETE FROM runs WHERE created_at < ?1 AND state IN ('succeeded', 'failed', 'cancelled')"
+         " AND id NOT IN (SELECT run_id FROM published)");
+  db_bind_int(s, 1, *(const int64_t *)arg);
+  enum kpi_code rc = db_run(c, s, err);
+  return rc ? rc
+            : db_run(c,
+                     db_statement(
+                         c, "DELETE FROM manifests WHERE fingerprint NOT IN"
+                            " (SELECT input_fingerprint FROM runs WHERE input_fingerprint IS NOT NULL)"),
+                     err);
+}
+
+enum kpi_code upkeep_prune(struct db *db, int64_t before_ms, struct err *err) {
+  return db_call(db, DB_NORMAL, do_prune, &before_ms, err);
+}

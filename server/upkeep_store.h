@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: MIT
+ * What is done to all runs at once: taking over those of a process that died, and deleting old ones. */
+#ifndef KPID_SERVER_UPKEEP_STORE_H
+#define KPID_SERVER_UPKEEP_STORE_H
+
+#include "server/db.h"
+
+enum { CRASHES_MAX = 3 };
+
+/* At boot, before anything else: runs of another boot go back to the queue, charged as a crash; after
+ * CRASHES_MAX they fail as worker_lost; those being cancelled are cancelled. */
+KPI_MUST_CHECK enum kpi_code upkeep_recover(struct db *db, const char *boot_id, uint64_t *recovered,
+                                            struct err *err);
+
+/* Deletes finished runs created before a time, except those whose results are published. */
+KPI_MUST_CHECK enum kpi_code upkeep_prune(struct db *db, int64_t before_ms, struct err *err);
+
+#endif
