@@ -91,7 +91,8 @@ static const struct err_info table[KPI_CODE_COUNT] = {
     [KPI_QUALITY_BLOCKED] =
         {"quality_blocked", 424, ERR_DATA, false, EXIT_DATA_,
          "A quality check stopped the run before publishing",
-         "Read the quality report of the run; with \"quality_gate\":\"warn\" it would publish."},
+         "Read the quality report of the run; \"quality_gate\":\"warn\" publishes in spite of failed checks, "
+         "\"force\":true in spite of lost orders."},
     [KPI_ENGINE_UNAVAILABLE] = {"engine_unavailable", 424, ERR_UPSTREAM, true, EXIT_SOFTWARE_,
                                 "The engine cannot be reached", "Retry, or use the native engine."},
     [KPI_ENGINE_FAILED] = {"engine_failed", 424, ERR_INTERNAL, true, EXIT_SOFTWARE_, "The engine failed",
