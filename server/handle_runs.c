@@ -11,7 +11,13 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { RETRY_AFTER_SECONDS = 2, CURSOR_BYTES_MAX = 256, MS_PER_SECOND = 1000, ETAG_BYTES = 96 };
+enum {
+  RETRY_AFTER_SECONDS = 2,
+  CURSOR_BYTES_MAX = 256,
+  MS_PER_SECOND = 1000,
+  ETAG_BYTES = 96,
+  INTENT_WAIT_MS = 5000
+};
 
 /* ---- POST /runs: the body ---- */
 
@@ -140,7 +146,18 @@ struct waiting {
   enum disposition disposition;
   uint64_t first_version;
   int64_t deadline_ms;
+  char intent[UUID_TEXT_SIZE]; /* POST /runs: that is being stored before the run is accepted */
+  int64_t intent_deadline_ms;
+  struct service *service;
 };
+
+/* A client that went away while its intent was being stored has no run. */
+static void waiting_free(void *keep) {
+  struct waiting *w = keep;
+  if (w->intent[0] && !w->id[0])
+    service_forget_intent(w->service, w->intent);
+  free(w);
+}
 
 /* Suspends the request until its run changes. False when it must be answered now. */
 static bool wait_more(struct request *rq, struct reply *rp, const struct run *run, bool until_change) {
@@ -154,7 +171,7 @@ static bool wait_more(struct request *rq, struct reply *rp, const struct run *ru
 }
 
 /* Makes the memory of a request that is ready to wait. False when the reply is a problem already. */
-static bool begin_waiting(struct request *rq, struct reply *rp) {
+static bool begin_waiting(struct request *rq, struct reply *rp, bool must_keep) {
   unsigned seconds;
   bool preferred;
   struct err err;
@@ -164,7 +181,7 @@ static bool begin_waiting(struct request *rq, struct reply *rp) {
   }
   if (preferred)
     reply_header(rp, "Preference-Applied", "wait=%u", seconds);
-  if (rq->keep || seconds == 0)
+  if (rq->keep || (seconds == 0 && !must_keep))
     return true;
   struct waiting *w = calloc(1, sizeof *w);
   if (!w) {
@@ -172,8 +189,9 @@ static bool begin_waiting(struct request *rq, struct reply *rp) {
     return false;
   }
   w->deadline_ms = clock_mono_ms() + (int64_t)seconds * MS_PER_SECOND;
+  w->service = rq->app;
   rq->keep = w;
-  rq->keep_free = free;
+  rq->keep_free = waiting_free;
   return true;
 }
 
@@ -202,12 +220,37 @@ static void answer_submitted(struct reply *rp, const struct run *run, enum dispo
   write_run(rp, is_new ? 202 : 200, run, disposition_name(disposition));
 }
 
+/* Has the intent of the run stored first, where intents are kept. False when the reply is written: to wait,
+ * or why it could not be. */
+static bool store_intent(struct request *rq, struct reply *rp, struct submission *s) {
+  struct waiting *w = rq->keep;
+  struct err err;
+  bool stored = false;
+  enum kpi_code rc;
+  if (!service_keeps_intents(rq->app))
+    return true;
+  if (w->intent[0]) {
+    rc = service_intended(rq->app, w->intent, &stored, &err);
+  } else {
+    w->intent_deadline_ms = clock_mono_ms() + INTENT_WAIT_MS;
+    rc = service_intend(rq->app, &s->request, w->intent, &err);
+  }
+  if (rc == KPI_OK && !stored && (rq->wait_over || clock_mono_ms() >= w->intent_deadline_ms))
+    rc = err_set(&err, KPI_STORAGE_UNAVAILABLE, "the run could not be kept in DynamoDB in time");
+  if (rc)
+    reply_err(rp, rq, &err);
+  else if (!stored)
+    reply_wait(rp, w->intent, w->intent_deadline_ms);
+  s->request.id = w->intent;
+  return rc == KPI_OK && stored;
+}
+
 static void submit_run(struct request *rq, struct reply *rp) {
   struct submission s = {0};
   struct run run = {0};
   struct err err;
   enum disposition disposition = DISPOSITION_CREATED;
-  if (read_submission(rq, rp, &s)) {
+  if (read_submission(rq, rp, &s) && store_intent(rq, rp, &s)) {
     if (service_submit(rq->app, &s.request, &run, &disposition, &err)) {
       reply_err(rp, rq, &err);
     } else {
@@ -233,7 +276,7 @@ static void await_submitted(struct request *rq, struct reply *rp) {
 }
 
 static void post_runs(struct request *rq, struct reply *rp) {
-  if (!begin_waiting(rq, rp))
+  if (!begin_waiting(rq, rp, service_keeps_intents(rq->app)))
     return;
   const struct waiting *w = rq->keep;
   if (w && w->id[0])
@@ -291,7 +334,7 @@ static void get_run(struct request *rq, struct reply *rp) {
   struct run run;
   struct err err;
   if (!read_word(rq, rp, "until", "terminal", "change", &until_change) ||
-      !read_word(rq, rp, "expect", NULL, "succeeded", &expect_success) || !begin_waiting(rq, rp))
+      !read_word(rq, rp, "expect", NULL, "succeeded", &expect_success) || !begin_waiting(rq, rp, false))
     return;
   if (service_get_run(rq->app, rq->params[0], &run, &err)) {
     reply_err(rp, rq, &err);

@@ -40,6 +40,7 @@ enum { LABELS_MAX = 32, LABEL_BYTES_MAX = 64, LABEL_VALUE_BYTES_MAX = 255, REASO
 
 /* What a client asks for; all fields checked by the caller. Strings are borrowed. */
 struct run_request {
+  const char *id; /* of the new run; NULL: any */
   day_t date;
   bool publish;
   enum quality_gate gate;

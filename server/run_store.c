@@ -208,6 +208,10 @@ static enum kpi_code do_submit(struct db_conn *c, void *arg, struct err *err) {
   struct submit_call *call = arg;
   bool found;
   uint64_t queued = 0;
+  call->disposition = DISPOSITION_CREATED;
+  /* The intent of a run that is being accepted may have been loaded, and the run created, before. */
+  if (call->request->id && get_by_id(c, view_of(call->id), call->run, err) == KPI_OK)
+    return KPI_OK;
   enum kpi_code rc = find_active(c, call, &found, err);
   if (rc || found)
     return rc;
@@ -216,7 +220,6 @@ static enum kpi_code do_submit(struct db_conn *c, void *arg, struct err *err) {
     rc = err_set(err, KPI_QUEUE_FULL, "%d runs are queued already", QUEUE_MAX);
   if (rc == KPI_OK)
     rc = insert_run(c, call, err);
-  call->disposition = DISPOSITION_CREATED;
   return rc ? rc : get_by_id(c, view_of(call->id), call->run, err);
 }
 
@@ -225,7 +228,10 @@ enum kpi_code run_store_submit(struct db *db, const struct run_request *request,
                                enum disposition *disposition, struct err *err) {
   *out = (struct run){0};
   struct submit_call call = {.request = request, .defaults = defaults, .run = out};
-  crypto_uuid7(call.id);
+  if (request->id)
+    view_to_cstr(view_of(request->id), call.id, sizeof call.id);
+  else
+    crypto_uuid7(call.id);
   enum kpi_code rc = db_call(db, DB_NORMAL, do_submit, &call, err);
   *disposition = call.disposition;
   if (rc)

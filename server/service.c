@@ -6,6 +6,7 @@
 #include "base/scope.h"
 #include "server/backends.h"
 #include "server/config.h"
+#include "server/intents.h"
 #include "server/results_store.h"
 #include "server/run_exec.h"
 #include "server/run_store.h"
@@ -50,6 +51,7 @@ struct service {
   struct pool *pool;
   struct engine *engine;
   struct backends backends;
+  struct intents *intents; /* NULL: none are kept */
   char boot_id[UUID_TEXT_SIZE];
   struct {
     pthread_rwlock_t lock;
@@ -91,6 +93,13 @@ static void set_check(struct service *s, int check, bool ok, const char *error) 
   view_to_cstr(ok ? (struct view){0} : view_of(error), c->error, sizeof c->error);
 }
 
+/* A run was queued. */
+static void wake_supervisors(struct service *s) {
+  SCOPE_LOCK(&s->synced.lock);
+  s->synced.posted++;
+  pthread_cond_broadcast(&s->synced.wake);
+}
+
 /* ---- supervisors ---- */
 
 /* Sleeps until a run was posted after `seen`, the service stops, or a while has passed. */
@@ -127,6 +136,17 @@ static void look_for_cancel(struct service *s, const struct run *run, struct run
     stop_raise(&live->stop, STOP_DRAIN);
 }
 
+/* The intent of a run goes when the run has ended, not when it was handed back. */
+static void remove_intent_if_over(struct service *s, const char *run_id) {
+  struct run now;
+  struct err err;
+  if (!s->intents)
+    return;
+  if (run_store_get(s->db, view_of(run_id), &now, &err) == KPI_OK && run_state_is_terminal(now.state))
+    intents_remove(s->intents, run_id);
+  run_clear(&now);
+}
+
 static void drive(struct slot *slot, struct run *run) {
   struct service *s = slot->service;
   struct run_live live = {0};
@@ -144,6 +164,7 @@ static void drive(struct slot *slot, struct run *run) {
   bool source_failed = rc && err_info(rc)->exit_code == err_info(KPI_SOURCE_NOT_FOUND)->exit_code;
   set_check(s, CHECK_SOURCE, !source_failed, err.message);
   occupy(slot, "", NULL);
+  remove_intent_if_over(s, run->id);
   job_result_clear(&result);
 }
 
@@ -244,6 +265,43 @@ static void *tick(void *arg) {
   return NULL;
 }
 
+/* ---- intents ---- */
+
+static struct run_defaults defaults_of(const struct service *s) {
+  return (struct run_defaults){s->config->timezone, s->engine->vtable->name, s->config->source,
+                               s->config->max_bad_rows_text};
+}
+
+/* An intent that was found at the start: a run that is not known here was accepted on a disk that is gone. */
+static bool take_intent(void *arg, const char *id, const struct run_request *found) {
+  struct service *s = arg;
+  struct run run;
+  struct err err;
+  enum disposition disposition = DISPOSITION_CREATED;
+  struct run_request request = *found;
+  struct run_defaults defaults = defaults_of(s);
+  request.id = id;
+  enum kpi_code rc = run_store_submit(s->db, &request, &defaults, &run, &disposition, &err);
+  bool wanted = rc || (disposition == DISPOSITION_CREATED && !run_state_is_terminal(run.state));
+  if (rc)
+    log_at(LOG_ERROR, "intents.run_not_created", err.message, LOG_S("run_id", id));
+  else if (wanted)
+    log_at(LOG_INFO, "intents.run_kept", "a run that was accepted before is queued", LOG_S("run_id", id));
+  run_clear(&run);
+  wake_supervisors(s);
+  return wanted;
+}
+
+static enum kpi_code open_intents(struct service *s, struct err *err) {
+  if (!s->config->intents_in_dynamodb)
+    return KPI_OK;
+  s->intents = intents_new(s->backends.aws, s->config->control_table, s->config->source, on_run_changed, s);
+  if (!s->intents)
+    return err_set(err, KPI_OUT_OF_MEMORY, "no memory or threads for the intents");
+  intents_load(s->intents, take_intent, s);
+  return KPI_OK;
+}
+
 /* ---- life ---- */
 
 static void init_checks(struct service *s) {
@@ -274,7 +332,7 @@ static enum kpi_code open_parts(struct service *s, struct err *err) {
   if (!s->engine)
     return err_set(err, KPI_OUT_OF_MEMORY, "no memory or threads for %llu workers",
                    (unsigned long long)s->config->threads);
-  return KPI_OK;
+  return open_intents(s, err);
 }
 
 static enum kpi_code start_threads(struct service *s, struct err *err) {
@@ -380,6 +438,7 @@ void service_stop(struct service *s) {
     pthread_join(s->ticker, NULL);
   engine_free(s->engine);
   pool_free(s->pool);
+  intents_free(s->intents);
   backends_close(&s->backends);
   db_close(s->db);
   pthread_rwlock_destroy(&s->listener.lock);
@@ -415,27 +474,52 @@ static void overlay_live(struct service *s, struct run *run) {
     }
 }
 
-/* A run was queued. */
-static void wake_supervisors(struct service *s) {
-  SCOPE_LOCK(&s->synced.lock);
-  s->synced.posted++;
-  pthread_cond_broadcast(&s->synced.wake);
+static enum kpi_code may_accept(struct service *s, const struct run_request *request, struct err *err) {
+  uint64_t seen;
+  char date[DAY_TEXT_SIZE];
+  if (!takes_runs(s, &seen))
+    return err_set(err, KPI_DRAINING, "the service is shutting down and takes no runs");
+  if (request->date > service_today(s))
+    return err_set(err, KPI_DATE_IN_FUTURE, "%s has not begun yet in %s", day_text(request->date, date),
+                   s->config->timezone);
+  return KPI_OK;
+}
+
+bool service_keeps_intents(const struct service *s) {
+  return s->intents != NULL;
+}
+
+enum kpi_code service_intend(struct service *s, const struct run_request *request, char id[UUID_TEXT_SIZE],
+                             struct err *err) {
+  enum kpi_code rc = may_accept(s, request, err);
+  crypto_uuid7(id);
+  return rc ? rc : intents_put(s->intents, id, request, err);
+}
+
+enum kpi_code service_intended(struct service *s, const char *id, bool *stored, struct err *err) {
+  struct err why;
+  enum intent_state state = intents_state(s->intents, id, &why);
+  *stored = state == INTENT_STORED;
+  if (state != INTENT_FAILED)
+    return KPI_OK;
+  return err_set(err, KPI_STORAGE_UNAVAILABLE, "the run could not be kept in %s: %s",
+                 s->config->control_table, why.message);
+}
+
+void service_forget_intent(struct service *s, const char *id) {
+  intents_remove(s->intents, id);
 }
 
 enum kpi_code service_submit(struct service *s, const struct run_request *request, struct run *out,
                              enum disposition *disposition, struct err *err) {
   *out = (struct run){0};
-  uint64_t seen;
-  if (!takes_runs(s, &seen))
-    return err_set(err, KPI_DRAINING, "the service is shutting down and takes no runs");
-  if (request->date > service_today(s)) {
-    char date[DAY_TEXT_SIZE];
-    return err_set(err, KPI_DATE_IN_FUTURE, "%s has not begun yet in %s", day_text(request->date, date),
-                   s->config->timezone);
-  }
-  struct run_defaults defaults = {s->config->timezone, s->engine->vtable->name, s->config->source,
-                                  s->config->max_bad_rows_text};
+  enum kpi_code refused = may_accept(s, request, err);
+  if (refused)
+    return refused;
+  struct run_defaults defaults = defaults_of(s);
   enum kpi_code rc = run_store_submit(s->db, request, &defaults, out, disposition, err);
+  if (s->intents && request->id && (rc || *disposition != DISPOSITION_CREATED))
+    intents_remove(s->intents, request->id);
   if (rc)
     return rc;
   overlay_live(s, out);
@@ -467,6 +551,7 @@ enum kpi_code service_cancel(struct service *s, struct view id, struct run *out,
     if (s->slots[i].live && view_is(id, s->slots[i].run_id))
       stop_raise(&s->slots[i].live->stop, STOP_CANCEL);
   pthread_mutex_unlock(&s->synced.lock);
+  remove_intent_if_over(s, out->id);
   tell_changed(s, out->id);
   return KPI_OK;
 }

@@ -47,6 +47,23 @@ day_t service_today(const struct service *s);
 /* KPI_BAD_ROWS, for requests that do not say. */
 enum bad_rows service_default_bad_rows(const struct service *s);
 
+/* True when accepted runs are kept in DynamoDB too (KPI_INTENTS): service_intend has to come before
+ * service_submit. */
+bool service_keeps_intents(const struct service *s);
+
+/* Begins to store the intent of a request under a new id, which is written to `id`; returns at once. Changes
+ * are told under that id. Errors: KPI_QUEUE_FULL, KPI_DRAINING, KPI_DATE_IN_FUTURE. */
+KPI_MUST_CHECK enum kpi_code service_intend(struct service *s, const struct run_request *request,
+                                            char id[UUID_TEXT_SIZE], struct err *err);
+
+/* *stored: the request may be submitted with that id. False and KPI_OK: not yet. Errors:
+ * KPI_STORAGE_UNAVAILABLE: the intent could not be stored. */
+KPI_MUST_CHECK enum kpi_code service_intended(struct service *s, const char *id, bool *stored,
+                                              struct err *err);
+
+/* Nobody waits for that intent any more. */
+void service_forget_intent(struct service *s, const char *id);
+
 /* Accepts a run: durable when it returns KPI_OK. An active run with the same date that also publishes is
  * attached to instead. Returns owned in *out. Errors: KPI_QUEUE_FULL, KPI_DRAINING, KPI_DATE_IN_FUTURE,
  * KPI_RUN_ALREADY_ACTIVE (the active run is being cancelled), KPI_STORAGE_UNAVAILABLE. */

@@ -1,0 +1,342 @@
+/* SPDX-License-Identifier: MIT */
+#include "server/intents.h"
+
+#include "aws/dynamodb.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/scope.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+enum {
+  AT_A_TIME = 4,
+  UNDER_WAY_MAX = 256,
+  PK_SIZE = 64,
+  PREFIX_LEN = 7,
+  LOAD_RETRY_STEPS = 50,
+  LOAD_STEP_MS = 100
+};
+
+#define PREFIX "intent#"
+
+/* A put that somebody waits for, or a removal. */
+struct errand {
+  struct intents *intents;
+  char id[UUID_TEXT_SIZE];
+  json_t *item; /* owned; NULL: remove */
+  /* guarded by the lock: */
+  enum intent_state state;
+  bool abandoned; /* nobody asks any more: undo it */
+  struct err err;
+  struct errand *next;
+};
+
+struct intents {
+  struct aws *aws;
+  const char *table, *source;
+  intents_changed_fn changed;
+  void *arg;
+  struct pool *pool;
+  struct pool_group errands;
+  intent_fn load_fn;
+  void *load_arg;
+  struct stop_flag stop; /* of the loading */
+  struct {
+    pthread_mutex_t lock;
+    struct errand *puts; /* under way or not asked for yet */
+    size_t count;        /* of errands that exist */
+  } synced;
+};
+
+/* ---- items ---- */
+
+static void make_pk(const char *id, char out[PK_SIZE]) {
+  snprintf(out, PK_SIZE, PREFIX "%s", id);
+}
+
+static json_t *intent_item(const struct intents *i, const char *id, const struct run_request *q) {
+  char pk[PK_SIZE], date[DAY_TEXT_SIZE], now[CLOCK_RFC3339_SIZE];
+  make_pk(id, pk);
+  const struct {
+    const char *name;
+    struct view text;
+  } texts[] = {{"pk", view_of(pk)},
+               {"source", view_of(i->source)},
+               {"date", view_of(day_text(q->date, date))},
+               {"quality_gate", view_of(quality_gate_name(q->gate))},
+               {"bad_rows", view_of(bad_rows_name(q->bad_rows))},
+               {"max_bad_rows", q->max_bad_rows},
+               {"labels", q->labels_json},
+               {"reason", q->reason},
+               {"user_agent", q->user_agent},
+               {"request_id", q->request_id},
+               {"accepted_at", view_of(clock_rfc3339(clock_wall_ms(), now))}};
+  json_t *item = json_object();
+  for (size_t n = 0; n < sizeof texts / sizeof texts[0]; n++)
+    if (texts[n].text.len)
+      json_object_set_new(item, texts[n].name, dynamodb_text(texts[n].text));
+  json_object_set_new(item, "publish", dynamodb_count(q->publish));
+  json_object_set_new(item, "force", dynamodb_count(q->force));
+  return item;
+}
+
+/* Reads an item into a request that borrows from it. False when it is no intent of this source. */
+static bool read_intent(const struct intents *i, const json_t *item, char id[UUID_TEXT_SIZE],
+                        struct run_request *out) {
+  struct view pk = dynamodb_get_text(item, "pk");
+  uint64_t publish = 1, force = 0;
+  if (!view_starts(pk, PREFIX) || !view_is(dynamodb_get_text(item, "source"), i->source))
+    return false;
+  struct view tail = {pk.ptr + PREFIX_LEN, pk.len - PREFIX_LEN};
+  *out = (struct run_request){.max_bad_rows = dynamodb_get_text(item, "max_bad_rows"),
+                              .labels_json = dynamodb_get_text(item, "labels"),
+                              .reason = dynamodb_get_text(item, "reason"),
+                              .user_agent = dynamodb_get_text(item, "user_agent"),
+                              .request_id = dynamodb_get_text(item, "request_id")};
+  bool ok = crypto_is_uuid(tail) && view_to_cstr(tail, id, UUID_TEXT_SIZE) &&
+            day_parse(dynamodb_get_text(item, "date"), &out->date) &&
+            quality_gate_of(dynamodb_get_text(item, "quality_gate"), &out->gate) &&
+            bad_rows_of(dynamodb_get_text(item, "bad_rows"), &out->bad_rows) &&
+            dynamodb_get_count(item, "publish", &publish) && dynamodb_get_count(item, "force", &force);
+  out->publish = publish != 0;
+  out->force = force != 0;
+  if (!ok)
+    log_at(LOG_WARN, "intents.unreadable", "an intent in the control table cannot be read");
+  return ok;
+}
+
+static enum kpi_code send_remove(struct intents *i, const char *id, struct err *err) {
+  char pk[PK_SIZE];
+  make_pk(id, pk);
+  json_t *body = json_pack("{s:s, s:{s:o}}", "TableName", i->table, "Key", "pk", dynamodb_text(view_of(pk)));
+  return dynamodb_call(i->aws, "DeleteItem", body, NULL, NULL, NULL, err);
+}
+
+/* ---- errands ---- */
+
+static void errand_free(struct errand *e) {
+  json_decref(e->item);
+  free(e);
+}
+
+/* Takes a put out of the list; the lock is held. */
+static void forget(struct intents *i, struct errand *e) {
+  for (struct errand **at = &i->synced.puts; *at; at = &(*at)->next)
+    if (*at == e) {
+      *at = e->next;
+      break;
+    }
+  i->synced.count--;
+}
+
+static void run_remove(struct errand *e) {
+  struct err err;
+  struct intents *i = e->intents;
+  if (send_remove(i, e->id, &err))
+    log_at(LOG_WARN, "intents.not_removed", err.message, LOG_S("run_id", e->id));
+  pthread_mutex_lock(&i->synced.lock);
+  i->synced.count--;
+  pthread_mutex_unlock(&i->synced.lock);
+  errand_free(e);
+}
+
+/* Marks a put as done. True when nobody wants it any more. */
+static bool settle(struct errand *e, enum kpi_code rc, const struct err *err) {
+  SCOPE_LOCK(&e->intents->synced.lock);
+  e->state = rc ? INTENT_FAILED : INTENT_STORED;
+  e->err = *err;
+  if (e->abandoned)
+    forget(e->intents, e);
+  return e->abandoned;
+}
+
+static void run_put(struct errand *e) {
+  struct err err = {0};
+  struct intents *i = e->intents;
+  char id[UUID_TEXT_SIZE];
+  memcpy(id, e->id, sizeof id);
+  json_t *body = json_pack("{s:s, s:O}", "TableName", i->table, "Item", e->item);
+  enum kpi_code rc = dynamodb_call(i->aws, "PutItem", body, NULL, NULL, NULL, &err);
+  if (settle(e, rc, &err)) {
+    if (send_remove(i, id, &err))
+      log_at(LOG_WARN, "intents.not_removed", err.message, LOG_S("run_id", id));
+    errand_free(e);
+    return;
+  }
+  i->changed(i->arg, id);
+}
+
+static void run_errand(void *arg) {
+  struct errand *e = arg;
+  if (e->item)
+    run_put(e);
+  else
+    run_remove(e);
+}
+
+/* Counts a new errand; puts go into the list. False when there are too many. */
+static bool register_errand(struct intents *i, struct errand *e) {
+  SCOPE_LOCK(&i->synced.lock);
+  if (i->synced.count >= UNDER_WAY_MAX)
+    return false;
+  i->synced.count++;
+  if (e->item) {
+    e->next = i->synced.puts;
+    i->synced.puts = e;
+  }
+  return true;
+}
+
+static struct errand *errand_new(struct intents *i, const char *id) {
+  struct errand *e = calloc(1, sizeof *e);
+  if (!e)
+    return NULL;
+  e->intents = i;
+  view_to_cstr(view_of(id), e->id, sizeof e->id);
+  return e;
+}
+
+enum kpi_code intents_put(struct intents *i, const char *id, const struct run_request *request,
+                          struct err *err) {
+  struct errand *e = errand_new(i, id);
+  if (!e || (e->item = intent_item(i, id, request)) == NULL || !register_errand(i, e)) {
+    if (e)
+      errand_free(e);
+    return err_set(err, KPI_QUEUE_FULL, "%d intents are on their way to DynamoDB already", UNDER_WAY_MAX);
+  }
+  pool_submit(i->pool, &i->errands, run_errand, e);
+  return KPI_OK;
+}
+
+static struct errand *find_put(struct intents *i, const char *id) {
+  for (struct errand *e = i->synced.puts; e; e = e->next)
+    if (strcmp(e->id, id) == 0)
+      return e;
+  return NULL;
+}
+
+enum intent_state intents_state(struct intents *i, const char *id, struct err *err) {
+  SCOPE_LOCK(&i->synced.lock);
+  struct errand *e = find_put(i, id);
+  if (!e || e->state == INTENT_UNDER_WAY)
+    return INTENT_UNDER_WAY;
+  enum intent_state state = e->state;
+  *err = e->err;
+  forget(i, e);
+  errand_free(e);
+  return state;
+}
+
+/* True when the intent was being put: that undoes itself. */
+static bool abandon(struct intents *i, const char *id) {
+  SCOPE_LOCK(&i->synced.lock);
+  struct errand *e = find_put(i, id);
+  if (e && e->state == INTENT_UNDER_WAY) {
+    e->abandoned = true;
+    return true;
+  }
+  if (e) {
+    forget(i, e);
+    errand_free(e);
+  }
+  return false;
+}
+
+void intents_remove(struct intents *i, const char *id) {
+  if (abandon(i, id))
+    return;
+  struct errand *e = errand_new(i, id);
+  if (e && register_errand(i, e)) {
+    pool_submit(i->pool, &i->errands, run_errand, e);
+    return;
+  }
+  log_at(LOG_WARN, "intents.not_removed", "too many are under way; the next start removes it",
+         LOG_S("run_id", id));
+  if (e)
+    errand_free(e);
+}
+
+/* ---- all intents ---- */
+
+static enum kpi_code scan_page(struct intents *i, json_t *start, json_t **reply, struct err *err) {
+  json_t *body = json_pack("{s:s, s:b, s:s, s:{s:o}}", "TableName", i->table, "ConsistentRead", 1,
+                           "FilterExpression", "begins_with(pk, :prefix)", "ExpressionAttributeValues",
+                           ":prefix", dynamodb_text(VIEW_LIT(PREFIX)));
+  if (start)
+    json_object_set_new(body, "ExclusiveStartKey", start);
+  return dynamodb_call(i->aws, "Scan", body, &i->stop, reply, NULL, err);
+}
+
+static void hand_on(struct intents *i, const json_t *items) {
+  size_t n;
+  json_t *item;
+  json_array_foreach(items, n, item) {
+    char id[UUID_TEXT_SIZE];
+    struct run_request request;
+    if (read_intent(i, item, id, &request) && !i->load_fn(i->load_arg, id, &request))
+      intents_remove(i, id);
+  }
+}
+
+static enum kpi_code load_all(struct intents *i, struct err *err) {
+  json_t *start = NULL;
+  do {
+    json_t *reply = NULL;
+    enum kpi_code rc = scan_page(i, start, &reply, err);
+    if (rc)
+      return rc;
+    hand_on(i, json_object_get(reply, "Items"));
+    start = json_incref(json_object_get(reply, "LastEvaluatedKey"));
+    json_decref(reply);
+  } while (start);
+  return KPI_OK;
+}
+
+/* Without its intents a service on a new disk would forget runs: it asks until it is answered. */
+static void run_load(void *arg) {
+  struct intents *i = arg;
+  struct err err;
+  while (stop_reason(&i->stop) == STOP_NONE && load_all(i, &err)) {
+    log_at(LOG_WARN, "intents.not_loaded", err.message, LOG_S("code", err_name(err.code)));
+    for (int n = 0; n < LOAD_RETRY_STEPS && stop_reason(&i->stop) == STOP_NONE; n++)
+      nanosleep(&(struct timespec){.tv_nsec = LOAD_STEP_MS * 1000000L}, NULL);
+  }
+}
+
+void intents_load(struct intents *i, intent_fn fn, void *arg) {
+  i->load_fn = fn;
+  i->load_arg = arg;
+  pool_submit(i->pool, &i->errands, run_load, i);
+}
+
+/* ---- life ---- */
+
+struct intents *intents_new(struct aws *aws, const char *table, const char *source,
+                            intents_changed_fn changed, void *arg) {
+  struct intents *i = calloc(1, sizeof *i);
+  if (!i)
+    return NULL;
+  *i = (struct intents){.aws = aws, .table = table, .source = source, .changed = changed, .arg = arg};
+  pthread_mutex_init(&i->synced.lock, NULL);
+  i->pool = pool_new(AT_A_TIME, 2 * UNDER_WAY_MAX);
+  if (i->pool)
+    return i;
+  intents_free(i);
+  return NULL;
+}
+
+void intents_free(struct intents *i) {
+  if (!i)
+    return;
+  stop_raise(&i->stop, STOP_DRAIN);
+  pool_free(i->pool);
+  while (i->synced.puts) {
+    struct errand *e = i->synced.puts;
+    i->synced.puts = e->next;
+    errand_free(e);
+  }
+  pthread_mutex_destroy(&i->synced.lock);
+  free(i);
+}

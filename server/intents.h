@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: MIT
+ * Accepted runs in the control table of DynamoDB, for services whose disk dies with them: an intent is put
+ * before a run is accepted and removed at its end; a service that starts creates the runs again that it does
+ * not know. Knows no HTTP and no SQL. */
+#ifndef KPID_SERVER_INTENTS_H
+#define KPID_SERVER_INTENTS_H
+
+#include "server/run.h"
+
+struct aws;
+struct intents;
+
+/* Told, on a thread of the intents, that what intents_state says of an id has changed. */
+typedef void (*intents_changed_fn)(void *arg, const char *id);
+
+/* Borrows all but `source`. Intents of other sources are left alone. Returns owned, NULL when memory or
+ * threads are exhausted. */
+struct intents *intents_new(struct aws *aws, const char *table, const char *source,
+                            intents_changed_fn changed, void *arg);
+
+/* Waits for what is under way and frees. Accepts NULL. */
+void intents_free(struct intents *i);
+
+enum intent_state { INTENT_UNDER_WAY, INTENT_STORED, INTENT_FAILED };
+
+/* Begins to store an intent; returns at once. Errors: KPI_QUEUE_FULL when too many are under way. */
+KPI_MUST_CHECK enum kpi_code intents_put(struct intents *i, const char *id, const struct run_request *request,
+                                         struct err *err);
+
+/* How a put has come along; err says why it failed. The answer is forgotten once it is not INTENT_UNDER_WAY.
+ */
+enum intent_state intents_state(struct intents *i, const char *id, struct err *err);
+
+/* Removes an intent, some time soon; also one that is being put. An intent that stays all the same is removed
+ * at the next start. */
+void intents_remove(struct intents *i, const char *id);
+
+/* Takes one intent that was found; what it returns says whether the intent is still wanted. */
+typedef bool (*intent_fn)(void *arg, const char *id, const struct run_request *request);
+
+/* Hands every intent of this source to fn, on a thread of the intents, and removes those that are not wanted.
+ * Tries until DynamoDB answers. Returns at once. */
+void intents_load(struct intents *i, intent_fn fn, void *arg);
+
+#endif
