@@ -10,18 +10,20 @@
 
 enum { FETCH_QUEUE = 1024, LOOK_MS = 100, KEY_BYTES_MAX = 1024 };
 
-/* A source and the fetchers that all its readers share. Parts (ranges in memory) are what is scarce: a reader
- * that is being read may always have one, and takes more while there are some left. */
+/* A source and the fetchers that all its readers share. Memory for parts (ranges of objects) is what is
+ * scarce: a reader that is being read may always have one part, and takes more while its share lasts; readers
+ * that wait to be read begin with one while half of the memory is free. */
 struct source_s3 {
   struct source base;
   struct aws *aws;
   char *bucket, *prefix; /* owned; the prefix is empty or ends in a slash */
   struct pool *fetchers;
-  size_t parts_max;
+  size_t bytes_max;
   struct {
     pthread_mutex_t lock;
-    size_t parts, readers; /* in memory; open */
-    struct part *spare;    /* buffers kept while readers are open */
+    size_t bytes;         /* of all parts */
+    size_t open, reading; /* readers; those that were read from */
+    struct part *spare;   /* whole-size buffers kept while readers are open */
   } synced;
 };
 
@@ -31,7 +33,7 @@ struct part {
   struct part *next;
   uint64_t first;
   size_t size, used;
-  char *bytes; /* owned, S3_RANGE_BYTES */
+  char *bytes; /* owned */
   /* guarded by the reader's lock: */
   size_t filled;
   bool over;
@@ -48,6 +50,8 @@ struct s3_reader {
   struct pool_group fetches;
   struct part *first, **last; /* parts in the order of the object */
   uint64_t asked;             /* bytes that have parts or are read */
+  uint64_t delivered;         /* bytes that were read */
+  bool is_read;               /* somebody reads from it */
   struct {
     pthread_mutex_t lock;
     pthread_cond_t more;
@@ -56,39 +60,58 @@ struct s3_reader {
 
 /* ---- parts ---- */
 
-/* Counts a part if the reader may have one more. `forced`: it has none and needs one. */
-static bool part_is_free(struct source_s3 *s, bool forced, size_t has) {
+/* Counts a part of `size` bytes if the reader may have it. `must`: it has none and is waited for. */
+static bool may_have(const struct s3_reader *r, size_t size, bool must) {
+  struct source_s3 *s = r->source;
   SCOPE_LOCK(&s->synced.lock);
-  size_t share = s->parts_max / (s->synced.readers ? s->synced.readers : 1);
-  bool ok = forced || (s->synced.parts < s->parts_max && (has == 0 || has < share));
-  s->synced.parts += ok;
+  size_t has = (size_t)(r->asked - r->delivered);
+  size_t share = r->is_read ? s->bytes_max / s->synced.reading : size;
+  size_t limit = r->is_read ? s->bytes_max : s->bytes_max / 2;
+  bool ok = must || (has + size <= share && s->synced.bytes + size <= limit);
+  s->synced.bytes += ok ? size : 0;
   return ok;
 }
 
-static struct part *part_new(struct source_s3 *s) {
-  pthread_mutex_lock(&s->synced.lock);
+static struct part *take_spare(struct source_s3 *s) {
+  SCOPE_LOCK(&s->synced.lock);
   struct part *p = s->synced.spare;
   if (p)
     s->synced.spare = p->next;
-  pthread_mutex_unlock(&s->synced.lock);
+  return p;
+}
+
+static struct part *part_new(struct source_s3 *s, size_t size) {
+  struct part *p = size == S3_RANGE_BYTES ? take_spare(s) : NULL;
   if (!p)
     p = calloc(1, sizeof *p);
   if (p && !p->bytes)
-    p->bytes = malloc(S3_RANGE_BYTES);
+    p->bytes = malloc(size);
   if (!p || !p->bytes) {
     free(p);
     return NULL;
   }
-  *p = (struct part){.bytes = p->bytes};
+  *p = (struct part){.bytes = p->bytes, .size = size};
   return p;
+}
+
+static void give_bytes_back(struct source_s3 *s, size_t size) {
+  SCOPE_LOCK(&s->synced.lock);
+  s->synced.bytes -= size;
+}
+
+static void part_free(struct part *p) {
+  free(p->bytes);
+  free(p);
 }
 
 static void part_release(struct source_s3 *s, struct part *p) {
   SCOPE_LOCK(&s->synced.lock);
-  s->synced.parts--;
-  if (p) {
+  s->synced.bytes -= p->size;
+  if (p->size == S3_RANGE_BYTES) {
     p->next = s->synced.spare;
     s->synced.spare = p;
+  } else {
+    part_free(p);
   }
 }
 
@@ -123,33 +146,33 @@ static void fetch(void *arg) {
 
 /* ---- reading ---- */
 
-static size_t count_parts(const struct s3_reader *r) {
-  size_t n = 0;
-  for (const struct part *p = r->first; p; p = p->next)
-    n++;
-  return n;
-}
-
 /* Asks for the parts that follow, as many as this reader may have; at least one when it `must` have one. */
 static enum kpi_code ask_ahead(struct s3_reader *r, bool must, struct err *err) {
-  size_t has = count_parts(r);
-  while (r->asked < r->object->size && part_is_free(r->source, must && has == 0, has)) {
+  while (r->asked < r->object->size) {
     uint64_t left = r->object->size - r->asked;
-    struct part *p = part_new(r->source);
+    size_t size = left < S3_RANGE_BYTES ? (size_t)left : S3_RANGE_BYTES;
+    if (!may_have(r, size, must && !r->first))
+      return KPI_OK;
+    struct part *p = part_new(r->source, size);
     if (!p) {
-      part_release(r->source, NULL);
-      return has ? KPI_OK : err_set(err, KPI_OUT_OF_MEMORY, "no memory to read %s", r->object->name);
+      give_bytes_back(r->source, size);
+      return r->first ? KPI_OK : err_set(err, KPI_OUT_OF_MEMORY, "no memory to read %s", r->object->name);
     }
     p->reader = r;
     p->first = r->asked;
-    p->size = left < S3_RANGE_BYTES ? (size_t)left : S3_RANGE_BYTES;
     r->asked += p->size;
     *r->last = p;
     r->last = &p->next;
-    has++;
     pool_submit(r->source->fetchers, &r->fetches, fetch, p);
   }
   return KPI_OK;
+}
+
+/* The first read of a reader: from now on it counts among those that share the memory. */
+static void begin_reading(struct s3_reader *r) {
+  SCOPE_LOCK(&r->source->synced.lock);
+  r->is_read = true;
+  r->source->synced.reading++;
 }
 
 static bool is_stopped(const struct s3_reader *r) {
@@ -176,7 +199,10 @@ static enum kpi_code s3_read(struct source_reader *base, char *to, size_t size, 
                              struct err *err) {
   struct s3_reader *r = (struct s3_reader *)base;
   *got = 0;
-  enum kpi_code rc = r->first ? KPI_OK : ask_ahead(r, true, err);
+  bool is_first = !r->is_read;
+  if (is_first)
+    begin_reading(r);
+  enum kpi_code rc = is_first || !r->first ? ask_ahead(r, true, err) : KPI_OK;
   struct part *p = r->first;
   if (rc || !p)
     return rc;
@@ -187,6 +213,7 @@ static enum kpi_code s3_read(struct source_reader *base, char *to, size_t size, 
   *got = ready < size ? ready : size;
   memcpy(to, p->bytes + p->used, *got);
   p->used += *got;
+  r->delivered += *got;
   if (r->use->bytes_read)
     atomic_fetch_add_explicit(r->use->bytes_read, *got, memory_order_relaxed);
   if (p->used < p->size)
@@ -211,15 +238,15 @@ static enum kpi_code s3_finish(struct source_reader *base, struct err *err) {
 }
 
 /* Buffers are kept for the next reader; with the last reader they go. */
-static void leave(struct source_s3 *s) {
+static void leave(struct source_s3 *s, bool was_read) {
   SCOPE_LOCK(&s->synced.lock);
-  if (--s->synced.readers > 0)
+  s->synced.reading -= was_read;
+  if (--s->synced.open > 0)
     return;
   while (s->synced.spare) {
     struct part *p = s->synced.spare;
     s->synced.spare = p->next;
-    free(p->bytes);
-    free(p);
+    part_free(p);
   }
 }
 
@@ -232,7 +259,7 @@ static void s3_close(struct source_reader *base) {
     r->first = p->next;
     part_release(r->source, p);
   }
-  leave(r->source);
+  leave(r->source, r->is_read);
   pthread_cond_destroy(&r->synced.more);
   pthread_mutex_destroy(&r->synced.lock);
   free(r->key);
@@ -257,7 +284,7 @@ static enum kpi_code s3_open(struct source *base, const struct source_object *ob
   pthread_mutex_init(&r->synced.lock, NULL);
   pthread_cond_init(&r->synced.more, NULL);
   pthread_mutex_lock(&s->synced.lock);
-  s->synced.readers++;
+  s->synced.open++;
   pthread_mutex_unlock(&s->synced.lock);
   enum kpi_code rc = ask_ahead(r, false, err);
   if (rc) {
@@ -358,7 +385,7 @@ enum kpi_code source_s3_new(const char *url, struct aws *aws, size_t concurrency
     return err_set(err, KPI_OUT_OF_MEMORY, "no memory for the source");
   s->base = (struct source){&s3_vtable, concurrency};
   s->aws = aws;
-  s->parts_max = concurrency;
+  s->bytes_max = concurrency * S3_RANGE_BYTES;
   pthread_mutex_init(&s->synced.lock, NULL);
   enum kpi_code rc = KPI_OK;
   if (!parse_url(url, s))

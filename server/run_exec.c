@@ -74,8 +74,9 @@ void run_error_json(const struct err *err, enum run_phase phase, uint32_t attemp
   buf_add_char(out, '}');
 }
 
-static void write_output(const struct publish_counts counts[KPI_TABLE_COUNT], struct buf *out) {
-  static const char *const names[KPI_TABLE_COUNT] = {"order_kpis_table", "category_kpis_table"};
+static void write_output(const struct config *config, const struct publish_counts counts[KPI_TABLE_COUNT],
+                         struct buf *out) {
+  const char *const names[KPI_TABLE_COUNT] = {config->order_table, config->category_table};
   for (int t = 0; t < KPI_TABLE_COUNT; t++)
     buf_printf(out, "%s{\"name\":\"%s\",\"put\":%llu,\"unchanged\":%llu,\"deleted\":%llu}", t ? "," : "[",
                names[t], (unsigned long long)counts[t].put, (unsigned long long)counts[t].unchanged,
@@ -191,7 +192,7 @@ static enum kpi_code finish(struct execution *e, enum kpi_code rc, enum run_phas
         results_store_keep_quality(e->x->db, e->run->id, &result->quality, &quality_err))
       log_at(LOG_WARN, "run.quality_not_stored", quality_err.message, LOG_S("run_id", e->run->id));
   } else if (e->run->publish) {
-    write_output(counts, &output);
+    write_output(e->x->config, counts, &output);
     buf_add_char(&output, '\0');
   }
   struct run_end end = {.id = e->run->id,

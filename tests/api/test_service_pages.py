@@ -18,6 +18,7 @@ ROUTES = {
     ("GET", "/runs/{}/results"),
     ("GET", "/runs/{}/quality"),
     ("POST", "/runs/{}/cancel"),
+    ("POST", "/runs/{}/retry"),
     ("GET", "/livez"),
     ("GET", "/healthz"),
     ("GET", "/readyz"),
