@@ -5,6 +5,8 @@ import pytest
 from support.paths import kpid_binary
 from support.server import Server
 
+pytest_plugins = ["support.aws_fixtures"]
+
 DEFAULT_TIMEOUT_SECONDS = 120
 
 

@@ -18,6 +18,8 @@ def kpid_binary() -> Path:
 
 
 def clean_env(**settings: str) -> dict[str, str]:
-    """The environment without any KPI_* setting of the caller, plus `settings`."""
-    inherited = {k: v for k, v in os.environ.items() if not k.startswith("KPI_")}
+    """The environment without any KPI_* or AWS_* setting of the caller, plus `settings`."""
+    inherited = {
+        k: v for k, v in os.environ.items() if not k.startswith(("KPI_", "AWS_"))
+    }
     return {**inherited, **settings}

@@ -1,0 +1,140 @@
+"""The demonstration behind scripts/aws-demo: sample data from S3 to DynamoDB and back to the screen."""
+
+import contextlib
+import signal
+import sys
+import tempfile
+from decimal import Decimal
+from pathlib import Path
+
+from support.aws_site import no_credentials, static_credentials
+from support.cli import kpid
+from support.dynamodb_server import DynamoDbServer, Item, KpiTables
+from support.s3_server import REGION, S3Server
+from support.server import Server
+
+DATE = "2025-03-15"
+BUCKET = "kpid-demo"
+SAMPLE = ["--orders", 20000, "--days", 31, "--seed", 7, "--from", "2025-03-01"]
+ORDER_COLUMNS = [
+    "order_date",
+    "total_orders",
+    "total_revenue",
+    "total_items_sold",
+    "return_rate",
+    "unique_customers",
+]
+CATEGORY_COLUMNS = [
+    "category",
+    "order_date",
+    "daily_revenue",
+    "avg_order_value",
+    "avg_return_rate",
+]
+
+
+class DemoFailed(Exception):
+    """What went wrong, for the user."""
+
+
+def must(*args: object, env: dict[str, str] | None = None) -> None:
+    """A command of the program that has to succeed."""
+    print(f"\n$ kpid {' '.join(str(arg) for arg in args)}")
+    result = kpid(*args, env=env)
+    print(result.out, end="")
+    if result.code != 0:
+        raise DemoFailed(str(result))
+
+
+def cell(value: object) -> str:
+    if isinstance(value, Decimal):
+        text = f"{value:f}"
+        whole, dot, fraction = text.partition(".")
+        return whole + dot + fraction[:6] if dot else text
+    return str(value)
+
+
+def print_table(title: str, columns: list[str], items: list[Item]) -> None:
+    """Items as lines of aligned columns."""
+    lines = [columns, *([cell(item[name]) for name in columns] for item in items)]
+    widths = [max(len(line[n]) for line in lines) for n in range(len(columns))]
+    print(f"\n{title}: {len(items)} item{'s' if len(items) != 1 else ''}, read by boto3")
+    for line in lines:
+        print("  " + "  ".join(map(str.ljust, line, widths)).rstrip())
+
+
+def run_date(server: Server) -> None:
+    """One run by HTTP, waited for."""
+    print(f"\n$ curl -d date={DATE} 'http://{server.address}/runs?wait=50'")
+    reply = server.request(
+        "POST",
+        "/runs?wait=50",
+        f"date={DATE}",
+        {"Content-Type": "application/x-www-form-urlencoded"},
+    )
+    run = reply.json
+    if run.get("state") != "succeeded":
+        raise DemoFailed(f"the run did not succeed: {reply}")
+    print(f"run {run['id']} succeeded, {run['input']['bytes']} bytes read from S3")
+
+
+def show(tables: KpiTables) -> None:
+    orders, categories = tables.day("order", DATE), tables.day("category", DATE)
+    if len(orders) != 1 or not categories:
+        raise DemoFailed(f"the tables hold {len(orders)} and {len(categories)} items")
+    print_table(tables.order, ORDER_COLUMNS, orders)
+    print_table(tables.category, CATEGORY_COLUMNS, categories)
+
+
+def demonstrate(folder: Path, cleanup: contextlib.ExitStack) -> None:
+    s3 = S3Server(folder / "s3")
+    cleanup.callback(s3.stop)
+    dynamodb = DynamoDbServer(folder / "dynamodb")
+    cleanup.callback(dynamodb.stop)
+    s3.start()
+    dynamodb.start()
+    print(f"S3 server (versitygw) at {s3.url}, DynamoDB Local at {dynamodb.url}")
+    must("sample", "--out", folder / "data", *SAMPLE)
+    bucket = s3.bucket(BUCKET).upload(folder / "data")
+    print(f"uploaded {len(bucket.keys())} objects to {bucket.url()}")
+    tables = KpiTables(
+        dynamodb.client, "category_kpis_table", "order_kpis_table", "kpi_control"
+    )
+    env = {
+        "KPI_PUBLISH": "dynamodb",
+        "AWS_REGION": REGION,
+        "AWS_ENDPOINT_URL_S3": s3.url,
+        "AWS_ENDPOINT_URL_DYNAMODB": dynamodb.url,
+        **no_credentials(folder),
+        **static_credentials(),
+    }
+    must("tables", "create", env={**env, "KPI_SOURCE": bucket.url()})
+    server = Server(folder / "kpid.db", bucket.url(), **env)
+    cleanup.callback(server.kill)
+    print("\n$ kpid serve")
+    server.start()
+    run_date(server)
+    show(tables)
+    if (code := server.terminate()) != 0:
+        raise DemoFailed(f"the server ended with {code}")
+
+
+def main() -> int:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    with (
+        tempfile.TemporaryDirectory(prefix="kpid-aws-demo.") as folder,
+        contextlib.ExitStack() as cleanup,
+    ):
+        try:
+            demonstrate(Path(folder), cleanup)
+        except KeyboardInterrupt:
+            return 130
+        except Exception as problem:
+            print(f"\naws-demo: {problem}", file=sys.stderr)
+            return 1
+    print("\neverything is stopped and removed again")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

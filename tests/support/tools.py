@@ -1,0 +1,106 @@
+"""The test servers that scripts/setup keeps in the cache, and how each is started and stopped."""
+
+import contextlib
+import hashlib
+import os
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+from support.paths import TESTS
+
+PINS = (
+    "go.mod",
+    "go.sum",
+    "dynamodb/pom.xml",
+    "dynamodb/LoopbackDynamoDb.java",
+)
+
+
+def tools_folder() -> Path:
+    """Where install_aws_tools of scripts/setup put the servers; an error when it did not run."""
+    digest = hashlib.sha256()
+    for name in PINS:
+        digest.update((TESTS / "tools" / name).read_bytes())
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    folder = cache / "kpid" / f"aws-tools-{digest.hexdigest()[:12]}"
+    if not (folder / "ready").exists():
+        raise RuntimeError(
+            f"no test servers in {folder}: run `. scripts/setup && install_aws_tools`"
+        )
+    return folder
+
+
+def free_port() -> int:
+    with contextlib.closing(socket.socket()) as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def answers(port: int) -> bool:
+    with contextlib.closing(socket.socket()) as probe:
+        probe.settimeout(1)
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+class ToolServer:
+    """A server in a process of its own on a free loopback port; dies with the test run."""
+
+    name = "tool"
+    start_seconds = 30
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        self.port = 0
+        self.process: subprocess.Popen | None = None
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def log(self) -> Path:
+        return self.folder / f"{self.name}.log"
+
+    def command(self) -> list[str]:
+        raise NotImplementedError
+
+    def environment(self) -> dict[str, str]:
+        return {}
+
+    def start(self):
+        """Starts it and waits until it listens; another port when someone took the first."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        for _ in range(3):
+            self.port = free_port()
+            self.launch()
+            if self.await_listening():
+                return self
+            self.stop()
+        raise RuntimeError(f"{self.name} did not start: {self.log.read_text()[-2000:]}")
+
+    def launch(self) -> None:
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                ["setpriv", "--pdeathsig", "KILL", "--", *self.command()],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                cwd=self.folder,
+                env={**os.environ, **self.environment()},
+            )
+
+    def await_listening(self) -> bool:
+        deadline = time.monotonic() + self.start_seconds
+        while self.process.poll() is None and time.monotonic() < deadline:
+            if answers(self.port):
+                return True
+            time.sleep(0.02)
+        return False
+
+    def stop(self) -> None:
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait(10)
+            self.process = None
