@@ -24,7 +24,8 @@ struct transfer {
   int64_t deadline; /* monotonic ms */
   bool head_is_over;
   enum http_outcome outcome;
-  bool over; /* guarded by the client's lock, as next */
+  pthread_cond_t ended; /* of its own, so that an end wakes nobody else */
+  bool over;            /* guarded by the client's lock, as next */
   struct transfer *next;
 };
 
@@ -38,7 +39,6 @@ struct curl_client {
   size_t active_count;     /* loop thread only */
   struct {
     pthread_mutex_t lock;
-    pthread_cond_t ended;
     struct transfer *first, **last; /* those that wait to be begun */
     bool stopping;
   } synced;
@@ -183,7 +183,7 @@ static void end(struct curl_client *c, struct transfer *t, enum http_outcome out
   SCOPE_LOCK(&c->synced.lock);
   t->outcome = outcome;
   t->over = true;
-  pthread_cond_broadcast(&c->synced.ended);
+  pthread_cond_signal(&t->ended);
 }
 
 static void forget(struct curl_client *c, struct transfer *t) {
@@ -296,17 +296,19 @@ static enum http_outcome curl_call(struct http_client *base, const struct http_r
                                    struct http_reply *out) {
   struct curl_client *c = (struct curl_client *)base;
   struct transfer t = {.request = q, .reply = out, .deadline = clock_mono_ms() + q->timeout_ms};
+  pthread_cond_init(&t.ended, NULL);
   enqueue(c, &t);
   curl_multi_wakeup(c->multi);
-  SCOPE_LOCK(&c->synced.lock);
+  pthread_mutex_lock(&c->synced.lock);
   while (!t.over)
-    pthread_cond_wait(&c->synced.ended, &c->synced.lock);
+    pthread_cond_wait(&t.ended, &c->synced.lock);
+  pthread_mutex_unlock(&c->synced.lock);
+  pthread_cond_destroy(&t.ended);
   return t.outcome;
 }
 
 static void curl_client_release(struct curl_client *c) {
   curl_multi_cleanup(c->multi);
-  pthread_cond_destroy(&c->synced.ended);
   pthread_mutex_destroy(&c->synced.lock);
   free(c->ca_bundle);
   free(c);
@@ -340,7 +342,6 @@ struct http_client *http_client_new(size_t max_in_flight, const char *ca_bundle)
   c->max_in_flight = max_in_flight;
   c->synced.last = &c->synced.first;
   pthread_mutex_init(&c->synced.lock, NULL);
-  pthread_cond_init(&c->synced.ended, NULL);
   if (!c->multi || (ca_bundle && !c->ca_bundle) || pthread_create(&c->thread, NULL, loop, c) != 0) {
     curl_client_release(c);
     return NULL;

@@ -10,6 +10,8 @@ enum { WINDOW_DAYS = 64, AT_A_TIME = 16, QUEUE = 256 };
 /* One day on its way. */
 struct day_task {
   const struct backfill *b;
+  day_t day;
+  bool claimed;
   struct run run;           /* owned */
   struct job_result result; /* borrows rows and categories of the whole */
   struct publication *publication;
@@ -44,38 +46,38 @@ static day_t find_day(const struct backfill *b, const struct walk *w) {
   return first;
 }
 
-static void observe(void *arg) {
+static void claim_and_observe(void *arg) {
   struct day_task *t = arg;
-  if (t->rc == KPI_OK)
+  t->rc = t->b->claim(t->b->claim_arg, t->day, &t->run, &t->err);
+  t->claimed = t->rc == KPI_OK;
+  if (t->claimed)
     t->rc = publisher_begin(t->b->x->publisher, t->run.date, t->b->stop, &t->publication, &t->err);
 }
 
 static void publish(void *arg) {
   struct day_task *t = arg;
+  if (!t->claimed)
+    return;
   enum kpi_code rc =
       t->rc ? run_exec_failed(t->b->x, &t->run, &t->err)
             : run_exec_computed(t->b->x, &t->run, t->b->input, &t->result, t->publication, &t->err);
   t->rc = rc;
 }
 
-/* Takes the days of the next window. */
-static enum kpi_code take_window(const struct backfill *b, struct walk *w, struct day_task *tasks,
-                                 size_t *count, struct err *err) {
-  for (*count = 0; *count < WINDOW_DAYS; ++*count) {
-    struct day_task *t = &tasks[*count];
+/* Takes the days of the next window; returns how many. */
+static size_t take_window(const struct backfill *b, struct walk *w, struct day_task *tasks) {
+  for (size_t count = 0; count < WINDOW_DAYS; count++) {
+    struct day_task *t = &tasks[count];
     day_t day = find_day(b, w);
     if (day > b->to)
-      return KPI_OK;
-    *t = (struct day_task){.b = b,
-                           .result = {.categories = b->result->categories, .quality = b->result->quality}};
+      return count;
+    *t = (struct day_task){
+        .b = b, .day = day, .result = {.categories = b->result->categories, .quality = b->result->quality}};
     for (int i = 0; i < KPI_TABLE_COUNT; i++)
       t->result.tables[i] = rows_of_day(&b->result->tables[i], day, &w->at[i]);
     w->next = day + 1;
-    enum kpi_code rc = b->claim(b->claim_arg, day, &t->run, err);
-    if (rc)
-      return rc;
   }
-  return KPI_OK;
+  return WINDOW_DAYS;
 }
 
 /* The inputs must be what was computed, now that what is published was observed. */
@@ -95,7 +97,7 @@ static enum kpi_code publish_window(const struct backfill *b, struct pool *pool,
                                     size_t count, bool *hopeless, struct err *err) {
   enum kpi_code rc = KPI_OK;
   *hopeless = count > 0;
-  pool_map(pool, observe, tasks, sizeof *tasks, count);
+  pool_map(pool, claim_and_observe, tasks, sizeof *tasks, count);
   struct err changed;
   enum kpi_code check = count ? check_inputs(b, &changed) : KPI_OK;
   for (size_t i = 0; i < count && check; i++)
@@ -123,14 +125,14 @@ static enum kpi_code publish_all(const struct backfill *b, struct pool *pool, st
   size_t count;
   bool hopeless;
   do {
-    struct err claim_err, publish_err;
-    enum kpi_code claimed = take_window(b, &walk, tasks, &count, &claim_err);
-    enum kpi_code published = publish_window(b, pool, tasks, count, &hopeless, &publish_err);
-    if (first == KPI_OK && (claimed || published)) {
-      first = claimed ? claimed : published;
-      *err = claimed ? claim_err : publish_err;
+    struct err window_err;
+    count = take_window(b, &walk, tasks);
+    enum kpi_code rc = publish_window(b, pool, tasks, count, &hopeless, &window_err);
+    if (first == KPI_OK && rc) {
+      first = rc;
+      *err = window_err;
     }
-    if (claimed || hopeless)
+    if (hopeless)
       return first;
     if (stop_reason(b->stop) != STOP_NONE)
       return err_set(err, KPI_INTERRUPTED, "stopped after the days that were being published");

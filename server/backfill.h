@@ -14,7 +14,7 @@ struct backfill {
   const struct run_input *input;
   const struct job_result *result; /* of all days */
   const struct stop_flag *stop;    /* looked at between windows of days */
-  /* Queues and claims the run of a day. Returns owned in *out. One thread at a time. */
+  /* Queues and claims the run of a day. Returns owned in *out. Several threads at a time. */
   enum kpi_code (*claim)(void *arg, day_t day, struct run *out, struct err *err);
   void *claim_arg;
 };
