@@ -29,7 +29,7 @@ struct publication_vtable {
 /* One day on its way to its readers, from the observation on; the first member of every implementation. */
 struct publication {
   const struct publication_vtable *vtable;
-  bool is_guarded; /* a day that shrinks to half of `orders` needs force */
+  bool is_guarded; /* an empty day, or one that shrinks to half of `orders`, needs force */
   uint64_t
       orders; /* total_orders that are published for the day now; 0 when nothing is, or that is not known */
 };

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "pipeline/publish_dynamodb.h"
 
-#include "base/clock.h"
+#include "aws/dynamodb.h"
 #include "base/log.h"
 #include "base/scope.h"
 #include "pipeline/publish_atomic.h"
@@ -67,13 +67,30 @@ static enum kpi_code check_keys(struct publish_dynamodb *d, struct err *err) {
   return rc;
 }
 
+/* A date that this protocol has not published yet may have been published by the replaced job. */
+static enum kpi_code observe_order_row(struct publish_dynamodb *d, struct dynamodb_publication *p,
+                                       const struct stop_flag *stop, struct err *err) {
+  json_t *reply = NULL;
+  json_t *body =
+      json_pack("{s:s, s:o, s:b, s:s}", "TableName", d->target.tables.kpi[KPI_ORDERS], "Key",
+                dynamodb_kpi_key(KPI_ORDERS, p->day, (struct view){0}), "ConsistentRead", 1,
+                "ProjectionExpression", "total_orders");
+  enum kpi_code rc = dynamodb_call(d->target.aws, "GetItem", body, stop, &reply, NULL, err);
+  p->base.orders = 0;
+  if (rc == KPI_OK)
+    dynamodb_get_count(json_object_get(reply, "Item"), "total_orders", &p->base.orders);
+  json_decref(reply);
+  return rc;
+}
+
 static enum kpi_code observe(struct publish_dynamodb *d, struct dynamodb_publication *p,
                              const struct stop_flag *stop, struct err *err) {
   enum kpi_code rc = check_keys(d, err);
   if (rc == KPI_OK)
     rc = publish_control_get(&d->target, p->day, stop, &p->observed, err);
-  if (rc == KPI_OK && p->observed.control.version > 0)
-    p->base.orders = p->observed.orders;
+  if (rc == KPI_OK && p->observed.control.version == 0)
+    return observe_order_row(d, p, stop, err);
+  p->base.orders = p->observed.orders;
   return rc;
 }
 

@@ -73,8 +73,15 @@ static enum kpi_code compute(const struct run_plan *plan, struct rounds *r, stru
 
 enum kpi_code run_job_guard(const struct publication *p, const struct job_result *result, bool force,
                             struct err *err) {
-  uint64_t orders = result->tables[KPI_ORDERS].count ? result->tables[KPI_ORDERS].rows[0].orders : 0;
-  if (force || !p->is_guarded || p->orders == 0 || orders * PERCENT > p->orders * (PERCENT - SHRINK_PERCENT))
+  const struct kpi_rows *days = &result->tables[KPI_ORDERS];
+  uint64_t orders = days->count ? days->rows[0].orders : 0;
+  if (force || !p->is_guarded)
+    return KPI_OK;
+  if (days->count + result->tables[KPI_CATEGORIES].count == 0)
+    return err_set(err, KPI_QUALITY_BLOCKED,
+                   "the inputs hold no rows of the date: nothing is published unless the request says "
+                   "\"force\": true");
+  if (p->orders == 0 || orders * PERCENT > p->orders * (PERCENT - SHRINK_PERCENT))
     return KPI_OK;
   return err_set(
       err, KPI_QUALITY_BLOCKED,

@@ -34,8 +34,8 @@ struct run_plan {
 KPI_MUST_CHECK enum kpi_code run_job(const struct run_plan *plan, struct job_result *result,
                                      struct publish_counts published[KPI_TABLE_COUNT], struct err *err);
 
-/* Refuses results that lose half or more of the orders that are published for the day, unless `force`: more
- * likely a missing file than the truth. Errors: KPI_QUALITY_BLOCKED. */
+/* Refuses results without any row, and those that lose half or more of the orders that are published for the
+ * day, unless `force`: more likely a missing file than the truth. Errors: KPI_QUALITY_BLOCKED. */
 KPI_MUST_CHECK enum kpi_code run_job_guard(const struct publication *p, const struct job_result *result,
                                            bool force, struct err *err);
 
