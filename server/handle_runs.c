@@ -146,7 +146,7 @@ struct waiting {
   enum disposition disposition;
   uint64_t first_version;
   int64_t deadline_ms;
-  char intent[UUID_TEXT_SIZE]; /* POST /runs: that is being stored before the run is accepted */
+  char intent[UUID_TEXT_SIZE]; /* that is being stored before a run is accepted */
   int64_t intent_deadline_ms;
   struct service *service;
 };
@@ -170,19 +170,8 @@ static bool wait_more(struct request *rq, struct reply *rp, const struct run *ru
   return true;
 }
 
-/* Makes the memory of a request that is ready to wait. False when the reply is a problem already. */
-static bool begin_waiting(struct request *rq, struct reply *rp, bool must_keep) {
-  unsigned seconds;
-  bool preferred;
-  struct err err;
-  if (request_wait_seconds(rq, &seconds, &preferred, &err)) {
-    reply_err(rp, rq, &err);
-    return false;
-  }
-  if (preferred)
-    reply_header(rp, "Preference-Applied", "wait=%u", seconds);
-  if (rq->keep || (seconds == 0 && !must_keep))
-    return true;
+/* Makes the memory of a request that may wait for so long. False when the reply is a problem already. */
+static bool keep_waiting(struct request *rq, struct reply *rp, unsigned seconds) {
   struct waiting *w = calloc(1, sizeof *w);
   if (!w) {
     reply_error(rp, rq, KPI_INTERNAL_ERROR, "No memory to wait.");
@@ -193,6 +182,20 @@ static bool begin_waiting(struct request *rq, struct reply *rp, bool must_keep) 
   rq->keep = w;
   rq->keep_free = waiting_free;
   return true;
+}
+
+/* Reads for how long a request wants to wait. False when the reply is a problem already. */
+static bool begin_waiting(struct request *rq, struct reply *rp, bool must_keep) {
+  unsigned seconds;
+  bool preferred;
+  struct err err;
+  if (request_wait_seconds(rq, &seconds, &preferred, &err)) {
+    reply_err(rp, rq, &err);
+    return false;
+  }
+  if (preferred)
+    reply_header(rp, "Preference-Applied", "wait=%u", seconds);
+  return rq->keep || (seconds == 0 && !must_keep) || keep_waiting(rq, rp, seconds);
 }
 
 static void remember_run(struct request *rq, const struct run *run, enum disposition disposition) {
@@ -222,7 +225,7 @@ static void answer_submitted(struct reply *rp, const struct run *run, enum dispo
 
 /* Has the intent of the run stored first, where intents are kept. False when the reply is written: to wait,
  * or why it could not be. */
-static bool store_intent(struct request *rq, struct reply *rp, struct submission *s) {
+static bool store_intent(struct request *rq, struct reply *rp, struct run_request *request) {
   struct waiting *w = rq->keep;
   struct err err;
   bool stored = false;
@@ -233,7 +236,7 @@ static bool store_intent(struct request *rq, struct reply *rp, struct submission
     rc = service_intended(rq->app, w->intent, &stored, &err);
   } else {
     w->intent_deadline_ms = clock_mono_ms() + INTENT_WAIT_MS;
-    rc = service_intend(rq->app, &s->request, w->intent, &err);
+    rc = service_intend(rq->app, request, w->intent, &err);
   }
   if (rc == KPI_OK && !stored && (rq->wait_over || clock_mono_ms() >= w->intent_deadline_ms))
     rc = err_set(&err, KPI_STORAGE_UNAVAILABLE, "the run could not be kept in DynamoDB in time");
@@ -241,7 +244,7 @@ static bool store_intent(struct request *rq, struct reply *rp, struct submission
     reply_err(rp, rq, &err);
   else if (!stored)
     reply_wait(rp, w->intent, w->intent_deadline_ms);
-  s->request.id = w->intent;
+  request->id = w->intent;
   return rc == KPI_OK && stored;
 }
 
@@ -250,7 +253,7 @@ static void submit_run(struct request *rq, struct reply *rp) {
   struct run run = {0};
   struct err err;
   enum disposition disposition = DISPOSITION_CREATED;
-  if (read_submission(rq, rp, &s) && store_intent(rq, rp, &s)) {
+  if (read_submission(rq, rp, &s) && store_intent(rq, rp, &s.request)) {
     if (service_submit(rq->app, &s.request, &run, &disposition, &err)) {
       reply_err(rp, rq, &err);
     } else {
@@ -497,11 +500,30 @@ static bool read_retry(struct request *rq, struct reply *rp, bool *from_publish)
   return p.error_count == 0;
 }
 
+/* A retry is an acceptance too: where intents are kept it is stored first, as POST /runs does. */
+static bool store_retry_intent(struct request *rq, struct reply *rp) {
+  struct run run;
+  struct err err;
+  bool stored = false;
+  if (!service_keeps_intents(rq->app))
+    return true;
+  if (!rq->keep && !keep_waiting(rq, rp, 0))
+    return false;
+  if (service_get_run(rq->app, rq->params[0], &run, &err)) {
+    reply_err(rp, rq, &err);
+  } else {
+    struct run_request request = run_request_of(&run);
+    stored = store_intent(rq, rp, &request);
+  }
+  run_clear(&run);
+  return stored;
+}
+
 static void post_retry(struct request *rq, struct reply *rp) {
   struct run run;
   struct err err;
   bool from_publish;
-  if (!read_retry(rq, rp, &from_publish))
+  if (!read_retry(rq, rp, &from_publish) || !store_retry_intent(rq, rp))
     return;
   if (service_retry(rq->app, rq->params[0], from_publish, &run, &err))
     reply_err(rp, rq, &err);

@@ -43,6 +43,7 @@ struct intents {
   intent_fn load_fn;
   void *load_arg;
   struct stop_flag stop; /* of the loading */
+  _Atomic bool loaded;
   struct {
     pthread_mutex_t lock;
     struct errand *puts; /* under way or not asked for yet */
@@ -298,7 +299,11 @@ static enum kpi_code load_all(struct intents *i, struct err *err) {
 static void run_load(void *arg) {
   struct intents *i = arg;
   struct err err;
-  while (stop_reason(&i->stop) == STOP_NONE && load_all(i, &err)) {
+  while (stop_reason(&i->stop) == STOP_NONE) {
+    if (load_all(i, &err) == KPI_OK) {
+      atomic_store(&i->loaded, true);
+      return;
+    }
     log_at(LOG_WARN, "intents.not_loaded", err.message, LOG_S("code", err_name(err.code)));
     for (int n = 0; n < LOAD_RETRY_STEPS && stop_reason(&i->stop) == STOP_NONE; n++)
       nanosleep(&(struct timespec){.tv_nsec = LOAD_STEP_MS * 1000000L}, NULL);
@@ -309,6 +314,10 @@ void intents_load(struct intents *i, intent_fn fn, void *arg) {
   i->load_fn = fn;
   i->load_arg = arg;
   pool_submit(i->pool, &i->errands, run_load, i);
+}
+
+bool intents_are_loaded(const struct intents *i) {
+  return atomic_load(&i->loaded);
 }
 
 /* ---- life ---- */

@@ -42,4 +42,7 @@ typedef bool (*intent_fn)(void *arg, const char *id, const struct run_request *r
  * Tries until DynamoDB answers. Returns at once. */
 void intents_load(struct intents *i, intent_fn fn, void *arg);
 
+/* False until every intent that there was at the start has been handed on. Any thread. */
+bool intents_are_loaded(const struct intents *i);
+
 #endif

@@ -47,6 +47,20 @@ bool run_state_may_move(enum run_state from, enum run_state to) {
   return (moves[from] & TO(to)) != 0;
 }
 
+struct run_request run_request_of(const struct run *r) {
+  return (struct run_request){.id = r->id,
+                              .date = r->date,
+                              .publish = r->publish,
+                              .gate = r->gate,
+                              .bad_rows = r->bad_rows,
+                              .force = r->force,
+                              .max_bad_rows = view_of(r->max_bad_rows),
+                              .labels_json = view_of(r->labels_json),
+                              .reason = view_of(r->reason),
+                              .user_agent = view_of(r->user_agent),
+                              .request_id = view_of(r->request_id)};
+}
+
 void run_clear(struct run *r) {
   if (!r)
     return;

@@ -89,6 +89,9 @@ struct run {
 /* Frees what a run owns and zeroes it. Accepts NULL. */
 void run_clear(struct run *r);
 
+/* Returns the request that would make this run again, under its own id. Borrows from the run. */
+struct run_request run_request_of(const struct run *r);
+
 /* A page of runs. Owns them. */
 struct run_list {
   struct run *runs;

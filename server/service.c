@@ -8,7 +8,7 @@
 #include "server/config.h"
 #include "server/intents.h"
 #include "server/results_store.h"
-#include "server/run_exec.h"
+#include "server/run_slots.h"
 #include "server/run_store.h"
 #include "server/upkeep_store.h"
 
@@ -26,23 +26,20 @@ enum {
   DRAIN_STOP_MS = 10 * 1000, /* how long stopped runs may take to notice */
   MS_PER_SECOND = 1000,
   MS_PER_DAY = 86400 * 1000,
-  SLOTS_MAX = 64,
   CHECK_DATABASE = 0,
   CHECK_QUEUE,
   CHECK_SOURCE,
   CHECK_WORKERS,
+  CHECK_INTENTS, /* last: shown only where intents are kept */
   CHECKS
 };
 
-/* One run slot: a supervisor thread and the run it drives now. */
-struct slot {
+/* The thread that drives the runs of one slot. */
+struct supervisor {
   struct service *service;
+  size_t slot;
   pthread_t thread;
   bool started;
-  char run_id[UUID_TEXT_SIZE]; /* guarded by the service's lock; empty: idle */
-  struct run_live *live;       /* as run_id */
-  uint64_t progress_sum;       /* ticker only: what was counted when progress was last seen */
-  int64_t progress_at;         /* ticker only */
 };
 
 struct service {
@@ -60,8 +57,8 @@ struct service {
   } listener;
   pthread_t ticker;
   bool ticker_started;
-  size_t slot_count;
-  struct slot slots[SLOTS_MAX];
+  struct run_slots slots;
+  struct supervisor supervisors[RUN_SLOTS_MAX];
   struct {
     pthread_mutex_t lock;
     pthread_cond_t wake;
@@ -117,13 +114,6 @@ static bool takes_runs(struct service *s, uint64_t *seen) {
   return !s->synced.draining && !s->synced.stopping;
 }
 
-static void occupy(struct slot *slot, const char *run_id, struct run_live *live) {
-  struct service *s = slot->service;
-  SCOPE_LOCK(&s->synced.lock);
-  view_to_cstr(view_of(run_id), slot->run_id, sizeof slot->run_id);
-  slot->live = live;
-}
-
 /* A run may have been asked to stop between its claim and the moment its flag could be raised. */
 static void look_for_cancel(struct service *s, const struct run *run, struct run_live *live) {
   struct run now;
@@ -136,19 +126,19 @@ static void look_for_cancel(struct service *s, const struct run *run, struct run
     stop_raise(&live->stop, STOP_DRAIN);
 }
 
-/* The intent of a run goes when the run has ended, not when it was handed back. */
-static void remove_intent_if_over(struct service *s, const char *run_id) {
+/* The intent of a run goes when the run has ended, not when it was handed back; that of no run goes too. */
+static void remove_intent_unless_active(struct service *s, const char *run_id) {
   struct run now;
   struct err err;
   if (!s->intents)
     return;
-  if (run_store_get(s->db, view_of(run_id), &now, &err) == KPI_OK && run_state_is_terminal(now.state))
+  enum kpi_code rc = run_store_get(s->db, view_of(run_id), &now, &err);
+  if (rc == KPI_RUN_NOT_FOUND || (rc == KPI_OK && run_state_is_terminal(now.state)))
     intents_remove(s->intents, run_id);
   run_clear(&now);
 }
 
-static void drive(struct slot *slot, struct run *run) {
-  struct service *s = slot->service;
+static void drive(struct service *s, size_t slot, struct run *run) {
   struct run_live live = {0};
   struct job_result result = {0};
   struct err err = {0};
@@ -157,20 +147,20 @@ static void drive(struct slot *slot, struct run *run) {
                        on_run_changed, s};
   log_at(LOG_INFO, "run.started", "run started", LOG_S("run_id", run->id),
          LOG_S("date", day_text(run->date, date)), LOG_I("attempt", run->attempt));
-  occupy(slot, run->id, &live);
+  run_slots_enter(&s->slots, slot, run->id, &live);
   look_for_cancel(s, run, &live);
   tell_changed(s, run->id);
   enum kpi_code rc = run_exec(&x, run, &live, &result, &err);
   bool source_failed = rc && err_info(rc)->exit_code == err_info(KPI_SOURCE_NOT_FOUND)->exit_code;
   set_check(s, CHECK_SOURCE, !source_failed, err.message);
-  occupy(slot, "", NULL);
-  remove_intent_if_over(s, run->id);
+  run_slots_leave(&s->slots, slot);
+  remove_intent_unless_active(s, run->id);
   job_result_clear(&result);
 }
 
 static void *supervise(void *arg) {
-  struct slot *slot = arg;
-  struct service *s = slot->service;
+  const struct supervisor *me = arg;
+  struct service *s = me->service;
   uint64_t seen;
   while (takes_runs(s, &seen)) {
     struct run run;
@@ -178,7 +168,7 @@ static void *supervise(void *arg) {
     bool found;
     enum kpi_code rc = run_store_claim(s->db, s->boot_id, NULL, &run, &found, &err);
     if (found)
-      drive(slot, &run);
+      drive(s, me->slot, &run);
     else
       wait_for_runs(s, seen, rc ? CLAIM_RETRY_MS : INT32_MAX);
     run_clear(&run);
@@ -188,34 +178,10 @@ static void *supervise(void *arg) {
 
 /* ---- ticker: stalls, health, upkeep ---- */
 
-static uint64_t progress_sum(const struct job_progress *p) {
-  struct run_progress now = job_progress_copy(p);
-  return now.bytes_read + now.rows_orders + now.rows_order_items + now.rows_products + now.files_done +
-         now.items_published + (uint64_t)atomic_load(&p->phase);
-}
-
-/* A run that waits for workers which another run has is not stalled. */
-static bool waits_for_workers(const struct job_progress *p) {
-  return atomic_load(&p->phase) == PHASE_SCANNING && atomic_load(&p->busy_workers) == 0;
-}
-
-/* Stops runs that make no progress. Returns true when one has ignored that for as long again. */
+/* Returns true when a stalled run does not stop. */
 static bool stop_stalled(struct service *s, int64_t now) {
-  int64_t limit = (int64_t)s->config->stall_seconds * MS_PER_SECOND;
-  bool stuck = false;
+  bool stuck = run_slots_stop_stalled(&s->slots, now, (int64_t)s->config->stall_seconds * MS_PER_SECOND);
   SCOPE_LOCK(&s->synced.lock);
-  for (size_t i = 0; i < s->slot_count; i++) {
-    struct slot *slot = &s->slots[i];
-    uint64_t sum = slot->live ? progress_sum(&slot->live->progress) : 0;
-    if (!slot->live || sum != slot->progress_sum || waits_for_workers(&slot->live->progress)) {
-      slot->progress_sum = sum;
-      slot->progress_at = now;
-      continue;
-    }
-    if (now - slot->progress_at > limit)
-      stop_raise(&slot->live->stop, STOP_STALLED);
-    stuck |= now - slot->progress_at > 2 * limit;
-  }
   s->synced.stuck = stuck;
   return stuck;
 }
@@ -237,6 +203,11 @@ static void prune(struct service *s) {
     log_at(LOG_WARN, "service.prune", err.message);
 }
 
+/* False while runs that were accepted on a disk that is gone may still come to light. */
+static bool knows_its_runs(const struct service *s) {
+  return !s->intents || intents_are_loaded(s->intents);
+}
+
 /* Sleeps one tick; false when the service stops. */
 static bool next_tick(struct service *s) {
   struct timespec until = clock_timespec(clock_mono_ms() + TICK_MS);
@@ -253,6 +224,7 @@ static void *tick(void *arg) {
   do {
     int64_t now = clock_mono_ms();
     set_check(s, CHECK_WORKERS, !stop_stalled(s, now), "a run has stalled and does not stop");
+    set_check(s, CHECK_INTENTS, knows_its_runs(s), "the runs kept in DynamoDB are not loaded yet");
     if (checked_at == 0 || now - checked_at >= DATABASE_CHECK_MS) {
       checked_at = now;
       check_database(s);
@@ -298,6 +270,7 @@ static enum kpi_code open_intents(struct service *s, struct err *err) {
   s->intents = intents_new(s->backends.aws, s->config->control_table, s->config->source, on_run_changed, s);
   if (!s->intents)
     return err_set(err, KPI_OUT_OF_MEMORY, "no memory or threads for the intents");
+  set_check(s, CHECK_INTENTS, false, "the runs kept in DynamoDB are not loaded yet");
   intents_load(s->intents, take_intent, s);
   return KPI_OK;
 }
@@ -305,7 +278,7 @@ static enum kpi_code open_intents(struct service *s, struct err *err) {
 /* ---- life ---- */
 
 static void init_checks(struct service *s) {
-  static const char *const names[CHECKS] = {"database", "queue", "source", "workers"};
+  static const char *const names[CHECKS] = {"database", "queue", "source", "workers", "intents"};
   for (int i = 0; i < CHECKS; i++)
     s->synced.checks[i] = (struct health_check){.name = names[i], .ok = true, .checked_at = clock_wall_ms()};
 }
@@ -336,13 +309,13 @@ static enum kpi_code open_parts(struct service *s, struct err *err) {
 }
 
 static enum kpi_code start_threads(struct service *s, struct err *err) {
-  s->slot_count = s->config->max_active_runs;
-  for (size_t i = 0; i < s->slot_count; i++)
-    s->slots[i].service = s;
   s->ticker_started = pthread_create(&s->ticker, NULL, tick, s) == 0;
   bool ok = s->ticker_started;
-  for (size_t i = 0; ok && i < s->slot_count; i++)
-    ok = s->slots[i].started = pthread_create(&s->slots[i].thread, NULL, supervise, &s->slots[i]) == 0;
+  for (size_t i = 0; ok && i < s->slots.count; i++) {
+    struct supervisor *p = &s->supervisors[i];
+    *p = (struct supervisor){.service = s, .slot = i};
+    ok = p->started = pthread_create(&p->thread, NULL, supervise, p) == 0;
+  }
   return ok ? KPI_OK : err_set(err, KPI_INTERNAL, "the supervisors cannot be started");
 }
 
@@ -356,6 +329,7 @@ enum kpi_code service_start(const struct config *config, struct service **out, s
   pthread_mutex_init(&s->synced.lock, NULL);
   pthread_cond_init(&s->synced.wake, NULL);
   pthread_rwlock_init(&s->listener.lock, NULL);
+  run_slots_init(&s->slots, config->max_active_runs);
   init_checks(s);
   enum kpi_code rc = open_parts(s, err);
   if (rc == KPI_OK)
@@ -387,35 +361,11 @@ void service_begin_drain(struct service *s) {
   tell_changed(s, NULL);
 }
 
-/* Milliseconds that a run still needs, from its bytes so far; 0 when that cannot be told yet. */
-static int64_t remaining_ms(const struct slot *slot, int64_t running_ms) {
-  struct run_progress p = job_progress_copy(&slot->live->progress);
-  if (p.bytes_read == 0 || p.bytes_total <= p.bytes_read)
-    return 0;
-  return (int64_t)((double)running_ms * (double)(p.bytes_total - p.bytes_read) / (double)p.bytes_read);
-}
-
-/* Counts active runs, and stops those that cannot end within left_ms (all, when it is 0). */
-static size_t active_runs(struct service *s, int64_t waited_ms, int64_t left_ms) {
-  SCOPE_LOCK(&s->synced.lock);
-  size_t active = 0;
-  for (size_t i = 0; i < s->slot_count; i++) {
-    struct slot *slot = &s->slots[i];
-    if (!slot->live)
-      continue;
-    active++;
-    bool is_hopeless = waited_ms >= MS_PER_SECOND && remaining_ms(slot, waited_ms) > left_ms * 2;
-    if (left_ms <= 0 || is_hopeless)
-      stop_raise(&slot->live->stop, STOP_DRAIN);
-  }
-  return active;
-}
-
 void service_drain(struct service *s) {
   int64_t start = clock_mono_ms(), limit = (int64_t)s->config->drain_seconds * MS_PER_SECOND;
   for (;;) {
     int64_t waited = clock_mono_ms() - start;
-    if (active_runs(s, waited, limit - waited) == 0 || waited > limit + DRAIN_STOP_MS)
+    if (run_slots_drain(&s->slots, waited, limit - waited) == 0 || waited > limit + DRAIN_STOP_MS)
       return;
     nanosleep(&(struct timespec){.tv_nsec = DRAIN_STEP_MS * 1000000L}, NULL);
   }
@@ -430,10 +380,10 @@ void service_stop(struct service *s) {
   s->synced.stopping = true;
   pthread_cond_broadcast(&s->synced.wake);
   pthread_mutex_unlock(&s->synced.lock);
-  active_runs(s, 0, 0);
-  for (size_t i = 0; i < s->slot_count; i++)
-    if (s->slots[i].started)
-      pthread_join(s->slots[i].thread, NULL);
+  run_slots_drain(&s->slots, 0, 0);
+  for (size_t i = 0; i < s->slots.count; i++)
+    if (s->supervisors[i].started)
+      pthread_join(s->supervisors[i].thread, NULL);
   if (s->ticker_started)
     pthread_join(s->ticker, NULL);
   engine_free(s->engine);
@@ -441,6 +391,7 @@ void service_stop(struct service *s) {
   intents_free(s->intents);
   backends_close(&s->backends);
   db_close(s->db);
+  run_slots_clear(&s->slots);
   pthread_rwlock_destroy(&s->listener.lock);
   pthread_cond_destroy(&s->synced.wake);
   pthread_mutex_destroy(&s->synced.lock);
@@ -462,16 +413,8 @@ enum bad_rows service_default_bad_rows(const struct service *s) {
   return s->config->bad_rows;
 }
 
-/* Lays the live counters over a run that is at work now. */
-static void overlay_live(struct service *s, struct run *run) {
-  if (run->state != RUN_RUNNING && run->state != RUN_CANCELLING)
-    return;
-  SCOPE_LOCK(&s->synced.lock);
-  for (size_t i = 0; i < s->slot_count; i++)
-    if (s->slots[i].live && strcmp(s->slots[i].run_id, run->id) == 0) {
-      run->progress = job_progress_copy(&s->slots[i].live->progress);
-      run->phase = (enum run_phase)atomic_load(&s->slots[i].live->progress.phase);
-    }
+static enum kpi_code not_loaded_yet(const struct service *s, struct err *err) {
+  return err_set(err, KPI_STARTING, "the runs kept in %s are not loaded yet", s->config->control_table);
 }
 
 static enum kpi_code may_accept(struct service *s, const struct run_request *request, struct err *err) {
@@ -479,6 +422,8 @@ static enum kpi_code may_accept(struct service *s, const struct run_request *req
   char date[DAY_TEXT_SIZE];
   if (!takes_runs(s, &seen))
     return err_set(err, KPI_DRAINING, "the service is shutting down and takes no runs");
+  if (!knows_its_runs(s))
+    return not_loaded_yet(s, err);
   if (request->date > service_today(s))
     return err_set(err, KPI_DATE_IN_FUTURE, "%s has not begun yet in %s", day_text(request->date, date),
                    s->config->timezone);
@@ -492,7 +437,10 @@ bool service_keeps_intents(const struct service *s) {
 enum kpi_code service_intend(struct service *s, const struct run_request *request, char id[UUID_TEXT_SIZE],
                              struct err *err) {
   enum kpi_code rc = may_accept(s, request, err);
-  crypto_uuid7(id);
+  if (request->id)
+    view_to_cstr(view_of(request->id), id, UUID_TEXT_SIZE);
+  else
+    crypto_uuid7(id);
   return rc ? rc : intents_put(s->intents, id, request, err);
 }
 
@@ -507,7 +455,7 @@ enum kpi_code service_intended(struct service *s, const char *id, bool *stored, 
 }
 
 void service_forget_intent(struct service *s, const char *id) {
-  intents_remove(s->intents, id);
+  remove_intent_unless_active(s, id);
 }
 
 enum kpi_code service_submit(struct service *s, const struct run_request *request, struct run *out,
@@ -518,40 +466,44 @@ enum kpi_code service_submit(struct service *s, const struct run_request *reques
     return refused;
   struct run_defaults defaults = defaults_of(s);
   enum kpi_code rc = run_store_submit(s->db, request, &defaults, out, disposition, err);
-  if (s->intents && request->id && (rc || *disposition != DISPOSITION_CREATED))
-    intents_remove(s->intents, request->id);
+  if (request->id && (rc || *disposition != DISPOSITION_CREATED))
+    remove_intent_unless_active(s, request->id);
   if (rc)
     return rc;
-  overlay_live(s, out);
+  run_slots_overlay(&s->slots, out);
   wake_supervisors(s);
   return KPI_OK;
 }
 
+/* A run that is not known may yet be loaded. `was_complete`: all were before it was looked for. */
+static enum kpi_code or_not_yet(const struct service *s, bool was_complete, enum kpi_code rc,
+                                struct err *err) {
+  return rc == KPI_RUN_NOT_FOUND && !was_complete ? not_loaded_yet(s, err) : rc;
+}
+
 enum kpi_code service_get_run(struct service *s, struct view id, struct run *out, struct err *err) {
+  bool is_complete = knows_its_runs(s);
   enum kpi_code rc = run_store_get(s->db, id, out, err);
   if (rc == KPI_OK)
-    overlay_live(s, out);
-  return rc;
+    run_slots_overlay(&s->slots, out);
+  return or_not_yet(s, is_complete, rc, err);
 }
 
 enum kpi_code service_list_runs(struct service *s, const struct run_filter *filter, struct run_list *out,
                                 struct err *err) {
   enum kpi_code rc = run_store_list(s->db, filter, out, err);
   for (size_t i = 0; rc == KPI_OK && i < out->count; i++)
-    overlay_live(s, &out->runs[i]);
+    run_slots_overlay(&s->slots, &out->runs[i]);
   return rc;
 }
 
 enum kpi_code service_cancel(struct service *s, struct view id, struct run *out, struct err *err) {
+  bool is_complete = knows_its_runs(s);
   enum kpi_code rc = run_store_cancel(s->db, id, out, err);
   if (rc)
-    return rc;
-  pthread_mutex_lock(&s->synced.lock);
-  for (size_t i = 0; i < s->slot_count; i++)
-    if (s->slots[i].live && view_is(id, s->slots[i].run_id))
-      stop_raise(&s->slots[i].live->stop, STOP_CANCEL);
-  pthread_mutex_unlock(&s->synced.lock);
-  remove_intent_if_over(s, out->id);
+    return or_not_yet(s, is_complete, rc, err);
+  run_slots_stop(&s->slots, id, STOP_CANCEL);
+  remove_intent_unless_active(s, out->id);
   tell_changed(s, out->id);
   return KPI_OK;
 }
@@ -562,9 +514,10 @@ enum kpi_code service_retry(struct service *s, struct view id, bool from_publish
   *out = (struct run){0};
   if (!takes_runs(s, &seen))
     return err_set(err, KPI_DRAINING, "the service is shutting down and takes no runs");
+  bool is_complete = knows_its_runs(s);
   enum kpi_code rc = run_store_retry(s->db, id, from_publish, out, err);
   if (rc)
-    return rc;
+    return or_not_yet(s, is_complete, rc, err);
   wake_supervisors(s);
   tell_changed(s, out->id);
   return KPI_OK;
@@ -572,25 +525,25 @@ enum kpi_code service_retry(struct service *s, struct view id, bool from_publish
 
 enum kpi_code service_results(struct service *s, struct view id, const struct results_page *page,
                               struct kpi_rows *out, bool *more, struct err *err) {
-  return results_store_page(s->db, id, page, out, more, err);
+  bool is_complete = knows_its_runs(s);
+  return or_not_yet(s, is_complete, results_store_page(s->db, id, page, out, more, err), err);
 }
 
 enum kpi_code service_quality(struct service *s, struct view id, struct buf *out, struct err *err) {
-  return results_store_quality(s->db, id, out, err);
+  bool is_complete = knows_its_runs(s);
+  return or_not_yet(s, is_complete, results_store_quality(s->db, id, out, err), err);
 }
 
 void service_health(struct service *s, struct health *out) {
-  *out = (struct health){0};
+  *out = (struct health){.active = run_slots_active(&s->slots)};
   SCOPE_LOCK(&s->synced.lock);
   out->alive = !s->synced.stuck && !db_is_broken(s->db);
   out->draining = s->synced.draining;
   out->ready = !out->draining;
   out->queued = s->synced.queued;
-  for (size_t i = 0; i < s->slot_count; i++)
-    out->active += s->slots[i].live != NULL;
-  for (int i = 0; i < CHECKS; i++) {
+  out->check_count = s->intents ? CHECKS : CHECK_INTENTS;
+  for (size_t i = 0; i < out->check_count; i++) {
     out->checks[i] = s->synced.checks[i];
     out->ready &= s->synced.checks[i].ok || i == CHECK_SOURCE;
   }
-  out->check_count = CHECKS;
 }

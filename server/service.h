@@ -51,8 +51,9 @@ enum bad_rows service_default_bad_rows(const struct service *s);
  * service_submit. */
 bool service_keeps_intents(const struct service *s);
 
-/* Begins to store the intent of a request under a new id, which is written to `id`; returns at once. Changes
- * are told under that id. Errors: KPI_QUEUE_FULL, KPI_DRAINING, KPI_DATE_IN_FUTURE. */
+/* Begins to store the intent of a request under its id, or, when it has none, a new one; writes it to `id`
+ * and returns at once. Changes are told under that id. Errors: KPI_QUEUE_FULL, KPI_DRAINING, KPI_STARTING,
+ * KPI_DATE_IN_FUTURE. */
 KPI_MUST_CHECK enum kpi_code service_intend(struct service *s, const struct run_request *request,
                                             char id[UUID_TEXT_SIZE], struct err *err);
 
@@ -61,17 +62,18 @@ KPI_MUST_CHECK enum kpi_code service_intend(struct service *s, const struct run_
 KPI_MUST_CHECK enum kpi_code service_intended(struct service *s, const char *id, bool *stored,
                                               struct err *err);
 
-/* Nobody waits for that intent any more. */
+/* Nobody waits for that intent any more: it goes unless its run is active. */
 void service_forget_intent(struct service *s, const char *id);
 
 /* Accepts a run: durable when it returns KPI_OK. An active run with the same date that also publishes is
- * attached to instead. Returns owned in *out. Errors: KPI_QUEUE_FULL, KPI_DRAINING, KPI_DATE_IN_FUTURE,
+ * attached to instead. Returns owned in *out. Errors: KPI_QUEUE_FULL, KPI_DRAINING, KPI_STARTING (runs of a
+ * lost disk are not loaded yet), KPI_DATE_IN_FUTURE,
  * KPI_RUN_ALREADY_ACTIVE (the active run is being cancelled), KPI_STORAGE_UNAVAILABLE. */
 KPI_MUST_CHECK enum kpi_code service_submit(struct service *s, const struct run_request *request,
                                             struct run *out, enum disposition *disposition, struct err *err);
 
-/* Reads one run with its live progress. Returns owned in *out. Errors: KPI_RUN_NOT_FOUND,
- * KPI_STORAGE_UNAVAILABLE. */
+/* Reads one run with its live progress. Returns owned in *out. Errors: KPI_RUN_NOT_FOUND, KPI_STARTING (it may
+ * be among the runs that are not loaded yet; so for all that take an id), KPI_STORAGE_UNAVAILABLE. */
 KPI_MUST_CHECK enum kpi_code service_get_run(struct service *s, struct view id, struct run *out,
                                              struct err *err);
 
@@ -124,7 +126,7 @@ KPI_MUST_CHECK enum kpi_code service_quality(struct service *s, struct view id, 
 
 /* One readiness check as /readyz shows it. */
 struct health_check {
-  const char *name; /* database, queue, source, workers */
+  const char *name; /* database, queue, source, workers, intents */
   bool ok;
   int64_t checked_at; /* Unix ms */
   char error[200];    /* empty when ok */

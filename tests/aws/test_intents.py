@@ -1,0 +1,202 @@
+"""KPI_INTENTS=dynamodb: a run that was accepted outlives the disk of the task that accepted it."""
+
+import threading
+import time
+
+import pytest
+
+from support.datasets import BASE_DATES
+from support.faults import Delay, Hold, LostReply, dynamodb_error
+from support.problems import assert_problem
+
+DAY, NEXT_DAY = BASE_DATES
+
+
+@pytest.fixture
+def kept(site):
+    """A site that keeps accepted runs in its control table."""
+    site.extra["KPI_INTENTS"] = "dynamodb"
+    return site.upload()
+
+
+def intents(site) -> list[str]:
+    """The ids of the runs that are kept."""
+    keys = [item["pk"] for item in site.tables.items("control")]
+    return sorted(key.removeprefix("intent#") for key in keys if key.startswith("intent#"))
+
+
+def intents_become(site, *ids: str, timeout: float = 10) -> bool:
+    """Whether just these intents stay; others are removed some time after their run has ended."""
+    deadline = time.monotonic() + timeout
+    while intents(site) != sorted(ids) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return intents(site) == sorted(ids)
+
+
+def loaded(server, timeout: float = 30):
+    """The server once it is ready: it has asked DynamoDB for the runs that it must not forget."""
+    deadline = time.monotonic() + timeout
+    while server.get("/readyz").status != 200:
+        assert time.monotonic() < deadline, server.get("/readyz")
+        time.sleep(0.02)
+    return server
+
+
+def fresh_server(site):
+    """A server that starts with an empty disk."""
+    return loaded(site.server(db=site.folder / "fresh.db"))
+
+
+@pytest.fixture
+def held(kept):
+    """The site, with downloads held back until `gate` is set: runs are accepted but do not end."""
+    gate = threading.Event()
+    kept.s3.spoil(Hold(gate), "GetObject")
+    yield kept, gate
+    gate.set()
+
+
+def test_intent_is_stored_before_the_run_is_accepted_and_goes_with_its_end(kept):
+    server = loaded(kept.server())
+    run = server.start_run(DAY)
+    (put,) = kept.dynamodb.seen("PutItem")
+    assert run["id"].encode() in put.body
+    assert server.finish(run["id"])["state"] == "succeeded"
+    assert intents_become(kept)
+
+
+def test_accepted_runs_survive_the_loss_of_the_disk(held):
+    site, gate = held
+    server = loaded(site.server())
+    asked = {"labels": {"team": "data"}, "reason": "nightly", "bad_rows": "skip", "force": True}
+    run = server.start_run(DAY, **asked)
+    waiting = server.start_run(NEXT_DAY, publish=False)
+    assert intents(site) == sorted([run["id"], waiting["id"]])
+    server.kill()
+    gate.set()
+    fresh = fresh_server(site)
+    done = fresh.finish(run["id"])
+    assert done["state"] == "succeeded", done["error"]
+    assert {name: done[name] for name in asked} == asked
+    assert fresh.finish(waiting["id"])["state"] == "succeeded"
+    assert site.tables.day("order", DAY) and not site.tables.day("order", NEXT_DAY)
+    assert intents_become(site)
+
+
+def test_restart_with_its_disk_doubles_nothing(held):
+    site, gate = held
+    server = loaded(site.server())
+    run = server.start_run(DAY)
+    server.kill()
+    gate.set()
+    server.start()
+    assert server.finish(run["id"])["state"] == "succeeded"
+    assert intents_become(site)
+    assert [found["id"] for found in server.all_runs()] == [run["id"]]
+
+
+def test_run_is_not_accepted_while_its_intent_cannot_be_stored(kept):
+    server = loaded(kept.server())
+    kept.dynamodb.spoil(dynamodb_error(500, "InternalServerError"), "PutItem")
+    reply = server.post("/runs", {"date": DAY})
+    assert_problem(reply, 503, "storage-unavailable")
+    assert reply.headers["retry-after"]
+    assert server.all_runs() == []
+    assert server.get("/healthz").status == 200
+    kept.dynamodb.heal()
+    assert server.run(DAY)["state"] == "succeeded"
+
+
+def test_client_is_told_when_storing_takes_too_long(kept):
+    server = loaded(kept.server())
+    kept.dynamodb.spoil(Delay(8), "PutItem")
+    reply = server.post("/runs", {"date": DAY})
+    assert_problem(reply, 503, "storage-unavailable")
+    assert server.all_runs() == []
+    assert intents_become(kept, timeout=20)
+
+
+def test_attached_request_leaves_no_intent_of_its_own(held):
+    site, gate = held
+    server = loaded(site.server())
+    run = server.start_run(DAY)
+    assert server.start_run(DAY)["id"] == run["id"]
+    assert intents_become(site, run["id"])
+    gate.set()
+    server.finish(run["id"])
+    assert intents_become(site)
+
+
+def test_cancelled_run_leaves_no_intent(held):
+    site, _ = held
+    server = loaded(site.server())
+    run = server.start_run(DAY)
+    assert server.post(f"/runs/{run['id']}/cancel").status in (200, 202)
+    assert server.finish(run["id"])["state"] == "cancelled"
+    assert intents_become(site)
+
+
+def test_intent_whose_reply_was_lost_is_no_ghost(kept):
+    server = loaded(kept.server())
+    kept.dynamodb.spoil(LostReply(), "PutItem", times=1)
+    assert server.run(DAY)["state"] == "succeeded"
+    assert intents_become(kept)
+
+
+def test_intents_of_another_source_are_left_alone(kept):
+    other = {"pk": "intent#01890000-0000-7000-8000-000000000000", "source": "s3://other/Data"}
+    kept.tables.put("control", {**other, "date": DAY})
+    server = loaded(kept.server())
+    server.run(DAY)
+    assert intents_become(kept, other["pk"].removeprefix("intent#"))
+    assert len(server.all_runs()) == 1
+
+
+def test_nobody_is_told_that_a_run_is_unknown_before_all_are_loaded(held):
+    site, gate = held
+    server = loaded(site.server())
+    run = server.start_run(DAY)
+    server.kill()
+    gate.set()
+    site.dynamodb.spoil(dynamodb_error(500, "InternalServerError"), "Scan", times=4)
+    fresh = site.server(db=site.folder / "fresh.db")
+    path = f"/runs/{run['id']}"
+    for reply in (
+        fresh.get(path),
+        fresh.get(f"{path}/results"),
+        fresh.post(f"{path}/cancel"),
+        fresh.post(f"{path}/retry"),
+        fresh.post("/runs", {"date": DAY}),
+    ):
+        assert_problem(reply, 503, "starting")
+        assert reply.headers["retry-after"]
+    assert fresh.get("/healthz").status == 200
+    checks = {check["name"]: check for check in fresh.get("/readyz").json["checks"]}
+    assert not checks["intents"]["ok"] and checks["intents"]["error"]
+    assert loaded(fresh).finish(run["id"])["state"] == "succeeded"
+    assert fresh.get("/runs/01890000-0000-7000-8000-000000000000").status == 404
+
+
+def test_retried_run_survives_the_loss_of_the_disk(kept):
+    server = loaded(kept.server())
+    kept.dynamodb.spoil(dynamodb_error(500, "InternalServerError"), "TransactWriteItems")
+    run = server.run(DAY)
+    assert run["state"] == "failed" and intents_become(kept)
+    kept.dynamodb.heal()
+    gate = threading.Event()
+    kept.s3.spoil(Hold(gate), "GetObject")
+    assert server.post(f"/runs/{run['id']}/retry").status == 202
+    assert intents(kept) == [run["id"]]
+    server.kill()
+    gate.set()
+    fresh = fresh_server(kept)
+    assert fresh.finish(run["id"])["state"] == "succeeded"
+    assert intents_become(kept)
+
+
+def test_refused_retry_leaves_no_intent(kept):
+    server = loaded(kept.server())
+    run = server.run(DAY)
+    assert intents_become(kept)
+    assert_problem(server.post(f"/runs/{run['id']}/retry"), 409, "run-already-finished")
+    assert intents_become(kept)
