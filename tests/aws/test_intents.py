@@ -33,18 +33,9 @@ def intents_become(site, *ids: str, timeout: float = 10) -> bool:
     return intents(site) == sorted(ids)
 
 
-def loaded(server, timeout: float = 30):
-    """The server once it is ready: it has asked DynamoDB for the runs that it must not forget."""
-    deadline = time.monotonic() + timeout
-    while server.get("/readyz").status != 200:
-        assert time.monotonic() < deadline, server.get("/readyz")
-        time.sleep(0.02)
-    return server
-
-
 def fresh_server(site):
     """A server that starts with an empty disk."""
-    return loaded(site.server(db=site.folder / "fresh.db"))
+    return site.server(db=site.folder / "fresh.db").await_ready()
 
 
 @pytest.fixture
@@ -57,7 +48,7 @@ def held(kept):
 
 
 def test_intent_is_stored_before_the_run_is_accepted_and_goes_with_its_end(kept):
-    server = loaded(kept.server())
+    server = kept.server().await_ready()
     run = server.start_run(DAY)
     (put,) = kept.dynamodb.seen("PutItem")
     assert run["id"].encode() in put.body
@@ -67,7 +58,7 @@ def test_intent_is_stored_before_the_run_is_accepted_and_goes_with_its_end(kept)
 
 def test_accepted_runs_survive_the_loss_of_the_disk(held):
     site, gate = held
-    server = loaded(site.server())
+    server = site.server().await_ready()
     asked = {"labels": {"team": "data"}, "reason": "nightly", "bad_rows": "skip", "force": True}
     run = server.start_run(DAY, **asked)
     waiting = server.start_run(NEXT_DAY, publish=False)
@@ -85,7 +76,7 @@ def test_accepted_runs_survive_the_loss_of_the_disk(held):
 
 def test_restart_with_its_disk_doubles_nothing(held):
     site, gate = held
-    server = loaded(site.server())
+    server = site.server().await_ready()
     run = server.start_run(DAY)
     server.kill()
     gate.set()
@@ -96,7 +87,7 @@ def test_restart_with_its_disk_doubles_nothing(held):
 
 
 def test_run_is_not_accepted_while_its_intent_cannot_be_stored(kept):
-    server = loaded(kept.server())
+    server = kept.server().await_ready()
     kept.dynamodb.spoil(dynamodb_error(500, "InternalServerError"), "PutItem")
     reply = server.post("/runs", {"date": DAY})
     assert_problem(reply, 503, "storage-unavailable")
@@ -108,7 +99,7 @@ def test_run_is_not_accepted_while_its_intent_cannot_be_stored(kept):
 
 
 def test_client_is_told_when_storing_takes_too_long(kept):
-    server = loaded(kept.server())
+    server = kept.server().await_ready()
     kept.dynamodb.spoil(Delay(8), "PutItem")
     reply = server.post("/runs", {"date": DAY})
     assert_problem(reply, 503, "storage-unavailable")
@@ -118,7 +109,7 @@ def test_client_is_told_when_storing_takes_too_long(kept):
 
 def test_attached_request_leaves_no_intent_of_its_own(held):
     site, gate = held
-    server = loaded(site.server())
+    server = site.server().await_ready()
     run = server.start_run(DAY)
     assert server.start_run(DAY)["id"] == run["id"]
     assert intents_become(site, run["id"])
@@ -129,7 +120,7 @@ def test_attached_request_leaves_no_intent_of_its_own(held):
 
 def test_cancelled_run_leaves_no_intent(held):
     site, _ = held
-    server = loaded(site.server())
+    server = site.server().await_ready()
     run = server.start_run(DAY)
     assert server.post(f"/runs/{run['id']}/cancel").status in (200, 202)
     assert server.finish(run["id"])["state"] == "cancelled"
@@ -137,7 +128,7 @@ def test_cancelled_run_leaves_no_intent(held):
 
 
 def test_intent_whose_reply_was_lost_is_no_ghost(kept):
-    server = loaded(kept.server())
+    server = kept.server().await_ready()
     kept.dynamodb.spoil(LostReply(), "PutItem", times=1)
     assert server.run(DAY)["state"] == "succeeded"
     assert intents_become(kept)
@@ -146,7 +137,7 @@ def test_intent_whose_reply_was_lost_is_no_ghost(kept):
 def test_intents_of_another_source_are_left_alone(kept):
     other = {"pk": "intent#01890000-0000-7000-8000-000000000000", "source": "s3://other/Data"}
     kept.tables.put("control", {**other, "date": DAY})
-    server = loaded(kept.server())
+    server = kept.server().await_ready()
     server.run(DAY)
     assert intents_become(kept, other["pk"].removeprefix("intent#"))
     assert len(server.all_runs()) == 1
@@ -154,7 +145,7 @@ def test_intents_of_another_source_are_left_alone(kept):
 
 def test_nobody_is_told_that_a_run_is_unknown_before_all_are_loaded(held):
     site, gate = held
-    server = loaded(site.server())
+    server = site.server().await_ready()
     run = server.start_run(DAY)
     server.kill()
     gate.set()
@@ -173,12 +164,12 @@ def test_nobody_is_told_that_a_run_is_unknown_before_all_are_loaded(held):
     assert fresh.get("/healthz").status == 200
     checks = {check["name"]: check for check in fresh.get("/readyz").json["checks"]}
     assert not checks["intents"]["ok"] and checks["intents"]["error"]
-    assert loaded(fresh).finish(run["id"])["state"] == "succeeded"
+    assert fresh.await_ready().finish(run["id"])["state"] == "succeeded"
     assert fresh.get("/runs/01890000-0000-7000-8000-000000000000").status == 404
 
 
 def test_retried_run_survives_the_loss_of_the_disk(kept):
-    server = loaded(kept.server())
+    server = kept.server().await_ready()
     kept.dynamodb.spoil(dynamodb_error(500, "InternalServerError"), "TransactWriteItems")
     run = server.run(DAY)
     assert run["state"] == "failed" and intents_become(kept)
@@ -195,7 +186,7 @@ def test_retried_run_survives_the_loss_of_the_disk(kept):
 
 
 def test_refused_retry_leaves_no_intent(kept):
-    server = loaded(kept.server())
+    server = kept.server().await_ready()
     run = server.run(DAY)
     assert intents_become(kept)
     assert_problem(server.post(f"/runs/{run['id']}/retry"), 409, "run-already-finished")

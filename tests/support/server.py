@@ -120,6 +120,14 @@ class Server:
             if '"server.listening"' in line:
                 self.address = json.loads(line)["address"]
 
+    def await_ready(self, timeout: float = 30) -> "Server":
+        """Waits until /readyz says that runs are taken."""
+        deadline = time.monotonic() + timeout
+        while (reply := self.get("/readyz")).status != 200:
+            assert time.monotonic() < deadline, reply
+            time.sleep(0.02)
+        return self
+
     @property
     def port(self) -> int:
         return int(self.address.rsplit(":", 1)[1])
