@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #define KPI_MUST_CHECK __attribute__((warn_unused_result))
+#define KPI_COLD __attribute__((cold, noinline)) /* kept out of loops, with its large err on the stack */
 #define KPI_PRINTF(fmt_at, args_at) __attribute__((format(printf, fmt_at, args_at)))
 
 /* Every way a call, a run or a request can fail. Run errors carry snake_case public names, request

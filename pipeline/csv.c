@@ -2,6 +2,7 @@
 #include "pipeline/csv.h"
 
 #include "base/scope.h"
+#include "pipeline/csv_scan.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -110,6 +111,7 @@ void csv_clear(struct csv_cursor *c) {
 void csv_start(struct csv_cursor *c, struct view block) {
   c->at = block.ptr;
   c->end = block.ptr + block.len;
+  c->window = c->window_end = c->at;
   c->lines = 0;
   c->problem = CSV_FINE;
 }
@@ -125,6 +127,40 @@ static void skip_blank_lines(struct csv_cursor *c) {
     c->lines += p < c->end;
     c->at = skip_line_end(p, c->end);
   }
+}
+
+/* Looks at the next bytes from `at` on, which is before the end. */
+static void move_window(struct csv_cursor *c, const char *at) {
+  char last[CSV_SCAN_BYTES] = {0};
+  size_t left = (size_t)(c->end - at);
+  c->window = at;
+  c->window_end = left < CSV_SCAN_BYTES ? c->end : at + CSV_SCAN_BYTES;
+  if (left < CSV_SCAN_BYTES)
+    at = memcpy(last, at, left);
+  c->delimiters = csv_scan_delimiters(at);
+}
+
+/* Returns the first comma or line end from `at` on, or the end. */
+static const char *find_delimiter(struct csv_cursor *c, const char *at) {
+  for (;;) {
+    if (at < c->window_end) {
+      uint64_t ahead = c->delimiters >> (at - c->window);
+      if (ahead)
+        return at + __builtin_ctzll(ahead);
+      at = c->window_end;
+    }
+    if (at == c->end)
+      return at;
+    move_window(c, at);
+  }
+}
+
+/* As take_cell, for a cell of the block. */
+static struct cell next_cell(struct csv_cursor *c, const char *at) {
+  if (at < c->end && *at == '"')
+    return take_quoted(at, c->end);
+  const char *next = find_delimiter(c, at);
+  return (struct cell){next, {at, (size_t)(next - at)}, false, 0};
 }
 
 static void keep_cell(struct csv_cursor *c, const struct cell *cell, struct view *out, size_t column) {
@@ -149,7 +185,7 @@ bool csv_next(struct csv_cursor *c, const struct csv_binding *binding, struct cs
   memset(row->cells, 0, sizeof row->cells);
   row->cell_count = 0;
   for (;;) {
-    struct cell cell = take_cell(at, c->end);
+    struct cell cell = next_cell(c, at);
     if (!cell.next)
       return fail(c, CSV_OPEN_QUOTE);
     if (cell.text.len > CSV_FIELD_MAX_BYTES)

@@ -31,6 +31,8 @@ enum csv_problem { CSV_FINE, CSV_FIELD_TOO_LONG, CSV_LINE_TOO_LONG, CSV_TOO_MANY
 /* Walks the rows of a block. */
 struct csv_cursor {
   const char *at, *end;
+  const char *window, *window_end; /* the bytes that `delimiters` tells of; empty: none yet */
+  uint64_t delimiters;             /* as csv_scan_delimiters */
   uint64_t lines;                  /* line ends passed so far in this block */
   struct buf scratch[COLUMNS_MAX]; /* unescaped text of a quoted cell, one for each column */
   enum csv_problem problem;

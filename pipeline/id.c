@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { PLAIN_DIGITS_MAX = 18, EXPONENT_DIGITS_MAX = 9, KEY_BYTES_MAX = 64 * 1024 + 64 };
+enum { EXPONENT_DIGITS_MAX = 9, KEY_BYTES_MAX = 64 * 1024 + 64 };
 
 /* A number taken apart: sign, digits with the point left out, and the power of ten of the last digit. */
 struct number {
@@ -62,25 +62,11 @@ static bool parse_number(struct view cell, struct number *out) {
   return take_exponent(&at, end, out) && at == end;
 }
 
-enum id_form id_classify(struct view cell, id_code *code) {
+enum id_form id_classify_other(struct view cell) {
+  struct number n;
   if (cell.len == 0)
     return ID_FORM_NULL;
-  if (cell.len <= PLAIN_DIGITS_MAX && (cell.ptr[0] != '0' || cell.len == 1)) {
-    id_code value = 0;
-    size_t i = 0;
-    for (; i < cell.len && is_digit(cell.ptr[i]); i++)
-      value = value * 10 + (id_code)(cell.ptr[i] - '0');
-    *code = value;
-    if (i == cell.len)
-      return ID_FORM_PLAIN;
-  }
-  struct number n;
   return parse_number(cell, &n) ? ID_FORM_NUMBER : ID_FORM_TEXT;
-}
-
-void id_note(struct id_seen *seen, enum id_form form) {
-  seen->text |= form == ID_FORM_TEXT;
-  seen->number |= form == ID_FORM_NUMBER;
 }
 
 /* Appends the digits of both parts without leading zeros; returns how many trailing zeros were cut. */
@@ -124,7 +110,7 @@ static bool encode_number(struct dict *d, enum id_mode mode, const struct number
     return true;
   }
   uint64_t value;
-  if (!n->negative && power >= 0 && (int64_t)significant.len + power <= PLAIN_DIGITS_MAX &&
+  if (!n->negative && power >= 0 && (int64_t)significant.len + power <= ID_PLAIN_DIGITS_MAX &&
       view_to_u64(significant, &value)) {
     for (; power > 0; power--)
       value *= 10;

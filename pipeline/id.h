@@ -45,11 +45,29 @@ struct id_seen {
                 */
 };
 
+enum { ID_PLAIN_DIGITS_MAX = 18 };
+
+/* Classifies a cell that is not ID_FORM_PLAIN. */
+enum id_form id_classify_other(struct view cell);
+
 /* Classifies a cell; sets *code for ID_FORM_PLAIN. Allocates nothing. */
-enum id_form id_classify(struct view cell, id_code *code);
+static inline enum id_form id_classify(struct view cell, id_code *code) {
+  id_code value = 0;
+  size_t i = 0;
+  if (cell.len > 0 && cell.len <= ID_PLAIN_DIGITS_MAX && (cell.ptr[0] != '0' || cell.len == 1))
+    for (; i < cell.len && cell.ptr[i] >= '0' && cell.ptr[i] <= '9'; i++)
+      value = value * 10 + (id_code)(cell.ptr[i] - '0');
+  *code = value;
+  return i > 0 && i == cell.len ? ID_FORM_PLAIN : id_classify_other(cell);
+}
 
 /* Notes a form. */
-void id_note(struct id_seen *seen, enum id_form form);
+static inline void id_note(struct id_seen *seen, enum id_form form) {
+  if (form == ID_FORM_TEXT)
+    seen->text = true;
+  if (form == ID_FORM_NUMBER)
+    seen->number = true;
+}
 
 /* What to do with an identifier that is not its own code. */
 enum id_mode {

@@ -28,8 +28,8 @@ static const char *column_name(enum dataset d, int column) {
 }
 
 /* Refuses a row, or leaves it out and counts it, as the job says. */
-static enum kpi_code bad_date(struct native_worker *w, const struct scan_row *row, enum dataset d, int column,
-                              enum check_id check, struct err *err) {
+KPI_COLD static enum kpi_code bad_date(struct native_worker *w, const struct scan_row *row, enum dataset d,
+                                       int column, enum check_id check, struct err *err) {
   struct view value = row->csv->cells[column];
   if (w->pass->job->bad_rows == BAD_ROWS_SKIP) {
     finding_add(&w->tally.found[check], row->place, value);
@@ -49,7 +49,7 @@ void deferred_error_keep(struct deferred_error *kept, const struct deferred_erro
     *kept = *other;
 }
 
-static enum kpi_code no_memory(const struct native_worker *w, struct err *err) {
+KPI_COLD static enum kpi_code no_memory(const struct native_worker *w, struct err *err) {
   return job_memory_err(w->pass->job, err);
 }
 
@@ -73,11 +73,11 @@ struct id_cell {
   id_code plain; /* of ID_FORM_PLAIN */
 };
 
-static struct id_cell take_id(struct native_worker *w, enum id_column column, struct view text) {
-  struct id_cell cell = {.text = text, .column = column};
-  cell.form = id_classify(text, &cell.plain);
-  id_note(&w->seen[column], cell.form);
-  return cell;
+static void take_id(struct native_worker *w, enum id_column column, struct view text, struct id_cell *out) {
+  out->text = text;
+  out->column = column;
+  out->form = id_classify(text, &out->plain);
+  id_note(&w->seen[column], out->form);
 }
 
 static bool own_code(const struct native_worker *w, const struct id_cell *cell, enum id_mode mode,
@@ -161,7 +161,8 @@ static bool category_value(struct native_worker *w, const struct scan_row *row, 
 enum kpi_code native_product_row(void *worker, const struct scan_row *row, struct err *err) {
   struct native_worker *w = worker;
   struct view category = row->csv->cells[PRODUCTS_CATEGORY];
-  struct id_cell id = take_id(w, ID_PRODUCTS_ID, row->csv->cells[PRODUCTS_ID]);
+  struct id_cell id;
+  take_id(w, ID_PRODUCTS_ID, row->csv->cells[PRODUCTS_ID], &id);
   w->tally.relevant[DATASET_PRODUCTS]++;
   note_id_stats(w, row, DATASET_PRODUCTS, PRODUCTS_ID, &id, CHECK_PRODUCT_ID_NULL);
   if (category.len == 0) {
@@ -227,9 +228,10 @@ static bool add_order(struct native_worker *w, const struct scan_row *row, const
 enum kpi_code native_order_row(void *worker, const struct scan_row *row, struct err *err) {
   struct native_worker *w = worker;
   const struct view *cells = row->csv->cells;
-  struct id_cell id = take_id(w, ID_ORDERS_ORDER, cells[ORDERS_ORDER_ID]);
-  struct id_cell user = take_id(w, ID_ORDERS_USER, cells[ORDERS_USER_ID]);
+  struct id_cell id, user;
   day_t day;
+  take_id(w, ID_ORDERS_ORDER, cells[ORDERS_ORDER_ID], &id);
+  take_id(w, ID_ORDERS_USER, cells[ORDERS_USER_ID], &user);
   if (!timestamp_day(cells[ORDERS_CREATED_AT], w->pass->job->zone, &day))
     return bad_date(w, row, DATASET_ORDERS, ORDERS_CREATED_AT, CHECK_ORDERS_TIMESTAMP, err);
   if (!keep_for_orphans(w, &id))
@@ -242,32 +244,44 @@ enum kpi_code native_order_row(void *worker, const struct scan_row *row, struct 
 
 /* ---- items ---- */
 
+/* What says whether an item row matters at all. */
+struct item_keys {
+  struct id_cell id, order, product;
+  day_t day;
+  bool is_in_days;
+  bool has_order; /* in the job's days */
+  id_code order_key;
+};
+
 /* An item row on its way into the totals. */
 struct item {
   const struct scan_row *row;
-  struct id_cell id, order, product;
-  day_t day;
-  bool is_in_days, is_returned;
-  id_code order_key, product_key;
-  bool has_order;   /* in the job's days */
+  struct item_keys k;
+  bool is_returned;
+  id_code product_key;
   uint64_t sold_as; /* product rows it joins with; 0: without product */
   struct decimal price;
   enum decimal_parse price_is;
 };
 
-/* Looks the item up on both sides. */
-static bool join_item(struct native_worker *w, struct item *it) {
-  if (!join_code(w, &it->order, ID_ORDERS_ORDER, ID_FIND, &it->order_key))
-    return false;
+/* Looks up whether the order is one of the job's days. */
+static bool find_order(const struct native_worker *w, struct item_keys *k) {
   struct join_walk walk = {0};
-  it->has_order = join_map_next(&w->pass->orders, it->order_key, &walk) != NULL;
-  if (!it->is_in_days)
+  if (!join_code(w, &k->order, ID_ORDERS_ORDER, ID_FIND, &k->order_key))
+    return false;
+  k->has_order = join_map_next(&w->pass->orders, k->order_key, &walk) != NULL;
+  return true;
+}
+
+/* Looks up the product of an item of the job's days. */
+static bool find_product(struct native_worker *w, struct item *it) {
+  struct join_walk walk = {0};
+  if (!it->k.is_in_days)
     return true;
-  if (!join_code(w, &it->product, ID_PRODUCTS_ID, ID_FIND, &it->product_key))
+  if (!join_code(w, &it->k.product, ID_PRODUCTS_ID, ID_FIND, &it->product_key))
     return false;
   const struct join_pair *pair;
-  for (walk = (struct join_walk){0};
-       (pair = join_map_next(&w->pass->products, it->product_key, &walk)) != NULL;)
+  while ((pair = join_map_next(&w->pass->products, it->product_key, &walk)) != NULL)
     it->sold_as += pair->times;
   return true;
 }
@@ -295,15 +309,15 @@ static void note_price(struct native_worker *w, const struct item *it) {
 /* Counts an item of the job's days that misses its order among all orders. */
 static bool note_orphan(struct native_worker *w, const struct item *it) {
   id_code hashed;
-  if (it->has_order || it->order.form == ID_FORM_NULL)
+  if (it->k.has_order || it->k.order.form == ID_FORM_NULL)
     return true;
   if (!w->pass->covers_all_days) {
-    if (!join_code(w, &it->order, ID_ORDERS_ORDER, ID_HASH, &hashed))
+    if (!join_code(w, &it->k.order, ID_ORDERS_ORDER, ID_HASH, &hashed))
       return false;
     if (idset_has(&w->pass->all_orders, hashed))
       return true;
   }
-  finding_add(&w->tally.found[CHECK_ITEM_WITHOUT_ORDER], it->row->place, it->order.text);
+  finding_add(&w->tally.found[CHECK_ITEM_WITHOUT_ORDER], it->row->place, it->k.order.text);
   decimal_add(&w->tally.orphan_revenue, &it->price);
   return true;
 }
@@ -312,17 +326,17 @@ static bool note_item(struct native_worker *w, const struct item *it) {
   const struct scan_row *row = it->row;
   struct column_stats *columns = w->tally.columns[DATASET_ORDER_ITEMS];
   w->tally.relevant[DATASET_ORDER_ITEMS]++;
-  note_id_stats(w, row, DATASET_ORDER_ITEMS, ITEMS_ID, &it->id, CHECK_ITEM_ID_NULL);
-  note_id_stats(w, row, DATASET_ORDER_ITEMS, ITEMS_ORDER_ID, &it->order, CHECK_ITEM_ORDER_NULL);
-  note_id_stats(w, row, DATASET_ORDER_ITEMS, ITEMS_PRODUCT_ID, &it->product, CHECK_ITEM_PRODUCT_NULL);
-  column_stats_number(&columns[ITEMS_CREATED_AT], it->day);
+  note_id_stats(w, row, DATASET_ORDER_ITEMS, ITEMS_ID, &it->k.id, CHECK_ITEM_ID_NULL);
+  note_id_stats(w, row, DATASET_ORDER_ITEMS, ITEMS_ORDER_ID, &it->k.order, CHECK_ITEM_ORDER_NULL);
+  note_id_stats(w, row, DATASET_ORDER_ITEMS, ITEMS_PRODUCT_ID, &it->k.product, CHECK_ITEM_PRODUCT_NULL);
+  column_stats_number(&columns[ITEMS_CREATED_AT], it->k.day);
   note_status(&columns[ITEMS_STATUS], &w->tally.item_statuses, row->csv->cells[ITEMS_STATUS], row->place);
   note_price(w, it);
-  if (!it->is_in_days)
+  if (!it->k.is_in_days)
     return true;
   decimal_add_times(&w->tally.item_revenue, &it->price, it->sold_as ? it->sold_as : 1);
   if (it->sold_as == 0) {
-    finding_add(&w->tally.found[CHECK_ITEM_WITHOUT_PRODUCT], row->place, it->product.text);
+    finding_add(&w->tally.found[CHECK_ITEM_WITHOUT_PRODUCT], row->place, it->k.product.text);
     decimal_add(&w->tally.dropped_revenue, &it->price);
   }
   return note_orphan(w, it);
@@ -335,9 +349,9 @@ static bool add_to_orders(struct native_worker *w, const struct item *it) {
   const struct join_pair *order;
   id_code id;
   bool day_differs = false;
-  if (!own_code(w, &it->id, ID_INTERN, &id))
+  if (!own_code(w, &it->k.id, ID_INTERN, &id))
     return false;
-  while ((order = join_map_next(&w->pass->orders, it->order_key, &walk)) != NULL) {
+  while ((order = join_map_next(&w->pass->orders, it->k.order_key, &walk)) != NULL) {
     day_t day = (day_t)order->value;
     struct group *g = aggregate_group(&w->groups, budget, day, GROUP_NO_CATEGORY);
     if (!g || (id != ID_NULL && !idset_add(&g->items, budget, id)))
@@ -347,7 +361,7 @@ static bool add_to_orders(struct native_worker *w, const struct item *it) {
     g->returned_rows += it->is_returned ? order->times : 0;
     g->item_id_rows += id != ID_NULL;
     join_map_meet(&w->pass->orders, order);
-    day_differs |= day != it->day;
+    day_differs |= day != it->k.day;
   }
   if (day_differs)
     finding_add(&w->tally.found[CHECK_ITEM_DAY_DIFFERS], it->row->place,
@@ -356,7 +370,7 @@ static bool add_to_orders(struct native_worker *w, const struct item *it) {
 }
 
 /* A sold product without a usable category refuses the run, at the product's place. */
-static void defer_bad_product(struct native_worker *w, uint32_t value) {
+KPI_COLD static void defer_bad_product(struct native_worker *w, uint32_t value) {
   struct bad_product bad = w->pass->bad_products.at[value & ~PRODUCT_IS_BAD];
   struct deferred_error e = {.is_set = true, .dataset = DATASET_PRODUCTS, .place = bad.place};
   const char *object = w->pass->listing->datasets[DATASET_PRODUCTS].at[bad.place.object].name;
@@ -373,14 +387,14 @@ static bool add_to_categories(struct native_worker *w, const struct item *it) {
   struct join_walk walk = {0};
   const struct join_pair *product;
   id_code order;
-  if (!own_code(w, &it->order, ID_INTERN, &order))
+  if (!own_code(w, &it->k.order, ID_INTERN, &order))
     return false;
   while ((product = join_map_next(&w->pass->products, it->product_key, &walk)) != NULL) {
     if (product->value & PRODUCT_IS_BAD) {
       defer_bad_product(w, product->value);
       continue;
     }
-    struct group *g = aggregate_group(&w->groups, budget, it->day, product->value);
+    struct group *g = aggregate_group(&w->groups, budget, it->k.day, product->value);
     if (!g || (order != ID_NULL && !idset_add(&g->orders, budget, order)))
       return false;
     if (it->is_returned && order != ID_NULL && !idset_add(&g->returned_orders, budget, order))
@@ -394,7 +408,7 @@ static bool add_to_categories(struct native_worker *w, const struct item *it) {
 
 /* A price that no sum can take. Whether the row counts depends on the joins, so a refusal waits for the end.
  */
-static void bad_price(struct native_worker *w, const struct item *it) {
+KPI_COLD static void bad_price(struct native_worker *w, const struct item *it) {
   const struct scan_row *row = it->row;
   struct view value = row->csv->cells[ITEMS_SALE_PRICE];
   if (w->pass->job->bad_rows == BAD_ROWS_SKIP) {
@@ -409,31 +423,37 @@ static void bad_price(struct native_worker *w, const struct item *it) {
   deferred_error_keep(&w->deferred, &e);
 }
 
-static enum kpi_code add_item(struct native_worker *w, struct item *it, struct err *err) {
-  bool counts = it->has_order || it->sold_as > 0;
-  struct view price = it->row->csv->cells[ITEMS_SALE_PRICE];
-  it->price_is = decimal_parse(price, &it->price);
-  it->is_returned = is_returned(w, it->row->csv->cells[ITEMS_STATUS]);
-  if (counts && (it->price_is == DECIMAL_NOT_FINITE || it->price_is == DECIMAL_TOO_LARGE)) {
-    bad_price(w, it);
+/* Adds an item that is of the job's days, or whose order is. Kept out of the loop over all rows, which would
+ * have to clear its large stack each time. */
+static __attribute__((noinline)) enum kpi_code add_item(struct native_worker *w, const struct scan_row *row,
+                                                        const struct item_keys *keys, struct err *err) {
+  struct item it = {.row = row, .k = *keys};
+  if (!find_product(w, &it))
+    return no_memory(w, err);
+  it.price_is = decimal_parse(row->csv->cells[ITEMS_SALE_PRICE], &it.price);
+  it.is_returned = is_returned(w, row->csv->cells[ITEMS_STATUS]);
+  bool counts = keys->has_order || it.sold_as > 0;
+  if (counts && (it.price_is == DECIMAL_NOT_FINITE || it.price_is == DECIMAL_TOO_LARGE)) {
+    bad_price(w, &it);
     return KPI_OK;
   }
-  bool ok = note_item(w, it) && (!it->has_order || add_to_orders(w, it)) &&
-            (it->sold_as == 0 || add_to_categories(w, it));
+  bool ok = note_item(w, &it) && (!keys->has_order || add_to_orders(w, &it)) &&
+            (it.sold_as == 0 || add_to_categories(w, &it));
   return ok ? KPI_OK : no_memory(w, err);
 }
 
+/* Most rows are of other days: they are told apart before anything else is looked at. */
 enum kpi_code native_item_row(void *worker, const struct scan_row *row, struct err *err) {
   struct native_worker *w = worker;
   const struct view *cells = row->csv->cells;
-  struct item it = {.row = row};
-  it.id = take_id(w, ID_ITEMS_ID, cells[ITEMS_ID]);
-  it.order = take_id(w, ID_ITEMS_ORDER, cells[ITEMS_ORDER_ID]);
-  it.product = take_id(w, ID_ITEMS_PRODUCT, cells[ITEMS_PRODUCT_ID]);
-  if (!timestamp_day(cells[ITEMS_CREATED_AT], w->pass->job->zone, &it.day))
+  struct item_keys k;
+  take_id(w, ID_ITEMS_ID, cells[ITEMS_ID], &k.id);
+  take_id(w, ID_ITEMS_ORDER, cells[ITEMS_ORDER_ID], &k.order);
+  take_id(w, ID_ITEMS_PRODUCT, cells[ITEMS_PRODUCT_ID], &k.product);
+  if (!timestamp_day(cells[ITEMS_CREATED_AT], w->pass->job->zone, &k.day))
     return bad_date(w, row, DATASET_ORDER_ITEMS, ITEMS_CREATED_AT, CHECK_ITEMS_TIMESTAMP, err);
-  it.is_in_days = is_in_days(w, it.day);
-  if (!join_item(w, &it))
+  if (!find_order(w, &k))
     return no_memory(w, err);
-  return it.is_in_days || it.has_order ? add_item(w, &it, err) : KPI_OK;
+  k.is_in_days = is_in_days(w, k.day);
+  return k.is_in_days || k.has_order ? add_item(w, row, &k, err) : KPI_OK;
 }

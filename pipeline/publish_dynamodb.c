@@ -71,10 +71,9 @@ static enum kpi_code check_keys(struct publish_dynamodb *d, struct err *err) {
 static enum kpi_code observe_order_row(struct publish_dynamodb *d, struct dynamodb_publication *p,
                                        const struct stop_flag *stop, struct err *err) {
   json_t *reply = NULL;
-  json_t *body =
-      json_pack("{s:s, s:o, s:b, s:s}", "TableName", d->target.tables.kpi[KPI_ORDERS], "Key",
-                dynamodb_kpi_key(KPI_ORDERS, p->day, (struct view){0}), "ConsistentRead", 1,
-                "ProjectionExpression", "total_orders");
+  json_t *body = json_pack("{s:s, s:o, s:b, s:s}", "TableName", d->target.tables.kpi[KPI_ORDERS], "Key",
+                           dynamodb_kpi_key(KPI_ORDERS, p->day, (struct view){0}), "ConsistentRead", 1,
+                           "ProjectionExpression", "total_orders");
   enum kpi_code rc = dynamodb_call(d->target.aws, "GetItem", body, stop, &reply, NULL, err);
   p->base.orders = 0;
   if (rc == KPI_OK)

@@ -96,7 +96,31 @@ static bool day_in_zone(int64_t utc, const struct tz *business, day_t *out) {
   return day >= DAY_MIN && day <= DAY_MAX;
 }
 
+/* Two digits as a number; 100 or more when they are none. */
+static unsigned two_digits(const char *at) {
+  unsigned tens = (unsigned char)at[0] - '0', ones = (unsigned char)at[1] - '0';
+  return tens > 9 || ones > 9 ? 100 : tens * 10 + ones;
+}
+
+/* The form that nearly every export has, YYYY-MM-DD HH:MM:SS without zone, in one look. False for any other
+ * form, and for what is no time: the general way tells. */
+static bool take_common_form(struct view text, day_t *out) {
+  const char *t = text.ptr;
+  if (text.len != 19 || t[4] != '-' || t[7] != '-' || (t[10] != ' ' && t[10] != 'T') || t[13] != ':' ||
+      t[16] != ':')
+    return false;
+  unsigned century = two_digits(t), year = two_digits(t + 2), month = two_digits(t + 5),
+           day = two_digits(t + 8);
+  if (century > 99 || year > 99 || two_digits(t + 11) > 23 || two_digits(t + 14) > 59 ||
+      two_digits(t + 17) > 59 || !day_is_valid((int)(century * 100 + year), (int)month, (int)day))
+    return false;
+  *out = day_from_civil((int)(century * 100 + year), (int)month, (int)day);
+  return true;
+}
+
 bool timestamp_day(struct view text, const struct tz *business, day_t *out) {
+  if (take_common_form(text, out))
+    return true;
   struct view rest = view_trim(text);
   bool has_day;
   if (!take_date(&rest, out, &has_day))

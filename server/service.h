@@ -72,8 +72,8 @@ void service_forget_intent(struct service *s, const char *id);
 KPI_MUST_CHECK enum kpi_code service_submit(struct service *s, const struct run_request *request,
                                             struct run *out, enum disposition *disposition, struct err *err);
 
-/* Reads one run with its live progress. Returns owned in *out. Errors: KPI_RUN_NOT_FOUND, KPI_STARTING (it may
- * be among the runs that are not loaded yet; so for all that take an id), KPI_STORAGE_UNAVAILABLE. */
+/* Reads one run with its live progress. Returns owned in *out. Errors: KPI_RUN_NOT_FOUND, KPI_STARTING (it
+ * may be among the runs that are not loaded yet; so for all that take an id), KPI_STORAGE_UNAVAILABLE. */
 KPI_MUST_CHECK enum kpi_code service_get_run(struct service *s, struct view id, struct run *out,
                                              struct err *err);
 

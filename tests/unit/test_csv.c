@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 #include "pipeline/csv.h"
 
+#include "base/scope.h"
+#include "pipeline/csv_scan.h"
+
 #include "unit.h"
 
 /* Binds "id,category" of the products; the rest are the rows. */
@@ -198,6 +201,42 @@ static void wrong_headers_are_refused_with_words(void **state) {
   }
 }
 
+static void delimiters_are_found_as_the_portable_way_finds_them(void **state) {
+  (void)state;
+  char bytes[CSV_SCAN_BYTES + 16];
+  uint64_t seed = 88172645463325252u;
+  for (int round = 0; round < 2000; round++) {
+    for (size_t i = 0; i < sizeof bytes; i++) {
+      seed = seed * 6364136223846793005u + 1442695040888963407u;
+      bytes[i] = ",\n\r\"a\xff \t,"[(seed >> 33) % 9];
+      if (round % 2)
+        bytes[i] = (char)(seed >> 40);
+    }
+    const char *at = bytes + round % 16;
+    assert_true(csv_scan_delimiters(at) == csv_scan_scalar(at));
+  }
+}
+
+/* Rows of cells of every length, so that delimiters fall on every place of the windows that are scanned. */
+static void rows_may_begin_and_end_anywhere(void **state) {
+  (void)state;
+  enum { LENGTHS = 150 };
+  auto_buf struct buf block, expected, rows;
+  buf_init(&block, 1 << 20);
+  buf_init(&expected, 1 << 20);
+  buf_init(&rows, 1 << 20);
+  for (int n = 0; n < LENGTHS; n++) {
+    const char *quote = n % 5 == 0 ? "\"" : "";
+    buf_printf(&block, "%d,%s%.*d%s%s", n, quote, n + 1, n, quote, n % 3 ? "\n" : "\r\n");
+    buf_printf(&expected, "%d|%.*d@%d;", n, n + 1, n, n);
+  }
+  for (size_t cut = 0; cut < 2; cut++) { /* with and without the last line end */
+    buf_reset(&rows);
+    rows_text((struct view){block.ptr, block.len - cut}, &rows);
+    assert_view(buf_view(&rows), expected.ptr);
+  }
+}
+
 static void blank_lines_before_the_header_are_counted(void **state) {
   (void)state;
   struct csv_binding binding;
@@ -221,6 +260,8 @@ int main(void) {
       cmocka_unit_test(limits_hold_at_their_edge),
       cmocka_unit_test(headers_are_bound_by_name),
       cmocka_unit_test(wrong_headers_are_refused_with_words),
+      cmocka_unit_test(delimiters_are_found_as_the_portable_way_finds_them),
+      cmocka_unit_test(rows_may_begin_and_end_anywhere),
       cmocka_unit_test(blank_lines_before_the_header_are_counted),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -81,6 +81,27 @@ static void other_texts_are_refused(void **state) {
       fail_msg("\"%s\" was taken for %s", cases[i], text);
 }
 
+/* A blank in front sends a text the general way: both ways must agree on whatever looks like the common form.
+ */
+static void the_common_form_is_read_as_any_other(void **state) {
+  (void)state;
+  static const char alphabet[] = "0123456789-:T .Z/";
+  const char *common[] = {"2023-01-15 10:20:30", "2024-02-29T23:59:59", "0001-01-01 00:00:00"};
+  const struct tz *utc = tz_cached(view_of("UTC"));
+  for (size_t i = 0; i < COUNT_OF(common); i++)
+    for (size_t at = 0; at < strlen(common[i]); at++)
+      for (const char *c = alphabet; *c; c++) {
+        char text[32] = " ";
+        strcpy(text + 1, common[i]);
+        text[1 + at] = *c;
+        day_t fast = 0, general = 0;
+        bool is_fast = timestamp_day(view_of(text + 1), utc, &fast);
+        bool is_general = timestamp_day(view_of(text), utc, &general);
+        if (is_fast != is_general || (is_fast && fast != general))
+          fail_msg("\"%s\" depends on the way it is read", text + 1);
+      }
+}
+
 static void days_and_civil_dates_are_inverse(void **state) {
   (void)state;
   int year = 1, month = 1, day = 1;
@@ -98,6 +119,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(timestamps_become_days),
       cmocka_unit_test(other_texts_are_refused),
+      cmocka_unit_test(the_common_form_is_read_as_any_other),
       cmocka_unit_test(days_and_civil_dates_are_inverse),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
