@@ -113,7 +113,7 @@ static const struct err_info table[KPI_CODE_COUNT] = {
          "The service died under this run again and again",
          "Look at the memory of the task and at the log before the crash, then post a new run."},
     [KPI_INTERRUPTED] = {"interrupted", 424, ERR_INTERNAL, true, EXIT_INTERRUPTED_, "The run was interrupted",
-                         "Start it again; nothing was published."},
+                         "Start it again; a date that was published by then stays."},
     [KPI_INTERNAL] = {"internal", 424, ERR_INTERNAL, true, EXIT_SOFTWARE_, "Internal error",
                       "Report it with the log lines of the run."},
 
@@ -141,7 +141,7 @@ static const struct err_info table[KPI_CODE_COUNT] = {
     [KPI_LENGTH_REQUIRED] = {"length-required", 411, ERR_CLIENT, false, EXIT_USAGE_,
                              "The request must carry a Content-Length",
                              "Send the body with Content-Length, not chunked."},
-    [KPI_RUN_ALREADY_ACTIVE] = {"run-already-active", 409, ERR_CLIENT, true, EXIT_USAGE_,
+    [KPI_RUN_ALREADY_ACTIVE] = {"run-already-active", 409, ERR_CLIENT, true, EXIT_TEMP_,
                                 "Another run for this date is active", "Wait for the run that is named."},
     [KPI_RUN_ALREADY_FINISHED] = {"run-already-finished", 409, ERR_CLIENT, false, EXIT_USAGE_,
                                   "The run has finished", "Nothing is left to stop."},

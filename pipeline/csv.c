@@ -70,6 +70,7 @@ struct cell {
   const char *next; /* the delimiter, line end or end behind it; NULL: the quote never closes */
   struct view text;
   bool escaped; /* text must be unescaped */
+  bool stray;   /* its quotes hold line ends, but are no quotes around a cell */
   uint64_t lines;
 };
 
@@ -81,18 +82,20 @@ static struct cell take_quoted(const char *at, const char *end) {
   while (behind < end && (*behind == ' ' || *behind == '\t'))
     behind++;
   if (behind == end || *behind == ',' || is_line_end(*behind))
-    return (struct cell){behind, {at + 1, (size_t)(q.close - at - 1)}, q.escaped, q.lines};
+    return (struct cell){
+        .next = behind, .text = {at + 1, (size_t)(q.close - at - 1)}, .escaped = q.escaped, .lines = q.lines};
   /* Text behind the closing quote: the cell is taken as written, quotes included, up to the delimiter (as the
-   * parser of the replaced job does). */
+   * parser of the replaced job does). Across a line end it is another row's quote that closes it. */
   const char *next = skip_to_delimiter(behind, end);
-  return (struct cell){next, {at, (size_t)(next - at)}, false, q.lines};
+  return (struct cell){
+      .next = next, .text = {at, (size_t)(next - at)}, .stray = q.lines > 0, .lines = q.lines};
 }
 
 static struct cell take_cell(const char *at, const char *end) {
   if (at < end && *at == '"')
     return take_quoted(at, end);
   const char *next = skip_to_delimiter(at, end);
-  return (struct cell){next, {at, (size_t)(next - at)}, false, 0};
+  return (struct cell){.next = next, .text = {at, (size_t)(next - at)}};
 }
 
 /* ---- rows ---- */
@@ -160,7 +163,7 @@ static struct cell next_cell(struct csv_cursor *c, const char *at) {
   if (at < c->end && *at == '"')
     return take_quoted(at, c->end);
   const char *next = find_delimiter(c, at);
-  return (struct cell){next, {at, (size_t)(next - at)}, false, 0};
+  return (struct cell){.next = next, .text = {at, (size_t)(next - at)}};
 }
 
 static void keep_cell(struct csv_cursor *c, const struct cell *cell, struct view *out, size_t column) {
@@ -188,6 +191,8 @@ bool csv_next(struct csv_cursor *c, const struct csv_binding *binding, struct cs
     struct cell cell = next_cell(c, at);
     if (!cell.next)
       return fail(c, CSV_OPEN_QUOTE);
+    if (cell.stray)
+      return fail(c, CSV_STRAY_QUOTE);
     if (cell.text.len > CSV_FIELD_MAX_BYTES)
       return fail(c, CSV_FIELD_TOO_LONG);
     if (row->cell_count == CSV_COLUMNS_MAX)
@@ -226,6 +231,10 @@ enum kpi_code csv_problem_err(enum csv_problem problem, const char *object, uint
     break;
   case CSV_OPEN_QUOTE:
     what = "a quoted cell is never closed";
+    break;
+  case CSV_STRAY_QUOTE:
+    what =
+        "a quoted cell goes on into the next line, and text follows its closing quote (is a quote missing?)";
     break;
   }
   err_set(err, KPI_CSV_MALFORMED, "%s:%lu: %s", object, (unsigned long)line, what);

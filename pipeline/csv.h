@@ -26,7 +26,14 @@ struct csv_row {
   uint64_t line;                  /* line of the block where the row starts, 0-based */
 };
 
-enum csv_problem { CSV_FINE, CSV_FIELD_TOO_LONG, CSV_LINE_TOO_LONG, CSV_TOO_MANY_COLUMNS, CSV_OPEN_QUOTE };
+enum csv_problem {
+  CSV_FINE,
+  CSV_FIELD_TOO_LONG,
+  CSV_LINE_TOO_LONG,
+  CSV_TOO_MANY_COLUMNS,
+  CSV_OPEN_QUOTE,
+  CSV_STRAY_QUOTE
+};
 
 /* Walks the rows of a block. */
 struct csv_cursor {

@@ -8,6 +8,7 @@ void job_result_clear(struct job_result *r) {
     kpi_rows_clear(&r->tables[t]);
   names_clear(&r->categories);
   quality_clear(&r->quality);
+  quality_clear(&r->empty_day);
 }
 
 enum kpi_code engine_compute(struct engine *e, const struct job *job, const struct source_listing *listing,

@@ -14,6 +14,8 @@ struct job_result {
   struct kpi_rows tables[KPI_TABLE_COUNT];
   struct names categories; /* every category of the products data, sold or not */
   struct quality quality;  /* may be filled although the job failed: then it explains why */
+  struct quality
+      empty_day; /* as quality, of a day of the job that has no row; of jobs of several days only */
 };
 
 /* Frees and empties. Accepts NULL. */

@@ -88,6 +88,7 @@ static enum kpi_code finish_workers(struct native *n, struct err *err) {
       n->all->seen[c].number |= w->seen[c].number;
     }
     n->all->product_id_rows += w->product_id_rows;
+    n->all->unjoinable_orders += w->unjoinable_orders;
     quality_tally_merge(&n->all->tally, &w->tally);
     deferred_error_keep(&n->all->deferred, &w->deferred);
     if (!aggregate_merge(&n->all->groups, &w->groups, n->pass.job->budget))
@@ -181,7 +182,8 @@ static void find_at_end(struct native *n) {
     t->found[CHECK_ITEM_ID_UNIQUE].count += g->item_id_rows - g->items.count;
   }
   t->found[CHECK_PRODUCT_ID_UNIQUE].count += n->all->product_id_rows - join_map_count(&n->pass.products).keys;
-  t->found[CHECK_ORDER_WITHOUT_ITEMS].count += join_map_count(&n->pass.orders).unmet_pairs;
+  t->found[CHECK_ORDER_WITHOUT_ITEMS].count +=
+      join_map_count(&n->pass.orders).unmet_pairs + n->all->unjoinable_orders;
 }
 
 static enum kpi_code report_quality(struct native *n, struct job_result *out, struct err *err) {
@@ -203,14 +205,20 @@ static enum kpi_code report_quality(struct native *n, struct job_result *out, st
   for (size_t i = 0; i < out->tables[KPI_CATEGORIES].count; i++)
     decimal_add(&facts.category_revenue, &out->tables[KPI_CATEGORIES].rows[i].revenue);
   facts.result_rows = out->tables[KPI_ORDERS].count + out->tables[KPI_CATEGORIES].count;
-  return quality_report(&facts, &out->quality, err);
+  enum kpi_code rc = quality_report(&facts, &out->quality, err);
+  facts.result_rows = 0;
+  return rc || facts.job->from == facts.job->to ? rc : quality_report(&facts, &out->empty_day, err);
 }
 
 /* Fails when more rows were left out than the job allows, naming the first. */
 static enum kpi_code check_bad_rows(const struct native *n, struct err *err) {
-  static const enum check_id checks[] = {CHECK_ORDERS_TIMESTAMP, CHECK_ITEMS_TIMESTAMP,
-                                         CHECK_PRICE_NOT_FINITE};
-  static const enum dataset datasets[] = {DATASET_ORDERS, DATASET_ORDER_ITEMS, DATASET_ORDER_ITEMS};
+  static const struct {
+    enum check_id check;
+    enum dataset dataset;
+    int column;
+  } reasons[] = {{CHECK_ORDERS_TIMESTAMP, DATASET_ORDERS, ORDERS_CREATED_AT},
+                 {CHECK_ITEMS_TIMESTAMP, DATASET_ORDER_ITEMS, ITEMS_CREATED_AT},
+                 {CHECK_PRICE_NOT_FINITE, DATASET_ORDER_ITEMS, ITEMS_SALE_PRICE}};
   const struct quality_tally *t = &n->all->tally;
   uint64_t bad = 0, rows = 0;
   for (int d = 0; d < DATASET_COUNT; d++) {
@@ -219,17 +227,19 @@ static enum kpi_code check_bad_rows(const struct native *n, struct err *err) {
   }
   if (!bad_rows_exceed(&n->pass.job->max_bad_rows, bad, rows))
     return KPI_OK;
-  for (size_t i = 0; i < sizeof checks / sizeof checks[0]; i++) {
-    const struct finding *f = &t->found[checks[i]];
+  for (size_t i = 0; i < sizeof reasons / sizeof reasons[0]; i++) {
+    const struct finding *f = &t->found[reasons[i].check];
     if (f->example_count == 0)
       continue;
     const struct finding_example *e = &f->examples[0];
-    const char *object = n->pass.listing->datasets[datasets[i]].at[e->place.object].name;
+    const char *object = n->pass.listing->datasets[reasons[i].dataset].at[e->place.object].name;
+    const char *column = schema_of(reasons[i].dataset)->columns[reasons[i].column].name;
     err_set(err, KPI_TOO_MANY_BAD_ROWS,
-            "%llu of %llu rows are bad, more than allowed; the first: %s:%llu: \"%s\"",
+            "%llu of %llu rows are bad, more than allowed; the first: %s:%llu: %s: \"%s\"",
             (unsigned long long)bad, (unsigned long long)rows, object, (unsigned long long)e->place.line,
-            e->value);
+            column, e->value);
     view_to_cstr(view_of(object), err->object, sizeof err->object);
+    view_to_cstr(view_of(column), err->column, sizeof err->column);
     err->line = e->place.line;
     view_to_cstr(view_of(e->value), err->value, sizeof err->value);
     break;

@@ -9,7 +9,26 @@ int place_cmp(struct place a, struct place b) {
   return a.line < b.line ? -1 : a.line > b.line;
 }
 
+static void remove_example(struct finding *f, size_t at) {
+  f->example_count--;
+  memmove(&f->examples[at], &f->examples[at + 1], (f->example_count - at) * sizeof f->examples[0]);
+}
+
+/* Removes a later example of the same value; false when there is an earlier one. */
+static bool replaces_its_value(struct finding *f, const struct finding_example *e) {
+  for (size_t i = 0; i < f->example_count; i++)
+    if (strcmp(f->examples[i].value, e->value) == 0) {
+      if (place_cmp(f->examples[i].place, e->place) <= 0)
+        return false;
+      remove_example(f, i);
+      return true;
+    }
+  return true;
+}
+
 static void keep_example(struct finding *f, const struct finding_example *e) {
+  if (f->is_distinct && !replaces_its_value(f, e))
+    return;
   size_t at = f->example_count;
   while (at > 0 && place_cmp(e->place, f->examples[at - 1].place) < 0)
     at--;
@@ -31,8 +50,14 @@ void finding_add(struct finding *f, struct place place, struct view value) {
   keep_example(f, &e);
 }
 
+void finding_add_distinct(struct finding *f, struct place place, struct view value) {
+  f->is_distinct = true;
+  finding_add(f, place, value);
+}
+
 void finding_merge(struct finding *f, const struct finding *from) {
   f->count += from->count;
+  f->is_distinct |= from->is_distinct;
   for (size_t i = 0; i < from->example_count; i++)
     keep_example(f, &from->examples[i]);
 }

@@ -27,10 +27,14 @@ struct finding {
   uint64_t count;
   struct finding_example examples[FINDING_EXAMPLES_MAX]; /* by place */
   size_t example_count;
+  bool is_distinct; /* one example a value: the first */
 };
 
 /* Counts one row and keeps it if it is among the first. */
 void finding_add(struct finding *f, struct place place, struct view value);
+
+/* The same, keeping different values instead of first rows. */
+void finding_add_distinct(struct finding *f, struct place place, struct view value);
 
 /* Adds all that `from` has found. */
 void finding_merge(struct finding *f, const struct finding *from);

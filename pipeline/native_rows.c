@@ -109,14 +109,21 @@ static void note_id_stats(struct native_worker *w, const struct scan_row *row, e
   }
 }
 
-static void note_status(struct column_stats *stats, struct status_tally *tally, struct view status,
-                        struct place place) {
+/* Notes a status of orders, or of items, where near misses of returned matter. */
+static void note_status(struct native_worker *w, const struct scan_row *row, enum dataset d, int column,
+                        enum check_id domain_check) {
+  struct view status = row->csv->cells[column];
+  struct column_stats *stats = &w->tally.columns[d][column];
   if (status.len == 0) {
     stats->nulls++;
     return;
   }
-  status_tally_add(tally, status, place);
   column_stats_text(stats, status);
+  struct status_verdict v = status_judge(&w->tally.statuses, status, w->pass->job->status_match);
+  if (!v.is_known)
+    finding_add_distinct(&w->tally.found[domain_check], row->place, status);
+  if (v.is_near_miss && d == DATASET_ORDER_ITEMS)
+    finding_add_distinct(&w->tally.found[CHECK_STATUS_NEAR_MISS], row->place, status);
 }
 
 /* ---- products ---- */
@@ -175,9 +182,12 @@ enum kpi_code native_product_row(void *worker, const struct scan_row *row, struc
   id_code key;
   if (id.form == ID_FORM_NULL)
     return KPI_OK;
+  if (!category_value(w, row, &value) || !join_code(w, &id, ID_ITEMS_PRODUCT, ID_INTERN, &key))
+    return no_memory(w, err);
+  if (key == ID_NULL) /* no item can name it */
+    return KPI_OK;
   w->product_id_rows++;
-  if (!category_value(w, row, &value) || !join_code(w, &id, ID_ITEMS_PRODUCT, ID_INTERN, &key) ||
-      !join_pairs_add(&w->products, w->pass->job->budget, key, value))
+  if (!join_pairs_add(&w->products, w->pass->job->budget, key, value))
     return no_memory(w, err);
   return KPI_OK;
 }
@@ -201,8 +211,7 @@ static void note_order(struct native_worker *w, const struct scan_row *row, cons
   note_id_stats(w, row, DATASET_ORDERS, ORDERS_USER_ID, user, CHECK_USER_ID_NULL);
   column_stats_number(&columns[ORDERS_CREATED_AT], day);
   if (row->binding->has[ORDERS_STATUS])
-    note_status(&columns[ORDERS_STATUS], &w->tally.order_statuses, row->csv->cells[ORDERS_STATUS],
-                row->place);
+    note_status(w, row, DATASET_ORDERS, ORDERS_STATUS, CHECK_ORDER_STATUS_DOMAIN);
 }
 
 /* Adds an order row of the job's days to its day's totals and to the join map. */
@@ -221,6 +230,7 @@ static bool add_order(struct native_worker *w, const struct scan_row *row, const
   g->order_id_rows++;
   if (is_returned(w, row->csv->cells[ORDERS_STATUS]) && !idset_add(&g->returned_orders, budget, order))
     return false;
+  w->unjoinable_orders += key == ID_NULL;
   return idset_add(&g->orders, budget, order) &&
          (key == ID_NULL || join_pairs_add(&w->orders, budget, key, (uint32_t)day));
 }
@@ -230,10 +240,11 @@ enum kpi_code native_order_row(void *worker, const struct scan_row *row, struct 
   const struct view *cells = row->csv->cells;
   struct id_cell id, user;
   day_t day;
-  take_id(w, ID_ORDERS_ORDER, cells[ORDERS_ORDER_ID], &id);
-  take_id(w, ID_ORDERS_USER, cells[ORDERS_USER_ID], &user);
+  /* First: a row that is left out does not say what kind of column its ids are in either. */
   if (!timestamp_day(cells[ORDERS_CREATED_AT], w->pass->job->zone, &day))
     return bad_date(w, row, DATASET_ORDERS, ORDERS_CREATED_AT, CHECK_ORDERS_TIMESTAMP, err);
+  take_id(w, ID_ORDERS_ORDER, cells[ORDERS_ORDER_ID], &id);
+  take_id(w, ID_ORDERS_USER, cells[ORDERS_USER_ID], &user);
   if (!keep_for_orphans(w, &id))
     return no_memory(w, err);
   if (!is_in_days(w, day))
@@ -286,6 +297,14 @@ static bool find_product(struct native_worker *w, struct item *it) {
   return true;
 }
 
+static bool price_is_not_finite(const struct item *it) {
+  return it->price_is == DECIMAL_NOT_FINITE || it->price_is == DECIMAL_TOO_LARGE;
+}
+
+static void note_price_not_finite(struct native_worker *w, const struct item *it) {
+  finding_add(&w->tally.found[CHECK_PRICE_NOT_FINITE], it->row->place, it->row->csv->cells[ITEMS_SALE_PRICE]);
+}
+
 static void note_price(struct native_worker *w, const struct item *it) {
   struct column_stats *stats = &w->tally.columns[DATASET_ORDER_ITEMS][ITEMS_SALE_PRICE];
   struct view cell = it->row->csv->cells[ITEMS_SALE_PRICE];
@@ -295,6 +314,8 @@ static void note_price(struct native_worker *w, const struct item *it) {
     finding_add(&found[CHECK_PRICE_MISSING], it->row->place, cell);
     return;
   }
+  if (price_is_not_finite(it)) /* of a row that counts nowhere: others are left out or refuse the run */
+    note_price_not_finite(w, it);
   if (it->price_is == DECIMAL_NOT_A_NUMBER)
     finding_add(&found[CHECK_PRICE_UNPARSABLE], it->row->place, cell);
   if (it->price_is == DECIMAL_ROUNDED)
@@ -330,7 +351,7 @@ static bool note_item(struct native_worker *w, const struct item *it) {
   note_id_stats(w, row, DATASET_ORDER_ITEMS, ITEMS_ORDER_ID, &it->k.order, CHECK_ITEM_ORDER_NULL);
   note_id_stats(w, row, DATASET_ORDER_ITEMS, ITEMS_PRODUCT_ID, &it->k.product, CHECK_ITEM_PRODUCT_NULL);
   column_stats_number(&columns[ITEMS_CREATED_AT], it->k.day);
-  note_status(&columns[ITEMS_STATUS], &w->tally.item_statuses, row->csv->cells[ITEMS_STATUS], row->place);
+  note_status(w, row, DATASET_ORDER_ITEMS, ITEMS_STATUS, CHECK_ITEM_STATUS_DOMAIN);
   note_price(w, it);
   if (!it->k.is_in_days)
     return true;
@@ -412,7 +433,8 @@ KPI_COLD static void bad_price(struct native_worker *w, const struct item *it) {
   const struct scan_row *row = it->row;
   struct view value = row->csv->cells[ITEMS_SALE_PRICE];
   if (w->pass->job->bad_rows == BAD_ROWS_SKIP) {
-    finding_add(&w->tally.found[CHECK_PRICE_NOT_FINITE], row->place, value);
+    note_price_not_finite(w, it);
+    w->tally.relevant[DATASET_ORDER_ITEMS]++;
     w->tally.bad_rows[DATASET_ORDER_ITEMS]++;
     return;
   }
@@ -433,7 +455,7 @@ static __attribute__((noinline)) enum kpi_code add_item(struct native_worker *w,
   it.price_is = decimal_parse(row->csv->cells[ITEMS_SALE_PRICE], &it.price);
   it.is_returned = is_returned(w, row->csv->cells[ITEMS_STATUS]);
   bool counts = keys->has_order || it.sold_as > 0;
-  if (counts && (it.price_is == DECIMAL_NOT_FINITE || it.price_is == DECIMAL_TOO_LARGE)) {
+  if (counts && price_is_not_finite(&it)) {
     bad_price(w, &it);
     return KPI_OK;
   }
@@ -447,11 +469,11 @@ enum kpi_code native_item_row(void *worker, const struct scan_row *row, struct e
   struct native_worker *w = worker;
   const struct view *cells = row->csv->cells;
   struct item_keys k;
+  if (!timestamp_day(cells[ITEMS_CREATED_AT], w->pass->job->zone, &k.day))
+    return bad_date(w, row, DATASET_ORDER_ITEMS, ITEMS_CREATED_AT, CHECK_ITEMS_TIMESTAMP, err);
   take_id(w, ID_ITEMS_ID, cells[ITEMS_ID], &k.id);
   take_id(w, ID_ITEMS_ORDER, cells[ITEMS_ORDER_ID], &k.order);
   take_id(w, ID_ITEMS_PRODUCT, cells[ITEMS_PRODUCT_ID], &k.product);
-  if (!timestamp_day(cells[ITEMS_CREATED_AT], w->pass->job->zone, &k.day))
-    return bad_date(w, row, DATASET_ORDER_ITEMS, ITEMS_CREATED_AT, CHECK_ITEMS_TIMESTAMP, err);
   if (!find_order(w, &k))
     return no_memory(w, err);
   k.is_in_days = is_in_days(w, k.day);

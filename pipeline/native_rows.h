@@ -57,7 +57,8 @@ struct native_worker {
   struct idset all_orders;
   struct aggregate groups;
   struct id_seen seen[ID_COLUMN_COUNT];
-  uint64_t product_id_rows; /* product rows with an id */
+  uint64_t unjoinable_orders; /* orders with ids that no item can name: the items have numbers */
+  uint64_t product_id_rows;   /* product rows with an id */
   struct quality_tally tally;
   struct deferred_error deferred;
 };

@@ -107,27 +107,6 @@ static const struct check checks[CHECK_COUNT] = {
                               NULL, false, OF_ONE, ""},
 };
 
-/* The words that shops use; compared folded and trimmed. */
-static const char *const known_statuses[] = {"complete", "completed", "pending",   "processing",
-                                             "shipped",  "delivered", "cancelled", "canceled",
-                                             "returned", "refunded",  NULL};
-
-static bool is_known_status(struct view status) {
-  for (const char *const *known = known_statuses; *known; known++)
-    if (view_eq_fold(status, view_of(*known)))
-      return true;
-  return false;
-}
-
-/* Looks like returned to a reader, does not count as it by the rule of the job. */
-static bool is_near_miss(struct view raw, enum status_match match) {
-  struct view status = view_trim(raw);
-  if (view_eq_fold(status, view_of("returned")))
-    return match == STATUS_EXACT && !view_is(raw, "returned");
-  struct view stem = {status.ptr, status.len < 5 ? status.len : 5};
-  return view_eq_fold(stem, view_of("retur")) || view_eq_fold(status, view_of("refunded"));
-}
-
 /* ---- judging ---- */
 
 struct verdict {
@@ -137,21 +116,6 @@ struct verdict {
   uint64_t base;
   enum quality_status status;
 };
-
-static void judge_statuses(const struct status_tally *t, struct finding *unknown, struct finding *near_miss,
-                           enum status_match match) {
-  for (size_t i = 0; i < t->count; i++) {
-    struct view text = view_of(t->at[i].text);
-    struct finding one = {0};
-    finding_add(&one, t->at[i].first, text);
-    one.count = t->at[i].count;
-    if (!is_known_status(view_trim(text)))
-      finding_merge(unknown, &one);
-    if (near_miss && is_near_miss(text, match))
-      finding_merge(near_miss, &one);
-  }
-  unknown->count += t->others;
-}
 
 /* Milliseconds of the end of a day in the business zone. */
 static int64_t day_end_ms(const struct job *job, day_t day) {
@@ -213,13 +177,6 @@ static void judge(enum check_id id, const struct quality_facts *f, struct verdic
   const struct quality_tally *t = f->tally;
   *v = (struct verdict){.finding = t->found[id], .base = base_of(&checks[id], f)};
   view_to_cstr(view_of(checks[id].expected), v->expected, sizeof v->expected);
-  if (id == CHECK_ORDER_STATUS_DOMAIN)
-    judge_statuses(&t->order_statuses, &v->finding, NULL, f->job->status_match);
-  struct finding other = {0};
-  if (id == CHECK_ITEM_STATUS_DOMAIN)
-    judge_statuses(&t->item_statuses, &v->finding, &other, f->job->status_match);
-  if (id == CHECK_STATUS_NEAR_MISS)
-    judge_statuses(&t->item_statuses, &other, &v->finding, f->job->status_match);
   if (id == CHECK_DAY_HAS_ROWS)
     v->finding.count = f->result_rows == 0;
   snprintf(v->observed, sizeof v->observed, "%llu", (unsigned long long)v->finding.count);

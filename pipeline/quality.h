@@ -63,20 +63,24 @@ void column_stats_number(struct column_stats *s, int64_t value);
 void column_stats_money(struct column_stats *s, const struct decimal *value);
 void column_stats_text(struct column_stats *s, struct view value);
 
-enum { STATUS_TALLY_MAX = 64 };
-
-/* Distinct status texts with their counts; what does not fit is counted in `others`. */
-struct status_tally {
-  struct {
-    char text[FINDING_VALUE_BYTES];
-    struct place first;
-    uint64_t count;
-  } at[STATUS_TALLY_MAX];
-  size_t count, last;
-  uint64_t others;
+/* What a status text is by the rule of the job. */
+struct status_verdict {
+  bool is_known;     /* a word that shops use */
+  bool is_near_miss; /* looks like returned to a reader, does not count as it */
 };
 
-void status_tally_add(struct status_tally *t, struct view status, struct place place);
+enum { STATUS_CACHE_MAX = 32 };
+
+/* Verdicts of texts that were seen; zero-initialise. Holds the first, judges the others anew. */
+struct status_cache {
+  struct {
+    char text[FINDING_VALUE_BYTES];
+    struct status_verdict verdict;
+  } at[STATUS_CACHE_MAX];
+  size_t count, last;
+};
+
+struct status_verdict status_judge(struct status_cache *c, struct view status, enum status_match match);
 
 /* All that a worker notes; zero-initialise. */
 struct quality_tally {
@@ -84,7 +88,7 @@ struct quality_tally {
   uint64_t relevant[DATASET_COUNT]; /* rows that bear on the days of the run */
   uint64_t bad_rows[DATASET_COUNT]; /* left out (bad_rows=skip) */
   struct column_stats columns[DATASET_COUNT][COLUMNS_MAX];
-  struct status_tally order_statuses, item_statuses;
+  struct status_cache statuses;
   struct decimal
       item_revenue; /* of items dated in the run's days, as often as they are sold in the category table */
   struct decimal dropped_revenue; /* of these, of items without a product */

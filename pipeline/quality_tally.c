@@ -45,35 +45,46 @@ static void column_stats_merge(struct column_stats *s, const struct column_stats
   }
 }
 
-/* Adds `count` rows with that status. */
-static void tally(struct status_tally *t, struct view status, struct place place, uint64_t count) {
-  if (t->last >= t->count || !view_is(status, t->at[t->last].text))
-    for (t->last = 0; t->last < t->count && !view_is(status, t->at[t->last].text);)
-      t->last++;
-  if (t->last == STATUS_TALLY_MAX) {
-    t->others += count;
-    return;
-  }
-  if (t->last == t->count) {
-    view_to_cstr(status, t->at[t->count].text, sizeof t->at[0].text);
-    t->at[t->count++].first = place;
-  }
-  if (place_cmp(place, t->at[t->last].first) < 0)
-    t->at[t->last].first = place;
-  t->at[t->last].count += count;
+/* ---- statuses ---- */
+
+/* The words that shops use; compared folded and trimmed. */
+static const char *const known_statuses[] = {"complete", "completed", "pending",   "processing",
+                                             "shipped",  "delivered", "cancelled", "canceled",
+                                             "returned", "refunded",  NULL};
+
+static bool is_known_status(struct view status) {
+  for (const char *const *known = known_statuses; *known; known++)
+    if (view_eq_fold(status, view_of(*known)))
+      return true;
+  return false;
 }
 
-void status_tally_add(struct status_tally *t, struct view status, struct place place) {
-  if (status.len > FINDING_VALUE_BYTES - 1)
-    status.len = FINDING_VALUE_BYTES - 1;
-  tally(t, status, place, 1);
+/* Looks like returned to a reader, does not count as it by the rule of the job. */
+static bool is_near_miss(struct view raw, enum status_match match) {
+  struct view status = view_trim(raw);
+  if (view_eq_fold(status, view_of("returned")))
+    return match == STATUS_EXACT && !view_is(raw, "returned");
+  struct view stem = {status.ptr, status.len < 5 ? status.len : 5};
+  return view_eq_fold(stem, view_of("retur")) || view_eq_fold(status, view_of("refunded"));
 }
 
-static void status_tally_merge(struct status_tally *t, const struct status_tally *from) {
-  for (size_t i = 0; i < from->count; i++)
-    tally(t, view_of(from->at[i].text), from->at[i].first, from->at[i].count);
-  t->others += from->others;
+static struct status_verdict judge(struct view status, enum status_match match) {
+  return (struct status_verdict){is_known_status(view_trim(status)), is_near_miss(status, match)};
 }
+
+struct status_verdict status_judge(struct status_cache *c, struct view status, enum status_match match) {
+  if (c->last < c->count && view_is(status, c->at[c->last].text))
+    return c->at[c->last].verdict;
+  for (c->last = 0; c->last < c->count; c->last++)
+    if (view_is(status, c->at[c->last].text))
+      return c->at[c->last].verdict;
+  struct status_verdict verdict = judge(status, match);
+  if (c->count < STATUS_CACHE_MAX && view_to_cstr(status, c->at[c->count].text, FINDING_VALUE_BYTES))
+    c->at[c->count++].verdict = verdict;
+  return verdict;
+}
+
+/* ---- merging ---- */
 
 void quality_tally_merge(struct quality_tally *t, const struct quality_tally *from) {
   for (int c = 0; c < CHECK_COUNT; c++)
@@ -84,8 +95,6 @@ void quality_tally_merge(struct quality_tally *t, const struct quality_tally *fr
     for (int c = 0; c < COLUMNS_MAX; c++)
       column_stats_merge(&t->columns[d][c], &from->columns[d][c]);
   }
-  status_tally_merge(&t->order_statuses, &from->order_statuses);
-  status_tally_merge(&t->item_statuses, &from->item_statuses);
   decimal_add(&t->item_revenue, &from->item_revenue);
   decimal_add(&t->dropped_revenue, &from->dropped_revenue);
   decimal_add(&t->orphan_revenue, &from->orphan_revenue);

@@ -39,14 +39,18 @@ static enum kpi_code observe_and_list(const struct run_plan *plan, struct rounds
   return plan->listener.listed ? plan->listener.listed(plan->listener.arg, &r->listing, err) : KPI_OK;
 }
 
+enum kpi_code run_job_gate(enum quality_gate gate, const struct quality *quality, struct err *err) {
+  if (gate == GATE_BLOCK && quality->status == QUALITY_FAILED)
+    return err_set(err, KPI_QUALITY_BLOCKED, "failed check: %s", quality->failed_title);
+  return KPI_OK;
+}
+
 static enum kpi_code check_quality(const struct run_plan *plan, const struct job_result *result,
                                    struct err *err) {
   enter(plan, PHASE_CHECKING);
   if (stop_reason(plan->job->stop) != STOP_NONE)
     return job_stopped_err(plan->job, err);
-  if (plan->gate == GATE_BLOCK && result->quality.status == QUALITY_FAILED)
-    return err_set(err, KPI_QUALITY_BLOCKED, "failed check: %s", result->quality.failed_title);
-  return KPI_OK;
+  return run_job_gate(plan->gate, &result->quality, err);
 }
 
 /* Results of these very inputs need not be computed again. */
@@ -55,7 +59,7 @@ static enum kpi_code compute(const struct run_plan *plan, struct rounds *r, stru
   if (r->has_results && strcmp(r->fingerprint, r->listing.fingerprint) == 0)
     return KPI_OK;
   if (plan->kept)
-    return err_set(err, KPI_S3_OBJECT_CHANGED,
+    return err_set(err, plan->job->source->vtable->changed,
                    "the inputs have changed since the results were computed: retry from the start");
   job_result_clear(result);
   r->has_results = false;

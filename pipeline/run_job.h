@@ -34,6 +34,10 @@ struct run_plan {
 KPI_MUST_CHECK enum kpi_code run_job(const struct run_plan *plan, struct job_result *result,
                                      struct publish_counts published[KPI_TABLE_COUNT], struct err *err);
 
+/* Refuses results with a failed error-level check if the gate says so. Errors: KPI_QUALITY_BLOCKED. */
+KPI_MUST_CHECK enum kpi_code run_job_gate(enum quality_gate gate, const struct quality *quality,
+                                          struct err *err);
+
 /* Refuses results without any row, and those that lose half or more of the orders that are published for the
  * day, unless `force`: more likely a missing file than the truth. Errors: KPI_QUALITY_BLOCKED. */
 KPI_MUST_CHECK enum kpi_code run_job_guard(const struct publication *p, const struct job_result *result,

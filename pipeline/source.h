@@ -84,7 +84,8 @@ struct source_use {
 
 struct source;
 struct source_vtable {
-  const char *kind; /* "file", "s3" */
+  const char *kind;      /* "file", "s3" */
+  enum kpi_code changed; /* what it says of an object that is not as it was listed */
   enum kpi_code (*list)(struct source *s, const struct source_use *use, struct source_listing *out,
                         struct err *err);
   enum kpi_code (*open)(struct source *s, const struct source_object *object, const struct source_use *use,

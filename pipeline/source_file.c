@@ -194,7 +194,8 @@ static void file_free(struct source *s) {
   free(s);
 }
 
-static const struct source_vtable file_vtable = {"file", file_list, file_open, file_free};
+static const struct source_vtable file_vtable = {"file", KPI_SOURCE_UNREADABLE, file_list, file_open,
+                                                 file_free};
 
 /* ---- URL ---- */
 

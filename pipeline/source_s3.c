@@ -365,7 +365,7 @@ static void s3_free(struct source *base) {
   free(s);
 }
 
-static const struct source_vtable s3_vtable = {"s3", s3_source_list, s3_open, s3_free};
+static const struct source_vtable s3_vtable = {"s3", KPI_S3_OBJECT_CHANGED, s3_source_list, s3_open, s3_free};
 
 /* Splits s3://bucket/prefix; the prefix gets a final slash. False when there is no bucket. */
 static bool parse_url(const char *url, struct source_s3 *s) {

@@ -58,9 +58,9 @@ static void publish(void *arg) {
   struct day_task *t = arg;
   if (!t->claimed)
     return;
-  enum kpi_code rc =
-      t->rc ? run_exec_failed(t->b->x, &t->run, &t->err)
-            : run_exec_computed(t->b->x, &t->run, t->b->input, &t->result, t->publication, &t->err);
+  struct run_computed computed = {t->b->input, &t->b->scanned, &t->result};
+  enum kpi_code rc = t->rc ? run_exec_failed(t->b->x, &t->run, &t->err)
+                           : run_exec_computed(t->b->x, &t->run, &computed, t->publication, &t->err);
   t->rc = rc;
 }
 
@@ -71,10 +71,13 @@ static size_t take_window(const struct backfill *b, struct walk *w, struct day_t
     day_t day = find_day(b, w);
     if (day > b->to)
       return count;
-    *t = (struct day_task){
-        .b = b, .day = day, .result = {.categories = b->result->categories, .quality = b->result->quality}};
-    for (int i = 0; i < KPI_TABLE_COUNT; i++)
+    size_t rows = 0;
+    *t = (struct day_task){.b = b, .day = day, .result = {.categories = b->result->categories}};
+    for (int i = 0; i < KPI_TABLE_COUNT; i++) {
       t->result.tables[i] = rows_of_day(&b->result->tables[i], day, &w->at[i]);
+      rows += t->result.tables[i].count;
+    }
+    t->result.quality = rows || b->from == b->to ? b->result->quality : b->result->empty_day;
     w->next = day + 1;
   }
   return WINDOW_DAYS;
@@ -86,7 +89,7 @@ static enum kpi_code check_inputs(const struct backfill *b, struct err *err) {
   struct source_listing now;
   enum kpi_code rc = source_list(b->x->source, &use, &now, err);
   if (rc == KPI_OK && strcmp(now.fingerprint, b->input->fingerprint) != 0)
-    rc = err_set(err, KPI_S3_OBJECT_CHANGED,
+    rc = err_set(err, b->x->source->vtable->changed,
                  "the inputs have changed since they were read: run the backfill again");
   source_listing_clear(&now);
   return rc;

@@ -13,6 +13,7 @@ struct backfill {
   bool only_days_of_data; /* days without any row are left out */
   const struct run_input *input;
   const struct job_result *result; /* of all days */
+  struct run_progress scanned;     /* what was read for all of them */
   const struct stop_flag *stop;    /* looked at between windows of days */
   /* Queues and claims the run of a day. Returns owned in *out. Several threads at a time. */
   enum kpi_code (*claim)(void *arg, day_t day, struct run *out, struct err *err);
@@ -21,8 +22,8 @@ struct backfill {
 
 /* Publishes every day. The inputs are listed again after what is published was observed, so that newer
  * results of others are never overwritten. Goes on after a day that failed, but not when all of a window
- * have. Errors: that of the first day that failed (KPI_S3_OBJECT_CHANGED: the inputs have changed since they
- * were read), KPI_INTERRUPTED. */
+ * have. Errors: that of the first day that failed (what the source calls a change when the inputs are no
+ * longer those that were read), KPI_INTERRUPTED. */
 KPI_MUST_CHECK enum kpi_code backfill_publish(const struct backfill *b, struct err *err);
 
 #endif

@@ -18,6 +18,8 @@
 
 enum { POOL_QUEUE = 1024, PROGRESS_MS = 200, MS_PER_SECOND = 1000, SECONDS_PER_DAY = 86400 };
 
+#define USER_AGENT "kpid command line"
+
 /* The run that a signal stops. Set before the handlers are. */
 static struct run_live the_live;
 
@@ -27,7 +29,8 @@ static void on_signal(int number) {
 }
 
 static void catch_signals(void) {
-  struct sigaction action = {.sa_handler = on_signal};
+  /* A second signal ends the process at once. */
+  struct sigaction action = {.sa_handler = on_signal, .sa_flags = (int)SA_RESETHAND};
   sigaction(SIGINT, &action, NULL);
   sigaction(SIGTERM, &action, NULL);
   signal(SIGPIPE, SIG_IGN);
@@ -119,20 +122,48 @@ static enum kpi_code remember_input(void *arg, const struct source_listing *l, s
   return KPI_OK;
 }
 
-/* Computes all days of the options in one pass, without publishing. */
+/* Computes all days of the options in one pass, without publishing. Where the days are published afterwards,
+ * each has a quality of its own, which is judged then. */
 static enum kpi_code compute(struct workshop *w, struct job_result *result, struct err *err) {
   struct budget budget;
   struct job job;
   run_exec_job(&w->x, w->options.from, w->options.to, &budget, &the_live, &job);
   struct run_plan plan = {.engine = w->x.engine,
                           .job = &job,
-                          .gate = w->options.gate,
+                          .gate = w->options.publish ? GATE_WARN : w->options.gate,
                           .listener = {.arg = w, .listed = remember_input}};
   struct publish_counts none[KPI_TABLE_COUNT];
   return run_job(&plan, result, none, err);
 }
 
 /* ---- recording ---- */
+
+static bool is_of_command_line(const struct run *run) {
+  return run->user_agent && strcmp(run->user_agent, USER_AGENT) == 0;
+}
+
+/* Queues a run. One of the same date that an earlier command left behind gives way to it; one that the
+ * service has accepted does not: it was promised with its own options. */
+static enum kpi_code submit(struct workshop *w, const struct run_request *request,
+                            const struct run_defaults *defaults, struct run *out, struct err *err) {
+  enum disposition disposition;
+  struct run left;
+  enum kpi_code rc = run_store_submit(w->x.db, request, defaults, out, &disposition, err);
+  if (rc || disposition == DISPOSITION_CREATED)
+    return rc;
+  if (is_of_command_line(out))
+    rc = run_store_cancel(w->x.db, view_of(out->id), &left, err);
+  else
+    rc = err_set(err, KPI_RUN_ALREADY_ACTIVE,
+                 "run %s of the date, which the service has accepted, is %s: `kpid serve` on this KPI_DB "
+                 "executes it",
+                 out->id, run_state_name(out->state));
+  run_clear(out);
+  if (rc)
+    return rc;
+  run_clear(&left);
+  return run_store_submit(w->x.db, request, defaults, out, &disposition, err);
+}
 
 /* Queues a run of this process for a day and claims it. Returns owned in *out. */
 static enum kpi_code claim_day(void *arg, day_t day, struct run *out, struct err *err) {
@@ -145,16 +176,15 @@ static enum kpi_code claim_day(void *arg, day_t day, struct run *out, struct err
                                 .bad_rows = config->bad_rows,
                                 .max_bad_rows = view_of(config->max_bad_rows_text),
                                 .labels_json = VIEW_LIT("{}"),
-                                .user_agent = VIEW_LIT("kpid command line")};
+                                .user_agent = VIEW_LIT(USER_AGENT)};
   struct run_defaults defaults = {config->timezone, w->x.engine->vtable->name, config->source,
                                   config->max_bad_rows_text};
-  enum disposition disposition;
   struct run queued;
   bool found;
-  enum kpi_code rc = run_store_submit(w->x.db, &request, &defaults, &queued, &disposition, err);
+  enum kpi_code rc = submit(w, &request, &defaults, &queued, err);
   if (rc)
     return rc;
-  rc = run_store_claim(w->x.db, w->boot_id, queued.id, out, &found, err);
+  rc = run_store_claim(w->x.db, w->boot_id, queued.id, &defaults, out, &found, err);
   run_clear(&queued);
   return rc ? rc : found ? KPI_OK : err_set(err, KPI_INTERNAL, "the run of the day vanished from the queue");
 }
@@ -177,6 +207,7 @@ static enum kpi_code publish_days(struct workshop *w, const struct job_result *r
                        .only_days_of_data = w->options.all,
                        .input = &w->input,
                        .result = result,
+                       .scanned = job_progress_copy(&the_live.progress),
                        .stop = &the_live.stop,
                        .claim = claim_day,
                        .claim_arg = w};

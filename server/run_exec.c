@@ -17,6 +17,7 @@ struct execution {
   const struct run_exec *x;
   const struct run *run;
   struct run_live *live;
+  const struct run_progress *scanned; /* what was read elsewhere; NULL: what `live` counts */
 };
 
 static void tell_changed(const struct execution *e) {
@@ -142,13 +143,13 @@ static void log_end(const struct execution *e, enum kpi_code rc, const struct er
          LOG_I("memory_peak_bytes", atomic_load(&budget->peak)));
 }
 
-/* Stores the end. A database that refuses is asked again: an end that is not stored would leave the run in
- * limbo until the next start. */
+/* Stores the end. A database that cannot take it now is asked again: an end that is not stored leaves the run
+ * in limbo until the next start. What it refuses for good is not. */
 static void store_end(const struct execution *e, const struct run_end *end) {
   struct err err;
   while (run_store_finish(e->x->db, end, &err)) {
     log_at(LOG_ERROR, "run.end_not_stored", err.message, LOG_S("run_id", e->run->id));
-    if (db_is_broken(e->x->db) || stop_reason(&e->live->stop) == STOP_DRAIN)
+    if (err.code == KPI_INTERNAL || db_is_broken(e->x->db) || stop_reason(&e->live->stop) == STOP_DRAIN)
       return;
     nanosleep(&(struct timespec){.tv_sec = STORE_RETRY_MS / 1000}, NULL);
   }
@@ -176,6 +177,17 @@ void run_exec_job(const struct run_exec *x, day_t from, day_t to, struct budget 
                       .progress = &live->progress};
 }
 
+/* What has been counted: read here, or elsewhere, and published. */
+static struct run_progress progress_of(const struct execution *e) {
+  struct run_progress now = job_progress_copy(&e->live->progress);
+  if (!e->scanned)
+    return now;
+  struct run_progress all = *e->scanned;
+  all.items_published = now.items_published;
+  all.items_total = now.items_total;
+  return all;
+}
+
 static enum kpi_code finish(struct execution *e, enum kpi_code rc, enum run_phase phase,
                             const struct job_result *result,
                             const struct publish_counts counts[KPI_TABLE_COUNT], struct err *err) {
@@ -200,14 +212,14 @@ static enum kpi_code finish(struct execution *e, enum kpi_code rc, enum run_phas
                         .error_json = error.len ? error.ptr : NULL,
                         .error_code = rc ? err_name(rc) : NULL,
                         .output_json = output.len ? output.ptr : NULL,
-                        .progress = job_progress_copy(&e->live->progress)};
+                        .progress = progress_of(e)};
   store_end(e, &end);
   return rc;
 }
 
 enum kpi_code run_exec(const struct run_exec *x, const struct run *run, struct run_live *live,
                        struct job_result *result, struct err *err) {
-  struct execution e = {x, run, live};
+  struct execution e = {x, run, live, NULL};
   struct budget budget;
   struct job job;
   struct publish_counts counts[KPI_TABLE_COUNT] = {0};
@@ -239,25 +251,31 @@ enum kpi_code run_exec(const struct run_exec *x, const struct run *run, struct r
 }
 
 enum kpi_code run_exec_computed(const struct run_exec *x, const struct run *run,
-                                const struct run_input *input, const struct job_result *result,
-                                struct publication *publication, struct err *err) {
+                                const struct run_computed *computed, struct publication *publication,
+                                struct err *err) {
+  const struct job_result *result = computed->result;
   struct run_live live = {0};
-  struct execution e = {x, run, &live};
+  struct execution e = {x, run, &live, computed->scanned};
   struct publish_order order = {run->id, result, run->force, &live.progress};
   struct publish_counts counts[KPI_TABLE_COUNT] = {0};
-  enum kpi_code rc = run_store_input(x->db, run->id, input, err);
+  enum run_phase phase = PHASE_CHECKING;
+  enum kpi_code rc = run_store_input(x->db, run->id, computed->input, err);
   if (rc == KPI_OK)
+    rc = run_job_gate(run->gate, &result->quality, err);
+  if (rc == KPI_OK) {
+    phase = PHASE_PUBLISHING;
     rc = on_computed(&e, result, err);
+  }
   if (rc == KPI_OK)
     rc = run_job_guard(publication, result, run->force, err);
   if (rc == KPI_OK)
     rc = publication_publish(publication, &order, counts, err);
-  return finish(&e, rc, PHASE_PUBLISHING, result, counts, err);
+  return finish(&e, rc, phase, result, counts, err);
 }
 
 enum kpi_code run_exec_failed(const struct run_exec *x, const struct run *run, struct err *err) {
   struct run_live live = {0};
-  struct execution e = {x, run, &live};
+  struct execution e = {x, run, &live, NULL};
   const struct job_result nothing = {0};
   const struct publish_counts none[KPI_TABLE_COUNT] = {0};
   return finish(&e, err->code, PHASE_PUBLISHING, &nothing, none, err);

@@ -37,10 +37,18 @@ void run_exec_job(const struct run_exec *x, day_t from, day_t to, struct budget 
 KPI_MUST_CHECK enum kpi_code run_exec(const struct run_exec *x, const struct run *run, struct run_live *live,
                                       struct job_result *result, struct err *err);
 
+/* What was computed for a run elsewhere; borrowed. */
+struct run_computed {
+  const struct run_input *input;
+  const struct run_progress *scanned; /* what was read */
+  const struct job_result *result;
+};
+
 /* Ends a claimed run with results that were computed elsewhere, from inputs that are still those when they
- * are listed after `publication` was begun: keeps, publishes and stores the end. Errors: as run_exec. */
+ * are listed after `publication` was begun: judges, keeps, publishes and stores the end. Errors: as run_exec.
+ */
 KPI_MUST_CHECK enum kpi_code run_exec_computed(const struct run_exec *x, const struct run *run,
-                                               const struct run_input *input, const struct job_result *result,
+                                               const struct run_computed *computed,
                                                struct publication *publication, struct err *err);
 
 /* Ends a claimed run that failed before anything was done for it; err says why. Returns its code. */

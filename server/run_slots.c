@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "server/run_slots.h"
 
+#include "base/clock.h"
 #include "base/scope.h"
 
 #include <string.h>
@@ -20,6 +21,8 @@ void run_slots_enter(struct run_slots *s, size_t slot, const char *run_id, struc
   SCOPE_LOCK(&s->synced.lock);
   view_to_cstr(view_of(run_id), s->synced.at[slot].run_id, UUID_TEXT_SIZE);
   s->synced.at[slot].live = live;
+  s->synced.at[slot].progress_sum = 0;
+  s->synced.at[slot].progress_at = clock_mono_ms();
 }
 
 void run_slots_leave(struct run_slots *s, size_t slot) {

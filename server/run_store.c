@@ -298,6 +298,7 @@ enum kpi_code run_store_list(struct db *db, const struct run_filter *filter, str
 
 struct claim_call {
   const char *boot_id, *id;
+  const struct run_defaults *defaults;
   struct run *run;
   bool found;
 };
@@ -318,6 +319,7 @@ static enum kpi_code do_claim(struct db_conn *c, void *arg, struct err *err) {
   sqlite3_reset(s);
   s = db_statement(
       c, "UPDATE runs SET state = 'running', phase = 'listing', attempt = attempt + 1, boot_id = ?2,"
+         " engine = ?4, timezone = ?5, input_base = ?6,"
          " started_at = ?3, updated_at = ?3, finished_at = NULL, error_json = NULL,"
          " summary_json = iif(from_publish, summary_json, NULL), quality_json = iif(from_publish, "
          "quality_json, NULL),"
@@ -327,15 +329,19 @@ static enum kpi_code do_claim(struct db_conn *c, void *arg, struct err *err) {
   db_bind_text(s, 1, id);
   db_bind_text(s, 2, call->boot_id);
   db_bind_int(s, 3, clock_wall_ms());
+  db_bind_text(s, 4, call->defaults->engine);
+  db_bind_text(s, 5, call->defaults->timezone);
+  db_bind_text(s, 6, call->defaults->source);
   enum kpi_code rc = db_run(c, s, err);
   call->found = rc == KPI_OK;
   return rc ? rc : get_by_id(c, view_of(id), call->run, err);
 }
 
-enum kpi_code run_store_claim(struct db *db, const char *boot_id, const char *id, struct run *out,
-                              bool *found, struct err *err) {
+enum kpi_code run_store_claim(struct db *db, const char *boot_id, const char *id,
+                              const struct run_defaults *defaults, struct run *out, bool *found,
+                              struct err *err) {
   *out = (struct run){0};
-  struct claim_call call = {boot_id, id, out, false};
+  struct claim_call call = {boot_id, id, defaults, out, false};
   enum kpi_code rc = db_call(db, DB_NORMAL, do_claim, &call, err);
   *found = rc == KPI_OK && call.found;
   if (!*found)
@@ -526,12 +532,26 @@ static enum kpi_code add_attempt(struct db_conn *c, const struct run *run, const
   return db_run(c, s, err);
 }
 
+/* Who stops a run of its own accord has not asked for that before, but cancelled is only reached that way. */
+static enum kpi_code pass_cancelling(struct db_conn *c, const char *id, struct err *err) {
+  sqlite3_stmt *s = db_statement(
+      c,
+      "UPDATE runs SET state = 'cancelling', cancel_requested_at = ?2 WHERE id = ?1 AND state = 'running'");
+  db_bind_text(s, 1, id);
+  db_bind_int(s, 2, clock_wall_ms());
+  return db_run(c, s, err);
+}
+
 static enum kpi_code do_finish(struct db_conn *c, void *arg, struct err *err) {
   const struct run_end *end = arg;
   struct run run = {0};
   enum kpi_code rc = get_by_id(c, view_of(end->id), &run, err);
-  if (rc)
+  if (rc == KPI_OK && end->state == RUN_CANCELLED)
+    rc = pass_cancelling(c, end->id, err);
+  if (rc) {
+    run_clear(&run);
     return rc;
+  }
   int64_t now = clock_wall_ms();
   bool handed_back = end->state == RUN_QUEUED && run.state != RUN_CANCELLING;
   enum run_state state = end->state == RUN_QUEUED && !handed_back ? RUN_CANCELLED : end->state;

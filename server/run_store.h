@@ -24,10 +24,12 @@ KPI_MUST_CHECK enum kpi_code run_store_get(struct db *db, struct view id, struct
 KPI_MUST_CHECK enum kpi_code run_store_list(struct db *db, const struct run_filter *filter,
                                             struct run_list *out, struct err *err);
 
-/* Moves a queued run to running as a new attempt of this boot: the oldest, or the one with `id`. *found
+/* Moves a queued run to running as a new attempt of this boot: the oldest, or the one with `id`. It then says
+ * what `defaults` says of engine, zone and source, which it is computed with, whoever accepted it. *found
  * false: there is none. Returns owned in *out. */
 KPI_MUST_CHECK enum kpi_code run_store_claim(struct db *db, const char *boot_id, const char *id,
-                                             struct run *out, bool *found, struct err *err);
+                                             const struct run_defaults *defaults, struct run *out,
+                                             bool *found, struct err *err);
 
 /* Moves a queued or waiting run to cancelled, a running one to cancelling; leaves cancelling and cancelled as
  * they are. Returns owned in *out. Errors: KPI_RUN_NOT_FOUND, KPI_RUN_ALREADY_FINISHED. */

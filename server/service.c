@@ -99,6 +99,11 @@ static void wake_supervisors(struct service *s) {
 
 /* ---- supervisors ---- */
 
+static struct run_defaults defaults_of(const struct service *s) {
+  return (struct run_defaults){s->config->timezone, s->engine->vtable->name, s->config->source,
+                               s->config->max_bad_rows_text};
+}
+
 /* Sleeps until a run was posted after `seen`, the service stops, or a while has passed. */
 static void wait_for_runs(struct service *s, uint64_t seen, int64_t at_most_ms) {
   struct timespec until = clock_timespec(clock_mono_ms() + at_most_ms);
@@ -166,7 +171,8 @@ static void *supervise(void *arg) {
     struct run run;
     struct err err;
     bool found;
-    enum kpi_code rc = run_store_claim(s->db, s->boot_id, NULL, &run, &found, &err);
+    struct run_defaults defaults = defaults_of(s);
+    enum kpi_code rc = run_store_claim(s->db, s->boot_id, NULL, &defaults, &run, &found, &err);
     if (found)
       drive(s, me->slot, &run);
     else
@@ -238,11 +244,6 @@ static void *tick(void *arg) {
 }
 
 /* ---- intents ---- */
-
-static struct run_defaults defaults_of(const struct service *s) {
-  return (struct run_defaults){s->config->timezone, s->engine->vtable->name, s->config->source,
-                               s->config->max_bad_rows_text};
-}
 
 /* An intent that was found at the start: a run that is not known here was accepted on a disk that is gone. */
 static bool take_intent(void *arg, const char *id, const struct run_request *found) {

@@ -60,6 +60,8 @@ static void rows_are_read_as_written(void **state) {
       {"1, A \n", "1| A @0;"},
       {"#1,A\n", "#1|A@0;"},
       {"1,A\n2,\"B\n", "1|A@0;problem 4@1"},
+      {"1,\"A\n2,\"B\n", "problem 5@0"},
+      {"1,\"A\nB\" x\n", "problem 5@0"},
       {"", ""},
   };
   for (size_t i = 0; i < COUNT_OF(cases); i++) {

@@ -45,7 +45,7 @@ static struct run submit(day_t date, bool publish, enum disposition *disposition
 static struct run claim(const char *boot, bool *found) {
   struct run run;
   struct err err;
-  assert_int_equal(run_store_claim(db, boot, NULL, &run, found, &err), KPI_OK);
+  assert_int_equal(run_store_claim(db, boot, NULL, &defaults, &run, found, &err), KPI_OK);
   return run;
 }
 
