@@ -1,9 +1,10 @@
-"""Memory does not grow with the input: one date of a large input, as a server.
+"""Memory does not grow with the input: one date of a large input, as a server, from files and from S3.
 
 KPID_MEMORY_ORDERS says how many orders (300,000; deep: 9,000,000, which is more than 2 GB).
 """
 
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,10 @@ import pytest
 from support.cli import OK, kpid
 
 ORDERS = int(os.environ.get("KPID_MEMORY_ORDERS", "300000"))
+S3_ORDERS = 1_200_000
 DAY = "2025-03-15"
 LIMIT_BYTES = 200 * 1024 * 1024
+S3_LIMIT_BYTES = 80 * 1024 * 1024
 
 
 def peak_of(pid: int) -> int:
@@ -21,6 +24,17 @@ def peak_of(pid: int) -> int:
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) * 1024
     raise AssertionError("no VmHWM")
+
+
+def accounted_peak(server) -> int:
+    """What the only run says of its distinct ids and join maps; it is logged after the end is stored."""
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        for log in list(server.logs):
+            if log.get("event") == "run.finished":
+                return log["memory_peak_bytes"]
+        time.sleep(0.01)
+    raise AssertionError("no run.finished in the log")
 
 
 @pytest.mark.timeout(120 + ORDERS // 5000)
@@ -32,11 +46,37 @@ def test_peak_is_bounded_but_for_the_distinct_ids(start_server, tmp_path, capsys
     size = sum(path.stat().st_size for path in (tmp_path / "in").rglob("*.csv"))
     server = start_server(tmp_path / "in")
     assert server.finish(server.start_run(DAY)["id"], 600)["state"] == "succeeded"
-    finished = [log for log in server.logs if log.get("event") == "run.finished"]
-    accounted, peak = finished[0]["memory_peak_bytes"], peak_of(server.process.pid)
+    accounted, peak = accounted_peak(server), peak_of(server.process.pid)
     with capsys.disabled():
         print(
             f"\nmemory: input {size / 1e6:.0f} MB, peak {peak / 1e6:.1f} MB,"
             f" of this distinct ids and join maps {accounted / 1e6:.1f} MB"
         )
     assert peak < LIMIT_BYTES + accounted
+
+
+def upload_joined(bucket, folder: Path) -> int:
+    """One object for each data set; the size of the largest. A repeated header is no row."""
+    largest = 0
+    for dataset in ("orders", "order_items", "products"):
+        data = b"".join(path.read_bytes() for path in (folder / dataset).glob("*.csv"))
+        bucket.put(f"Data/{dataset}/all.csv", data)
+        largest = max(largest, len(data))
+    return largest
+
+
+@pytest.mark.timeout(240)
+def test_object_of_s3_is_never_held_whole(site, s3_server, tmp_path, capsys):
+    made = kpid("sample", "--out", tmp_path / "in", "--orders", S3_ORDERS, "--days", 31)
+    assert made.code == OK, made
+    largest = upload_joined(site.bucket, tmp_path / "in")
+    server = site.server(AWS_ENDPOINT_URL_S3=s3_server.url, KPI_S3_CONCURRENCY=2)
+    run = server.run(DAY)
+    assert run["state"] == "succeeded", run["error"]
+    accounted, peak = accounted_peak(server), peak_of(server.process.pid)
+    with capsys.disabled():
+        print(
+            f"\nS3 memory: input {run['input']['bytes'] / 1e6:.0f} MB, largest object {largest / 1e6:.0f} MB,"
+            f" peak {peak / 1e6:.1f} MB, of this distinct ids and join maps {accounted / 1e6:.1f} MB"
+        )
+    assert peak < S3_LIMIT_BYTES + accounted < largest
