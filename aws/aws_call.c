@@ -149,6 +149,7 @@ struct attempt {
   char payload[SHA256_HEX_SIZE];
   struct sigv4_request to_sign;
   struct sigv4_scope scope;
+  int64_t skew_ms; /* by which it was signed */
   struct http_request http;
 };
 
@@ -246,7 +247,8 @@ static enum kpi_code build(struct aws *a, const struct aws_call *c, struct attem
   t->scope.secret_key = view_of(t->credentials.secret_key);
   t->scope.region = view_of(t->at.region);
   t->scope.service = view_of(aws_service_name(c->service));
-  sigv4_time(clock_wall_ms() + atomic_load(&a->skew_ms), t->scope.time);
+  t->skew_ms = atomic_load(&a->skew_ms);
+  sigv4_time(clock_wall_ms() + t->skew_ms, t->scope.time);
   t->to_sign.method = view_of(c->method);
   t->to_sign.path = buf_view(&t->path);
   memcpy(t->to_sign.query, c->query, sizeof c->query);
@@ -263,15 +265,16 @@ static enum kpi_code build(struct aws *a, const struct aws_call *c, struct attem
 
 /* ---- judging an attempt ---- */
 
-/* Learns how far our clock is off from the Date of a reply. False when that is not the trouble. */
-static bool correct_skew(struct aws *a, const struct http_reply *reply) {
+/* Learns how far our clock is off from the Date of a reply. False when that is not the trouble: the attempt
+ * was signed by their clock. Many attempts that were signed before the correction may be refused after it. */
+static bool correct_skew(struct aws *a, const struct attempt *t, const struct http_reply *reply) {
   char text[40];
   struct tm tm = {0};
   view_to_cstr(http_header(buf_view(&reply->head), "date"), text, sizeof text);
   if (!strptime(text, "%a, %d %b %Y %H:%M:%S", &tm))
     return false;
   int64_t skew = (int64_t)timegm(&tm) * 1000 - clock_wall_ms();
-  int64_t moved = skew - atomic_load(&a->skew_ms);
+  int64_t moved = skew - t->skew_ms;
   if (moved > -SKEW_MIN_MS && moved < SKEW_MIN_MS)
     return false;
   atomic_store(&a->skew_ms, skew);
@@ -290,7 +293,7 @@ static enum aws_verdict judge_error(struct aws *a, const struct attempt *t, cons
                                     const struct aws_error *error, struct effort *effort) {
   enum aws_verdict verdict = aws_error_verdict(error);
   if (verdict == AWS_RETRY_SKEW) {
-    bool again = !effort->skew_corrected && correct_skew(a, reply);
+    bool again = !effort->skew_corrected && correct_skew(a, t, reply);
     effort->skew_corrected = true;
     return again ? AWS_RETRY_SKEW : AWS_FINAL;
   }
@@ -303,8 +306,10 @@ static enum aws_verdict judge_error(struct aws *a, const struct attempt *t, cons
   return verdict;
 }
 
+/* What is too large is no reply of the service: somebody in between has answered. */
 static bool is_transient(enum http_outcome outcome) {
-  return outcome == HTTP_UNREACHABLE || outcome == HTTP_TIMED_OUT || outcome == HTTP_BROKEN;
+  return outcome == HTTP_UNREACHABLE || outcome == HTTP_TIMED_OUT || outcome == HTTP_BROKEN ||
+         outcome == HTTP_TOO_LARGE;
 }
 
 /* Sends one attempt. KPI_OK: answered well. Otherwise *verdict says whether to try again. */
@@ -321,16 +326,14 @@ static enum kpi_code try_once(struct aws *a, struct aws_call *c, struct http_rep
   if (rc == KPI_OK) {
     enum http_outcome outcome = http_call(a->http, &t.http, reply);
     if (outcome != HTTP_REPLIED) {
-      rc = aws_outcome_tell(c->service, c->operation, outcome, reply->problem, err);
+      rc = aws_outcome_tell(c->service, c->operation, outcome, reply, reply->problem, err);
       *verdict = is_transient(outcome) ? AWS_RETRY : AWS_FINAL;
-      err->remote.http_status = (int)reply->status;
     } else if (reply->status / 100 != 2) {
       aws_error_parse(c->service, reply, error);
       rc = aws_error_tell(c->service, c->operation, error, err);
       *verdict = judge_error(a, &t, reply, error, effort);
     } else if (c->accept && !c->accept(c, reply, &problem)) {
-      rc = aws_outcome_tell(c->service, c->operation, HTTP_BROKEN, problem, err);
-      err->remote.http_status = (int)reply->status;
+      rc = aws_outcome_tell(c->service, c->operation, HTTP_BROKEN, reply, problem, err);
       *verdict = AWS_RETRY;
     }
   }

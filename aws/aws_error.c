@@ -71,13 +71,16 @@ static void parse_json(const struct http_reply *reply, struct aws_error *e) {
   json_decref(root);
 }
 
+/* S3 and DynamoDB each have a header of their own. */
+static struct view request_id_of(const struct http_reply *reply) {
+  struct view id = http_header(buf_view(&reply->head), "x-amz-request-id");
+  return id.len ? id : http_header(buf_view(&reply->head), "x-amzn-requestid");
+}
+
 void aws_error_parse(enum aws_service service, const struct http_reply *reply, struct aws_error *out) {
-  static const char *const id_headers[] = {"x-amz-request-id", "x-amzn-requestid"};
-  struct view head = buf_view(&reply->head);
   *out = (struct aws_error){.status = (int)reply->status};
-  for (size_t i = 0; i < sizeof id_headers / sizeof id_headers[0] && !out->request_id[0]; i++)
-    set_text(http_header(head, id_headers[i]), out->request_id, sizeof out->request_id);
-  set_text(http_header(head, "x-amz-bucket-region"), out->region, sizeof out->region);
+  set_text(request_id_of(reply), out->request_id, sizeof out->request_id);
+  set_text(http_header(buf_view(&reply->head), "x-amz-bucket-region"), out->region, sizeof out->region);
   struct aws_error parsed = *out;
   if (service == AWS_DYNAMODB)
     parse_json(reply, &parsed);
@@ -171,6 +174,7 @@ static const struct mapping s3_codes[] = {{"NoSuchBucket", KPI_S3_NO_SUCH_BUCKET
                                           {"TemporaryRedirect", KPI_S3_NO_SUCH_BUCKET},
                                           {"AuthorizationHeaderMalformed", KPI_S3_NO_SUCH_BUCKET},
                                           {"IllegalLocationConstraintException", KPI_S3_NO_SUCH_BUCKET},
+                                          {"InvalidToken", KPI_S3_ACCESS_DENIED},
                                           {"NoSuchKey", KPI_S3_OBJECT_CHANGED},
                                           {"NoSuchVersion", KPI_S3_OBJECT_CHANGED},
                                           {"PreconditionFailed", KPI_S3_OBJECT_CHANGED},
@@ -217,12 +221,13 @@ static bool is_about_keys(const struct aws_error *e) {
   return false;
 }
 
-static enum kpi_code code_by_status(const struct names *n, const struct aws_error *e) {
+static enum kpi_code code_by_status(enum aws_service service, const struct aws_error *e) {
+  const struct names *n = &names[service];
   if (e->status == 403 || e->status == 401)
     return n->denied;
-  if (e->status == 301 || e->status == 307)
+  if (service == AWS_S3 && (e->status == 301 || e->status == 307))
     return KPI_S3_NO_SUCH_BUCKET;
-  if (e->status == 412 || e->status == 416)
+  if (service == AWS_S3 && (e->status == 412 || e->status == 416))
     return KPI_S3_OBJECT_CHANGED;
   if (e->status >= 500 || e->status < 400)
     return n->unavailable;
@@ -238,15 +243,13 @@ static enum kpi_code code_of(enum aws_service service, const struct aws_error *e
     return n->denied;
   if (verdict == AWS_RETRY_THROTTLED)
     return n->throttled;
-  if (verdict == AWS_RETRY && service == AWS_DYNAMODB)
-    return n->unavailable;
   for (const struct mapping *m = n->codes; m && m->code; m++)
     if (strcmp(e->code, m->code) == 0)
       return m->ours == KPI_DYNAMODB_VALIDATION && is_about_keys(e) ? KPI_DYNAMODB_SCHEMA_MISMATCH : m->ours;
-  return code_by_status(n, e);
+  return verdict == AWS_RETRY ? n->unavailable : code_by_status(service, e);
 }
 
-static void set_remote(enum aws_service service, const char *operation, struct err *err) {
+void aws_error_place(enum aws_service service, const char *operation, struct err *err) {
   view_to_cstr(view_of(aws_service_name(service)), err->remote.service, sizeof err->remote.service);
   view_to_cstr(view_of(operation), err->remote.operation, sizeof err->remote.operation);
 }
@@ -260,7 +263,7 @@ enum kpi_code aws_error_tell(enum aws_service service, const char *operation, co
   else
     err_set(err, code, "%s: HTTP %d %s%s%s", operation, e->status, what, e->message[0] ? ": " : "",
             e->message);
-  set_remote(service, operation, err);
+  aws_error_place(service, operation, err);
   view_to_cstr(view_of(e->code), err->remote.error, sizeof err->remote.error);
   view_to_cstr(view_of(e->request_id), err->remote.request_id, sizeof err->remote.request_id);
   err->remote.http_status = e->status;
@@ -268,7 +271,7 @@ enum kpi_code aws_error_tell(enum aws_service service, const char *operation, co
 }
 
 enum kpi_code aws_outcome_tell(enum aws_service service, const char *operation, enum http_outcome outcome,
-                               const char *problem, struct err *err) {
+                               const struct http_reply *reply, const char *problem, struct err *err) {
   const struct names *n = &names[service];
   enum kpi_code code = n->unavailable;
   if (outcome == HTTP_TIMED_OUT)
@@ -278,6 +281,8 @@ enum kpi_code aws_outcome_tell(enum aws_service service, const char *operation, 
   if (outcome == HTTP_STOPPED)
     code = KPI_CANCELLED;
   err_set(err, code, "%s: %s", operation, problem);
-  set_remote(service, operation, err);
+  aws_error_place(service, operation, err);
+  set_text(request_id_of(reply), err->remote.request_id, sizeof err->remote.request_id);
+  err->remote.http_status = (int)reply->status;
   return code;
 }

@@ -46,8 +46,11 @@ bool aws_error_has_reason(const struct aws_error *e, enum aws_reason reason);
 enum kpi_code aws_error_tell(enum aws_service service, const char *operation, const struct aws_error *e,
                              struct err *err);
 
-/* The same for a call without a reply. */
+/* The same for a call without a whole and good reply: of `reply` there may be status and head. */
 enum kpi_code aws_outcome_tell(enum aws_service service, const char *operation, enum http_outcome outcome,
-                               const char *problem, struct err *err);
+                               const struct http_reply *reply, const char *problem, struct err *err);
+
+/* Notes in err which call it is about. */
+void aws_error_place(enum aws_service service, const char *operation, struct err *err);
 
 #endif

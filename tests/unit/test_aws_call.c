@@ -68,7 +68,7 @@ static void what_passes_is_tried_again_and_the_rest_is_not(void **state) {
       {{HTTP_UNREACHABLE, 0, NULL, NULL, 0}, 3, KPI_DYNAMODB_UNAVAILABLE},
       {{HTTP_REPLIED, 200, "x-amz-crc32: 1\r\n", "{}", 0}, 3, KPI_DYNAMODB_UNAVAILABLE},
       {{HTTP_REPLIED, 200, NULL, "<html>welcome</html>", 0}, 3, KPI_DYNAMODB_UNAVAILABLE},
-      {{HTTP_TOO_LARGE, 0, NULL, NULL, 0}, 1, KPI_DYNAMODB_UNAVAILABLE},
+      {{HTTP_TOO_LARGE, 0, NULL, NULL, 0}, 3, KPI_DYNAMODB_UNAVAILABLE},
       {{HTTP_REPLIED, 400, NULL, JSON_ERROR("ValidationException"), 0}, 1, KPI_DYNAMODB_VALIDATION},
       {{HTTP_REPLIED, 400, NULL, JSON_ERROR("ResourceNotFoundException"), 0}, 1, KPI_DYNAMODB_TABLE_MISSING},
       {{HTTP_REPLIED, 400, NULL, JSON_ERROR("AccessDeniedException"), 0}, 1, KPI_DYNAMODB_ACCESS_DENIED},
