@@ -41,7 +41,7 @@ struct aws_call {
   /* Called before each attempt; may change headers, to resume a body that broke off. NULL: none. */
   void (*prepare)(struct aws_call *c);
   /* Looks at a whole 2xx reply; false asks for a retry, telling why in `problem`. NULL: accept. */
-  bool (*accept)(const struct aws_call *c, const struct http_reply *reply, const char **problem);
+  bool (*accept)(struct aws_call *c, const struct http_reply *reply, const char **problem);
   const struct stop_flag *stop;
 };
 

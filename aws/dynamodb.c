@@ -9,9 +9,15 @@
 
 enum { TIMEOUT_MS = 20 * 1000, STALL_SECONDS = 10, REPLY_BYTES_MAX = 16 * 1024 * 1024, TARGET_MAX = 80 };
 
-/* Whole and undamaged: the checksum where there is one, and an object. */
-static bool accept(const struct aws_call *c, const struct http_reply *reply, const char **problem) {
-  (void)c;
+/* A call and its reply. The call comes first, so that its callback finds the rest. */
+struct dynamodb_exchange {
+  struct aws_call call;
+  json_t *reply; /* owned */
+};
+
+/* Whole and undamaged: the checksum where there is one, and an object of JSON. */
+static bool accept(struct aws_call *c, const struct http_reply *reply, const char **problem) {
+  struct dynamodb_exchange *x = (struct dynamodb_exchange *)c;
   uint64_t promised;
   struct view body = buf_view(&reply->body);
   struct view checksum = http_header(buf_view(&reply->head), "x-amz-crc32");
@@ -21,8 +27,12 @@ static bool accept(const struct aws_call *c, const struct http_reply *reply, con
     return false;
   }
   *problem = "the reply is no JSON";
-  struct view text = view_trim(body);
-  return text.len >= 2 && text.ptr[0] == '{' && text.ptr[text.len - 1] == '}';
+  x->reply = json_loadb(body.ptr, body.len, 0, NULL);
+  if (json_is_object(x->reply))
+    return true;
+  json_decref(x->reply);
+  x->reply = NULL;
+  return false;
 }
 
 enum kpi_code dynamodb_call(struct aws *a, const char *operation, json_t *body, const struct stop_flag *stop,
@@ -34,27 +44,27 @@ enum kpi_code dynamodb_call(struct aws *a, const char *operation, json_t *body, 
   if (!text)
     return err_set(err, KPI_OUT_OF_MEMORY, "no memory for %s, or a text that is no UTF-8", operation);
   snprintf(target, sizeof target, "DynamoDB_20120810.%s", operation);
-  struct aws_call c = {.service = AWS_DYNAMODB,
-                       .operation = operation,
-                       .method = "POST",
-                       .path = VIEW_LIT("/"),
-                       .headers = {{VIEW_LIT("x-amz-target"), view_of(target)},
-                                   {VIEW_LIT("content-type"), VIEW_LIT("application/x-amz-json-1.0")}},
-                       .header_count = 2,
-                       .has_body = true,
-                       .body = view_of(text),
-                       .timeout_ms = TIMEOUT_MS,
-                       .stall_seconds = STALL_SECONDS,
-                       .reply_max = REPLY_BYTES_MAX,
-                       .accept = accept,
-                       .stop = stop};
-  enum kpi_code rc = aws_call(a, &c, &reply, error, err);
-  if (rc == KPI_OK && out) {
-    *out = json_loadb(reply.body.ptr, reply.body.len, 0, NULL);
-    if (!*out)
-      rc = err_set(err, KPI_DYNAMODB_UNAVAILABLE, "%s: the reply is no JSON", operation);
-  }
+  struct dynamodb_exchange x = {
+      .call = {.service = AWS_DYNAMODB,
+               .operation = operation,
+               .method = "POST",
+               .path = VIEW_LIT("/"),
+               .headers = {{VIEW_LIT("x-amz-target"), view_of(target)},
+                           {VIEW_LIT("content-type"), VIEW_LIT("application/x-amz-json-1.0")}},
+               .header_count = 2,
+               .has_body = true,
+               .body = view_of(text),
+               .timeout_ms = TIMEOUT_MS,
+               .stall_seconds = STALL_SECONDS,
+               .reply_max = REPLY_BYTES_MAX,
+               .accept = accept,
+               .stop = stop}};
+  enum kpi_code rc = aws_call(a, &x.call, &reply, error, err);
   http_reply_clear(&reply);
+  if (rc == KPI_OK && out)
+    *out = x.reply;
+  else
+    json_decref(x.reply);
   return rc;
 }
 

@@ -20,64 +20,88 @@ enum {
 
 /* ---- listing ---- */
 
-/* One page; *token is replaced by that of the next. */
-static enum kpi_code list_page(struct aws *a, struct aws_call *c, struct s3_page *page, struct err *err) {
+/* A listing that is being read. The call comes first, so that its callback finds the rest. */
+struct list {
+  struct aws_call call;
+  struct s3_page page;
+  struct buf token; /* of the page that is asked for */
+  struct buf mark;  /* of an earlier page */
+};
+
+/* A page is handed on once only: what is no page is asked for again before anything of it is. */
+static bool accept_page(struct aws_call *call, const struct http_reply *reply, const char **problem) {
+  *problem = "the reply is no listing";
+  return s3_page_check(buf_view(&reply->body), &((struct list *)call)->page);
+}
+
+static enum kpi_code list_page(struct aws *a, struct list *l, struct err *err) {
   struct http_reply reply;
-  enum kpi_code rc = aws_call(a, c, &reply, NULL, err);
-  page->is_truncated = false;
-  buf_reset(&page->next_token);
+  enum kpi_code rc = aws_call(a, &l->call, &reply, NULL, err);
+  l->page.is_truncated = false;
+  buf_reset(&l->page.next_token);
   if (rc == KPI_OK)
-    rc = s3_page_read(buf_view(&reply.body), page, err);
+    rc = s3_page_read(buf_view(&reply.body), &l->page, err);
   http_reply_clear(&reply);
   return rc;
 }
 
-static enum kpi_code check_progress(const struct s3_page *page, struct view before, int pages,
-                                    struct err *err) {
-  struct view next = buf_view(&page->next_token);
-  if (next.len == 0 || view_eq(next, before) || pages > PAGES_MAX || buf_failed(&page->next_token))
+/* Goes on to the next page. Tokens that go in circles are found by a mark that is moved at pages 1, 2, 4, 8:
+ * some time it lies in the circle, and stays there until the circle is closed. */
+static enum kpi_code turn_page(struct list *l, int pages, struct err *err) {
+  struct view next = buf_view(&l->page.next_token);
+  if (next.len == 0 || view_eq(next, buf_view(&l->mark)) || pages > PAGES_MAX ||
+      buf_failed(&l->page.next_token))
     return err_set(err, KPI_S3_UNAVAILABLE,
                    "ListObjectsV2: the listing goes on without a new continuation token");
-  return KPI_OK;
+  if ((pages & (pages - 1)) == 0) {
+    buf_reset(&l->mark);
+    buf_add(&l->mark, next);
+  }
+  buf_reset(&l->token);
+  buf_add(&l->token, next);
+  l->call.query[3] = (struct sigv4_pair){VIEW_LIT("continuation-token"), buf_view(&l->token)};
+  l->call.query_count = 4;
+  return buf_failed(&l->mark) || buf_failed(&l->token)
+             ? err_set(err, KPI_OUT_OF_MEMORY, "no memory for a listing")
+             : KPI_OK;
 }
 
-static enum kpi_code list_pages(struct aws *a, struct aws_call *c, struct s3_page *page, struct buf *token,
-                                struct err *err) {
+static enum kpi_code list_pages(struct aws *a, struct list *l, struct err *err) {
   for (int pages = 1;; pages++) {
-    enum kpi_code rc = list_page(a, c, page, err);
-    if (rc || !page->is_truncated)
+    enum kpi_code rc = list_page(a, l, err);
+    if (rc || !l->page.is_truncated)
       return rc;
-    rc = check_progress(page, buf_view(token), pages, err);
+    rc = turn_page(l, pages, err);
     if (rc)
       return rc;
-    buf_reset(token);
-    buf_add(token, buf_view(&page->next_token));
-    c->query[3] = (struct sigv4_pair){VIEW_LIT("continuation-token"), buf_view(token)};
-    c->query_count = 4;
   }
 }
 
 enum kpi_code s3_list(struct aws *a, struct view bucket, struct view prefix, const struct stop_flag *stop,
                       s3_object_fn fn, void *arg, struct err *err) {
-  auto_buf struct buf token;
-  struct s3_page page = {.fn = fn, .arg = arg};
-  struct aws_call c = {.service = AWS_S3,
-                       .operation = "ListObjectsV2",
-                       .method = "GET",
-                       .bucket = bucket,
-                       .path = VIEW_LIT("/"),
-                       .query = {{VIEW_LIT("list-type"), VIEW_LIT("2")},
-                                 {VIEW_LIT("encoding-type"), VIEW_LIT("url")},
-                                 {VIEW_LIT("prefix"), prefix}},
-                       .query_count = 3,
-                       .timeout_ms = LIST_TIMEOUT_MS,
-                       .stall_seconds = STALL_SECONDS,
-                       .reply_max = XML_BYTES_MAX,
-                       .stop = stop};
-  buf_init(&token, TOKEN_BYTES_MAX);
-  buf_init(&page.next_token, TOKEN_BYTES_MAX);
-  enum kpi_code rc = list_pages(a, &c, &page, &token, err);
-  buf_clear(&page.next_token);
+  struct list l = {.call = {.service = AWS_S3,
+                            .operation = "ListObjectsV2",
+                            .method = "GET",
+                            .bucket = bucket,
+                            .path = VIEW_LIT("/"),
+                            .query = {{VIEW_LIT("list-type"), VIEW_LIT("2")},
+                                      {VIEW_LIT("encoding-type"), VIEW_LIT("url")},
+                                      {VIEW_LIT("prefix"), prefix}},
+                            .query_count = 3,
+                            .timeout_ms = LIST_TIMEOUT_MS,
+                            .stall_seconds = STALL_SECONDS,
+                            .reply_max = XML_BYTES_MAX,
+                            .accept = accept_page,
+                            .stop = stop},
+                   .page = {.fn = fn, .arg = arg}};
+  struct buf *const texts[] = {&l.page.next_token, &l.token, &l.mark};
+  for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++)
+    buf_init(texts[i], TOKEN_BYTES_MAX);
+  enum kpi_code rc = list_pages(a, &l, err);
+  for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++)
+    buf_clear(texts[i]);
+  if (rc && !err->remote.service[0])
+    aws_error_place(AWS_S3, l.call.operation, err);
   if (rc)
     view_to_cstr(bucket, err->remote.bucket, sizeof err->remote.bucket);
   return rc;
@@ -140,7 +164,7 @@ static bool on_bytes(void *arg, long status, struct view head, struct view piece
   return true;
 }
 
-static bool accept(const struct aws_call *call, const struct http_reply *reply, const char **problem) {
+static bool accept(struct aws_call *call, const struct http_reply *reply, const char **problem) {
   const struct get *g = (const struct get *)call;
   (void)reply;
   *problem = "fewer bytes than asked for were sent";

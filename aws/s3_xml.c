@@ -12,7 +12,6 @@ struct reading {
   struct s3_page *page;
   struct err *err;
   enum kpi_code rc;
-  bool is_listing, is_encoded;
   struct buf key, etag, size, modified; /* of the object that is being read */
 };
 
@@ -25,7 +24,7 @@ static bool hand_on(struct reading *r) {
   auto_buf struct buf decoded;
   buf_init(&decoded, KEY_BYTES_MAX);
   struct s3_object o = {.key = buf_view(&r->key), .etag = buf_view(&r->etag)};
-  if (r->is_encoded) {
+  if (r->page->is_encoded) {
     if (!uri_decode_form(o.key, &decoded))
       return false;
     o.key = buf_view(&decoded);
@@ -41,13 +40,8 @@ static bool hand_on(struct reading *r) {
 
 static bool on_element(void *arg, struct view path, struct view text) {
   struct reading *r = arg;
-  if (!view_starts(path, "ListBucketResult"))
-    return false;
-  r->is_listing = true;
   struct view name = {path.ptr + sizeof "ListBucketResult" - 1, path.len - (sizeof "ListBucketResult" - 1)};
-  if (view_is(name, "/EncodingType"))
-    r->is_encoded = view_is(text, "url");
-  else if (view_is(name, "/IsTruncated"))
+  if (view_is(name, "/IsTruncated"))
     r->page->is_truncated = view_is(text, "true");
   else if (view_is(name, "/NextContinuationToken"))
     set(&r->page->next_token, text);
@@ -65,10 +59,16 @@ static bool on_element(void *arg, struct view path, struct view text) {
 }
 
 /* EncodingType may follow the objects: it is looked for first. */
-static bool on_encoding(void *arg, struct view path, struct view text) {
+static bool on_outline(void *arg, struct view path, struct view text) {
+  struct s3_page *page = arg;
   if (view_is(path, "ListBucketResult/EncodingType"))
-    *(bool *)arg = view_is(text, "url");
-  return true;
+    page->is_encoded = view_is(text, "url");
+  return view_is(path, "ListBucketResult") || view_starts(path, "ListBucketResult/");
+}
+
+bool s3_page_check(struct view document, struct s3_page *page) {
+  page->is_encoded = false;
+  return xml_walk(document, on_outline, page);
 }
 
 enum kpi_code s3_page_read(struct view document, struct s3_page *page, struct err *err) {
@@ -77,11 +77,12 @@ enum kpi_code s3_page_read(struct view document, struct s3_page *page, struct er
   buf_init(&r.key, KEY_BYTES_MAX);
   for (size_t i = 1; i < sizeof texts / sizeof texts[0]; i++)
     buf_init(texts[i], TEXT_BYTES_MAX);
-  bool ok =
-      xml_walk(document, on_encoding, &r.is_encoded) && xml_walk(document, on_element, &r) && r.is_listing;
+  bool ok = xml_walk(document, on_element, &r);
   for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++)
     buf_clear(texts[i]);
   if (r.rc)
     return r.rc;
-  return ok ? KPI_OK : err_set(err, KPI_S3_UNAVAILABLE, "ListObjectsV2: the reply is no listing");
+  return ok ? KPI_OK
+            : err_set(err, KPI_S3_UNAVAILABLE,
+                      "ListObjectsV2: an object of the listing lacks a key, an ETag, a size or a time");
 }

@@ -300,7 +300,7 @@ static enum kpi_code s3_open(struct source *base, const struct source_object *ob
 struct listing_walk {
   const struct source_s3 *source;
   enum dataset dataset;
-  size_t skip; /* bytes of the key before the data set's name */
+  struct view prefix; /* that was listed */
   struct source_listing *out;
 };
 
@@ -316,14 +316,17 @@ static bool is_wanted(struct view name) {
 static enum kpi_code add_object(void *arg, const struct s3_object *o, struct err *err) {
   struct listing_walk *w = arg;
   char name[KEY_BYTES_MAX + 1];
-  struct view relative = {o->key.ptr + w->skip, o->key.len - w->skip};
-  size_t folder = strlen(schema_of(w->dataset)->name) + 1;
-  if (!is_wanted((struct view){relative.ptr + folder, relative.len - folder}))
+  size_t skip = strlen(w->source->prefix);
+  if (o->key.len < w->prefix.len || memcmp(o->key.ptr, w->prefix.ptr, w->prefix.len) != 0)
+    return err_set(err, KPI_S3_UNAVAILABLE, "ListObjectsV2: a key was listed that is not below %.*s",
+                   (int)w->prefix.len, w->prefix.ptr);
+  struct view relative = {o->key.ptr + skip, o->key.len - skip};
+  if (!is_wanted((struct view){o->key.ptr + w->prefix.len, o->key.len - w->prefix.len}))
     return KPI_OK;
   struct source_object object = {.name = name, .size = o->size, .modified_ms = o->modified_ms};
   if (memchr(relative.ptr, '\0', relative.len) || !view_to_cstr(relative, name, sizeof name) ||
       !view_to_cstr(o->etag, object.version, sizeof object.version))
-    return err_set(err, KPI_S3_UNAVAILABLE, "ListObjectsV2: a key or an ETag is too long");
+    return err_set(err, KPI_S3_UNAVAILABLE, "ListObjectsV2: a key or an ETag is too long, or holds a NUL");
   return source_listing_add(w->out, w->dataset, &object)
              ? KPI_OK
              : err_set(err, KPI_OUT_OF_MEMORY, "no memory for the list of input objects");
@@ -334,7 +337,7 @@ static enum kpi_code list_dataset(struct source_s3 *s, enum dataset d, const str
   auto_buf struct buf prefix;
   buf_init(&prefix, 2 * KEY_BYTES_MAX);
   buf_printf(&prefix, "%s%s/", s->prefix, schema_of(d)->name);
-  struct listing_walk walk = {s, d, strlen(s->prefix), out};
+  struct listing_walk walk = {s, d, buf_view(&prefix), out};
   enum kpi_code rc =
       s3_list(s->aws, view_of(s->bucket), buf_view(&prefix), use->stop, add_object, &walk, err);
   if (rc || out->datasets[d].count > 0)

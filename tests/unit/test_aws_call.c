@@ -231,19 +231,24 @@ static void a_listing_goes_over_its_pages_and_decodes_keys(void **state) {
   done_with(aws, &f);
 }
 
+#define MORE(token) "<IsTruncated>true</IsTruncated><NextContinuationToken>" token "</NextContinuationToken>"
+#define LISTING(content) "<ListBucketResult>" content "</ListBucketResult>"
+
+/* What is no listing is asked for again; one that says nonsense is not. */
 static void a_listing_that_is_none_is_refused(void **state) {
   (void)state;
-  static const char *const bodies[] = {
-      "<html>hello</html>",
-      "",
-      "<ListBucketResult><Contents><Key>a</Key>",
-      "<!DOCTYPE x [<!ENTITY a \"b\">]><ListBucketResult>&a;</ListBucketResult>",
-      "<ListBucketResult><IsTruncated>true</IsTruncated></ListBucketResult>",
-      "<ListBucketResult><Contents><Key>a</Key><Size>-1</Size></Contents></ListBucketResult>",
-      "<ListBucketResult><IsTruncated>true</IsTruncated><NextContinuationToken>same</NextContinuationToken>"
-      "</ListBucketResult>"};
-  for (size_t i = 0; i < COUNT_OF(bodies); i++) {
-    const struct fake_reply script = {HTTP_REPLIED, 200, NULL, bodies[i], 0};
+  static const struct {
+    const char *body;
+    size_t asked;
+  } cases[] = {{"<html>hello</html>", 3},
+               {"", 3},
+               {"<ListBucketResult><Contents><Key>a</Key>", 3},
+               {"<!DOCTYPE x [<!ENTITY a \"b\">]>" LISTING("&a;"), 3},
+               {LISTING("<IsTruncated>true</IsTruncated>"), 1},
+               {LISTING("<Contents><Key>a</Key><Size>-1</Size></Contents>"), 1},
+               {LISTING(MORE("same")), 2}};
+  for (size_t i = 0; i < COUNT_OF(cases); i++) {
+    const struct fake_reply script = {HTTP_REPLIED, 200, NULL, cases[i].body, 0};
     struct fake_http f;
     struct err err;
     struct buf keys;
@@ -251,10 +256,46 @@ static void a_listing_that_is_none_is_refused(void **state) {
     struct aws *aws = connect_to(&f, &script, 1);
     assert_int_equal(s3_list(aws, VIEW_LIT("b"), VIEW_LIT(""), NULL, collect_key, &keys, &err),
                      KPI_S3_UNAVAILABLE);
-    assert_true(f.asked <= 2);
+    assert_int_equal(f.asked, cases[i].asked);
+    assert_string_equal(err.remote.operation, "ListObjectsV2");
+    assert_int_equal(keys.len, 0);
     buf_clear(&keys);
     done_with(aws, &f);
   }
+}
+
+/* A page that was damaged on its way is asked for again, and hands its objects on once. */
+static void a_damaged_page_is_read_once(void **state) {
+  (void)state;
+  static const struct fake_reply script[] = {
+      {HTTP_REPLIED, 200, NULL, "<ListBucketResult>" CONTENTS("a.csv", "1") "<Cont", 0},
+      {HTTP_REPLIED, 200, NULL, LISTING(CONTENTS("a.csv", "1")), 0}};
+  struct fake_http f;
+  struct err err;
+  struct buf keys;
+  buf_init(&keys, 1024);
+  struct aws *aws = connect_to(&f, script, COUNT_OF(script));
+  assert_int_equal(s3_list(aws, VIEW_LIT("b"), VIEW_LIT(""), NULL, collect_key, &keys, &err), KPI_OK);
+  assert_view(buf_view(&keys), "a.csv=1;");
+  buf_clear(&keys);
+  done_with(aws, &f);
+}
+
+static void tokens_that_go_in_circles_end_a_listing(void **state) {
+  (void)state;
+  static const char *const tokens[] = {"x", "y", "a", "b", "c"};
+  struct fake_reply script[50];
+  char bodies[COUNT_OF(script)][160];
+  for (size_t i = 0; i < COUNT_OF(script); i++) {
+    snprintf(bodies[i], sizeof bodies[i], LISTING(MORE("%s")), tokens[i < 2 ? i : 2 + (i - 2) % 3]);
+    script[i] = (struct fake_reply){HTTP_REPLIED, 200, NULL, bodies[i], 0};
+  }
+  struct fake_http f;
+  struct err err;
+  struct aws *aws = connect_to(&f, script, COUNT_OF(script));
+  assert_int_equal(s3_list(aws, VIEW_LIT("b"), VIEW_LIT(""), NULL, NULL, NULL, &err), KPI_S3_UNAVAILABLE);
+  assert_true(f.asked < 10);
+  done_with(aws, &f);
 }
 
 /* ---- ranges ---- */
@@ -416,6 +457,8 @@ int main(void) {
       cmocka_unit_test(a_redirect_names_the_region),
       cmocka_unit_test(a_listing_goes_over_its_pages_and_decodes_keys),
       cmocka_unit_test(a_listing_that_is_none_is_refused),
+      cmocka_unit_test(a_damaged_page_is_read_once),
+      cmocka_unit_test(tokens_that_go_in_circles_end_a_listing),
       cmocka_unit_test(a_range_that_breaks_off_is_resumed_where_it_did),
       cmocka_unit_test(another_object_than_the_one_listed_is_refused),
       cmocka_unit_test(a_short_body_is_no_success),
