@@ -69,6 +69,7 @@ class Rule:
     fault: Fault
     operation: str = ""
     path: str = ""
+    query: str = ""
     body: str = ""
     headers: dict[str, str] = field(default_factory=dict)
     skip: int = 0
@@ -79,6 +80,7 @@ class Rule:
         return bool(
             re.fullmatch(self.operation or ".*", request.operation)
             and re.search(self.path, urllib.parse.unquote(request.path))
+            and re.search(self.query, urllib.parse.urlsplit(request.target).query)
             and re.search(self.body, request.body.decode("utf-8", "replace"))
             and all(
                 re.search(pattern, request.headers.get(name, ""))
