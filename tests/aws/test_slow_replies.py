@@ -1,4 +1,4 @@
-"""Replies that do not end are given up. They take long, so the cases wait side by side at sites of their own."""
+"""Replies that do not end are given up. That takes long, so the cases wait side by side, each at its own site."""
 
 from concurrent.futures import ThreadPoolExecutor
 
