@@ -111,7 +111,7 @@ enum kpi_code aws_new_with(struct http_client *http, struct aws **out, struct er
     return err_set(err, KPI_OUT_OF_MEMORY, "no memory or threads to talk to AWS");
   }
   a->http = http;
-  a->context = (struct credential_context){a->http, &a->profiles, &a->options[AWS_STS]};
+  a->context = (struct credential_context){a->http, &a->profiles, &a->options[AWS_STS], NULL};
   a->credentials = credential_cache_new(&a->context);
   enum kpi_code rc =
       a->credentials ? configure(a, err) : err_set(err, KPI_OUT_OF_MEMORY, "no memory to talk to AWS");
@@ -237,7 +237,7 @@ static enum kpi_code build(struct aws *a, const struct aws_call *c, struct attem
   buf_init(&t->path, URL_BYTES_MAX);
   buf_init(&t->url, URL_BYTES_MAX);
   buf_init(&t->lines, HEADER_BYTES_MAX);
-  enum kpi_code rc = credential_cache_get(a->credentials, &t->credentials, err);
+  enum kpi_code rc = credential_cache_get(a->credentials, c->stop, &t->credentials, err);
   if (rc == KPI_OK)
     rc = find_place(a, c, t, err);
   if (rc)

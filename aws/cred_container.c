@@ -94,7 +94,8 @@ enum kpi_code cred_container(const struct credential_context *c, struct credenti
                            .header_count = token.len ? 2 : 1,
                            .connect_ms = CONNECT_MS,
                            .timeout_ms = TIMEOUT_MS,
-                           .reply_max = CRED_REPLY_MAX};
+                           .reply_max = CRED_REPLY_MAX,
+                           .stop = c->stop};
   enum http_outcome outcome = cred_http_call(c->http, &q, &reply);
   if (outcome != HTTP_REPLIED || reply.status != 200 || !credentials_parse_json(buf_view(&reply.body), out))
     rc = cred_http_err("the credential endpoint of the container", outcome, &reply, err);

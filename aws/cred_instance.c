@@ -29,7 +29,7 @@ static struct view base_url(void) {
   return url;
 }
 
-static enum http_outcome ask(struct http_client *http, const char *method, struct view path,
+static enum http_outcome ask(const struct credential_context *c, const char *method, struct view path,
                              const char *header, struct http_reply *out) {
   auto_buf struct buf url;
   buf_init(&url, URL_MAX);
@@ -42,16 +42,17 @@ static enum http_outcome ask(struct http_client *http, const char *method, struc
                            .has_body = strcmp(method, "PUT") == 0,
                            .connect_ms = TIMEOUT_MS,
                            .timeout_ms = TIMEOUT_MS,
-                           .reply_max = CRED_REPLY_MAX};
+                           .reply_max = CRED_REPLY_MAX,
+                           .stop = c->stop};
   /* One try each: outside of EC2 nobody answers, and that is no failure. */
-  return http_call(http, &q, out);
+  return http_call(c->http, &q, out);
 }
 
 /* Writes the header that carries the session token. False: this is no instance, or it is switched off there.
  */
-static bool open_session(struct http_client *http, struct buf *header) {
+static bool open_session(const struct credential_context *c, struct buf *header) {
   struct http_reply reply;
-  bool ok = ask(http, "PUT", VIEW_LIT("/latest/api/token"), "X-aws-ec2-metadata-token-ttl-seconds: 21600",
+  bool ok = ask(c, "PUT", VIEW_LIT("/latest/api/token"), "X-aws-ec2-metadata-token-ttl-seconds: 21600",
                 &reply) == HTTP_REPLIED &&
             reply.status == 200 && reply.body.len > 0;
   if (ok) {
@@ -63,10 +64,10 @@ static bool open_session(struct http_client *http, struct buf *header) {
 }
 
 /* Appends the path of the role's credentials. *found false: the instance has no role. */
-static enum kpi_code find_role(struct http_client *http, const char *header, struct buf *path, bool *found,
-                               struct err *err) {
+static enum kpi_code find_role(const struct credential_context *c, const char *header, struct buf *path,
+                               bool *found, struct err *err) {
   struct http_reply reply;
-  enum http_outcome outcome = ask(http, "GET", VIEW_LIT(ROLE_PATH), header, &reply);
+  enum http_outcome outcome = ask(c, "GET", VIEW_LIT(ROLE_PATH), header, &reply);
   enum kpi_code rc = KPI_OK;
   struct view rest = buf_view(&reply.body), role = view_trim(view_split(&rest, '\n'));
   *found = outcome == HTTP_REPLIED && reply.status == 200 && role.len > 0;
@@ -85,12 +86,12 @@ enum kpi_code cred_instance(const struct credential_context *c, struct credentia
   buf_init(&header, CRED_REPLY_MAX);
   buf_init(&path, URL_MAX);
   *found = false;
-  if (is_switched_off() || !open_session(c->http, &header))
+  if (is_switched_off() || !open_session(c, &header))
     return KPI_OK;
-  enum kpi_code rc = find_role(c->http, header.ptr, &path, found, err);
+  enum kpi_code rc = find_role(c, header.ptr, &path, found, err);
   if (rc || !*found)
     return rc;
-  enum http_outcome outcome = ask(c->http, "GET", buf_view(&path), header.ptr, &reply);
+  enum http_outcome outcome = ask(c, "GET", buf_view(&path), header.ptr, &reply);
   if (outcome != HTTP_REPLIED || reply.status != 200 || !credentials_parse_json(buf_view(&reply.body), out))
     rc = cred_http_err("the instance metadata service", outcome, &reply, err);
   http_reply_clear(&reply);

@@ -84,7 +84,8 @@ static enum kpi_code exchange(const struct credential_context *c, struct view bo
                            .body = body,
                            .connect_ms = CONNECT_MS,
                            .timeout_ms = TIMEOUT_MS,
-                           .reply_max = CRED_REPLY_MAX};
+                           .reply_max = CRED_REPLY_MAX,
+                           .stop = c->stop};
   enum http_outcome outcome = cred_http_call(c->http, &q, &reply);
   rc = read_reply(outcome, &reply, out, err);
   crypto_cleanse(reply.body.ptr, reply.body.len);

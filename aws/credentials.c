@@ -11,7 +11,12 @@
 #include <string.h>
 #include <time.h>
 
-enum { ADVISORY_MS = 15 * 60 * 1000, MANDATORY_MS = 10 * 60 * 1000, ADVISORY_RETRY_MS = 60 * 1000 };
+enum {
+  ADVISORY_MS = 15 * 60 * 1000,
+  MANDATORY_MS = 10 * 60 * 1000,
+  ADVISORY_RETRY_MS = 60 * 1000,
+  LOOK_MS = 100
+};
 
 static const credential_fn chain[] = {cred_environment, cred_web_identity, cred_profile, cred_container,
                                       cred_instance};
@@ -90,6 +95,23 @@ bool credentials_parse_json(struct view text, struct credentials *out) {
 
 /* ---- chain ---- */
 
+/* A line break would end the header that carries a key or a token. */
+static bool is_sound(const char *text) {
+  for (; text && *text; text++)
+    if (*text <= ' ' || *text > '~')
+      return false;
+  return true;
+}
+
+static enum kpi_code check_found(const struct credentials *found, struct err *err) {
+  if (!is_sound(found->access_key) || !is_sound(found->secret_key) || !is_sound(found->session_token))
+    return err_set(err, KPI_CREDENTIALS_MISSING,
+                   "the AWS credentials that were found hold a blank or a line break");
+  if (found->expires_at != 0 && found->expires_at <= clock_wall_ms())
+    return err_set(err, KPI_CREDENTIALS_EXPIRED, "the AWS credentials that were found have expired");
+  return KPI_OK;
+}
+
 static enum kpi_code ask_chain(const struct credential_context *context, struct credentials *out,
                                struct err *err) {
   for (size_t i = 0; i < sizeof chain / sizeof chain[0]; i++) {
@@ -99,10 +121,10 @@ static enum kpi_code ask_chain(const struct credential_context *context, struct 
       return rc;
     if (!found)
       continue;
-    if (out->expires_at == 0 || out->expires_at > clock_wall_ms())
-      return KPI_OK;
-    credentials_clear(out);
-    return err_set(err, KPI_CREDENTIALS_EXPIRED, "the AWS credentials that were found have expired");
+    rc = check_found(out, err);
+    if (rc)
+      credentials_clear(out);
+    return rc;
   }
   return err_set(
       err, KPI_CREDENTIALS_MISSING,
@@ -143,19 +165,28 @@ static enum freshness freshness_of(const struct credential_cache *c) {
   return left > MANDATORY_MS ? SOON : STALE;
 }
 
-/* Decides who fetches: true when the caller has to; otherwise `now` may be used. Waits for a fetch under way
- * when it may not. */
-static bool must_fetch(struct credential_cache *c) {
+static bool is_stopped(const struct stop_flag *stop) {
+  return stop && stop_reason(stop) != STOP_NONE;
+}
+
+/* Decides who fetches: *fetch when the caller has to; otherwise `now` may be used. Waits for a fetch under
+ * way when it may not. */
+static enum kpi_code await_turn(struct credential_cache *c, const struct stop_flag *stop, bool *fetch,
+                                struct err *err) {
   for (;;) {
     enum freshness f = freshness_of(c);
     bool quiet = f == SOON && (c->synced.refreshing || clock_mono_ms() < c->synced.advisory_after);
-    if (f == FRESH || quiet)
-      return false;
+    *fetch = f != FRESH && !quiet;
+    if (!*fetch)
+      return KPI_OK;
     if (!c->synced.refreshing) {
       c->synced.refreshing = true;
-      return true;
+      return KPI_OK;
     }
-    pthread_cond_wait(&c->synced.changed, &c->synced.lock);
+    if (is_stopped(stop))
+      return err_set(err, KPI_CANCELLED, "the run was stopped");
+    struct timespec until = clock_timespec(clock_mono_ms() + LOOK_MS);
+    pthread_cond_clockwait(&c->synced.changed, &c->synced.lock, CLOCK_MONOTONIC, &until);
   }
 }
 
@@ -183,16 +214,23 @@ static enum kpi_code settle(struct credential_cache *c, enum kpi_code rc, struct
   return give_copy(c, out, err);
 }
 
-enum kpi_code credential_cache_get(struct credential_cache *c, struct credentials *out, struct err *err) {
+enum kpi_code credential_cache_get(struct credential_cache *c, const struct stop_flag *stop,
+                                   struct credentials *out, struct err *err) {
+  struct credential_context context = *c->context;
   struct credentials fetched = {0};
+  bool fetch;
   *out = (struct credentials){0};
   pthread_mutex_lock(&c->synced.lock);
-  bool fetch = must_fetch(c);
-  enum kpi_code rc = fetch ? KPI_OK : give_copy(c, out, err);
+  enum kpi_code rc = await_turn(c, stop, &fetch, err);
+  if (rc == KPI_OK && !fetch)
+    rc = give_copy(c, out, err);
   pthread_mutex_unlock(&c->synced.lock);
-  if (!fetch)
+  if (rc || !fetch)
     return rc;
-  rc = ask_chain(c->context, &fetched, err);
+  context.stop = stop;
+  rc = ask_chain(&context, &fetched, err);
+  if (rc && is_stopped(stop))
+    rc = err_set(err, KPI_CANCELLED, "the run was stopped");
   return settle(c, rc, &fetched, out, err);
 }
 

@@ -28,6 +28,7 @@ struct credential_context {
   struct http_client *http;
   const struct profiles *profiles;
   const struct endpoint_options *sts; /* region and custom endpoint of STS */
+  const struct stop_flag *stop;       /* of the call that needs the credentials; NULL: none */
 };
 
 /* Looks at one place. *found false and KPI_OK: it is not set up, look at the next. Errors:
@@ -60,10 +61,11 @@ struct credential_cache *credential_cache_new(const struct credential_context *c
 void credential_cache_free(struct credential_cache *c);
 
 /* Returns a copy, owned, in *out. Asks the chain when there is none yet or the end is near (10 min: waits for
- * new ones; 15 min: one caller fetches while the others go on with the old). Any thread. Errors:
- * KPI_CREDENTIALS_MISSING, KPI_CREDENTIALS_EXPIRED. */
-KPI_MUST_CHECK enum kpi_code credential_cache_get(struct credential_cache *c, struct credentials *out,
-                                                  struct err *err);
+ * new ones; 15 min: one caller fetches while the others go on with the old). `stop` ends the asking and the
+ * waiting; NULL: none. Any thread. Errors: KPI_CREDENTIALS_MISSING, KPI_CREDENTIALS_EXPIRED, KPI_CANCELLED.
+ */
+KPI_MUST_CHECK enum kpi_code credential_cache_get(struct credential_cache *c, const struct stop_flag *stop,
+                                                  struct credentials *out, struct err *err);
 
 /* The service has refused `used` as expired: the next get asks the chain again, unless somebody has done so
  * already. */
