@@ -229,7 +229,8 @@ static enum kpi_code code_by_status(enum aws_service service, const struct aws_e
     return KPI_S3_NO_SUCH_BUCKET;
   if (service == AWS_S3 && (e->status == 412 || e->status == 416))
     return KPI_S3_OBJECT_CHANGED;
-  if (e->status >= 500 || e->status < 400)
+  bool is_of_service = e->code[0] != '\0'; /* no document: somebody in between has answered */
+  if (e->status >= 500 || e->status < 400 || !is_of_service)
     return n->unavailable;
   return n->other;
 }

@@ -75,7 +75,8 @@ REFUSALS = [
     Case("ResourceNotFound", error("ResourceNotFoundException"), WRITE, "dynamodb_table_missing"),
     Case("ValidationException", error("ValidationException"), WRITE, "dynamodb_validation"),
     Case("307 without a document", Status(307), READ, UNAVAILABLE),
-    Case("412 without a document", Status(412), WRITE, "dynamodb_validation"),
+    Case("412 without a document", Status(412), WRITE, UNAVAILABLE),
+    Case("404 with HTML", page(404, HTML, "HTML"), READ, UNAVAILABLE),
 ]
 
 CANCELLED = [

@@ -115,6 +115,8 @@ REFUSALS = [
     *once_and_ever("416 InvalidRange", s3_error(416, "InvalidRange"), GET, "s3_object_changed"),
     Case("403 AccessDenied", s3_error(403, "AccessDenied"), GET, "s3_access_denied"),
     Case("403 with HTML", page(403, HTML, "HTML"), LIST, "s3_access_denied"),
+    Case("404 with HTML", page(404, HTML, "HTML"), LIST, "s3_unavailable"),
+    Case("404 with HTML", page(404, HTML, "HTML"), GET, "s3_unavailable"),
     Case("400 InvalidToken", s3_error(400, "InvalidToken"), LIST, "s3_access_denied"),
     Case("403 InvalidObjectState", s3_error(403, "InvalidObjectState"), GET, "source_unreadable"),
 ]
