@@ -9,14 +9,14 @@ import re
 import threading
 import time
 from pathlib import Path
-from urllib.parse import quote_plus
+from urllib.parse import parse_qs, quote_plus, urlsplit
 
 import pytest
 
 from support.aws_site import Site
 from support.cli import OK, backfill, kpid
 from support.datasets import BASE, BASE_DATES, HEADERS, copy_base, write_lines, write_source
-from support.faults import Answer, Hold, Meanwhile, Pass, Rewrite, Stall
+from support.faults import Answer, Exchange, Fault, Hold, Meanwhile, Pass, Rewrite, Stall, Status
 
 DAY = BASE_DATES[0]
 FILES = ("order_kpis.csv", "category_kpis.csv")
@@ -168,6 +168,37 @@ def test_listing_over_several_pages(site, tmp_path):
     assert_same_from_both(site, source)
     listings = site.s3.seen("ListObjectsV2")
     assert [bool(page.query.get("continuation-token")) for page in listings].count(True) == 1
+
+
+class ManyKeys(Fault):
+    """A listing of orders that begins with 100 pages of 1,000 empty objects; the last page is the real one."""
+
+    async def answer(self, exchange: Exchange) -> Answer:
+        query = parse_qs(urlsplit(exchange.target).query)
+        number = int(query.get("continuation-token", ["0"])[0])
+        if not query["prefix"][0].endswith("/orders/") or number == 100:
+            return await exchange.forward()
+        return await Status(200, self.page(number).encode()).answer(exchange)
+
+    @staticmethod
+    def page(number: int) -> str:
+        objects = "".join(
+            f"<Contents><Key>Data/orders/{number:02}{n:03}.csv</Key><Size>0</Size><ETag>e</ETag>"
+            "<LastModified>2026-01-01T00:00:00Z</LastModified></Contents>"
+            for n in range(1000)
+        )
+        token = f"<NextContinuationToken>{number + 1}</NextContinuationToken>"
+        more = f"<IsTruncated>true</IsTruncated>{token}"
+        return f"<ListBucketResult>{more}{objects}</ListBucketResult>"
+
+
+def test_listing_of_100_000_keys(site):
+    site.upload().s3.spoil(ManyKeys(), "ListObjectsV2")
+    run = site.server().run(DAY)
+    assert run["state"] == "succeeded", run["error"]
+    assert run["input"]["objects"] == 100_000 + len(site.bucket.keys())
+    assert run["summary"]["total_orders"] == 2
+    assert len(site.s3.seen("GetObject")) == len(site.bucket.keys())
 
 
 def test_what_is_no_input_is_ignored(site):
