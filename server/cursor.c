@@ -31,3 +31,7 @@ bool cursor_decode(struct view cursor, struct buf *out) {
   }
   return cursor.len % 4 != 1 && !buf_failed(out);
 }
+
+void cursor_refuse(struct problem *p) {
+  problem_add(p, "cursor", "Must be next_cursor of an earlier page.");
+}

@@ -11,7 +11,8 @@
 
 enum {
   RETRY_AFTER_SECONDS = 2,
-  CURSOR_BYTES_MAX = 8192,
+  CURSOR_BYTES_MAX = 64,
+  CELL_BYTES_MAX = 8192,
   REPORT_BYTES_MAX = 2 * 1024 * 1024,
   ETAG_HEX_DIGITS = 32
 };
@@ -43,41 +44,48 @@ static bool choose_format(struct request *rq, struct reply *rp, enum format *out
 
 /* ---- page ---- */
 
-/* A page that was asked for, and what it holds. Owns rows and the cursor's bytes. */
+/* A page that was asked for, and what it holds. Owns rows. */
 struct shown_page {
   struct results_page ask;
-  struct buf cursor; /* decoded: date, then category */
   struct kpi_rows rows;
   bool more;
   enum format format;
 };
 
-static void shown_page_clear(struct shown_page *p) {
-  buf_clear(&p->cursor);
-  kpi_rows_clear(&p->rows);
+static const char *word_of(enum kpi_table table) {
+  return table == KPI_ORDERS ? "orders" : "categories";
 }
 
-static bool read_cursor(const struct request *rq, struct shown_page *page) {
+/* A cursor is the table's word, a blank, and how many rows come before: short whatever the rows hold. */
+static void add_cursor(const struct shown_page *page, struct buf *out) {
+  auto_buf struct buf plain;
+  buf_init(&plain, CURSOR_BYTES_MAX);
+  buf_printf(&plain, "%s %llu", word_of(page->ask.table),
+             (unsigned long long)(page->ask.skip + page->rows.count));
+  cursor_encode(buf_view(&plain), out);
+}
+
+static bool read_cursor(const struct request *rq, struct results_page *ask) {
   struct view value;
+  auto_buf struct buf plain;
+  buf_init(&plain, CURSOR_BYTES_MAX);
   if (!request_arg(rq, "cursor", &value))
     return true;
-  if (!cursor_decode(value, &page->cursor) || page->cursor.len < DAY_TEXT_SIZE - 1)
+  if (!cursor_decode(value, &plain))
     return false;
-  struct view day = {page->cursor.ptr, DAY_TEXT_SIZE - 1};
-  page->ask.has_after = true;
-  page->ask.after_category = (struct view){page->cursor.ptr + day.len, page->cursor.len - day.len};
-  return day_parse(day, &page->ask.after_day);
+  struct view skip = buf_view(&plain), word = view_split(&skip, ' ');
+  return view_is(word, word_of(ask->table)) && view_to_u64(skip, &ask->skip) && ask->skip <= INT64_MAX;
 }
 
 /* Reads the query. False when the reply is a problem already. */
 static bool read_page_query(struct request *rq, struct reply *rp, struct shown_page *page) {
   struct view kpi = VIEW_LIT("orders");
   uint64_t limit = RUN_PAGE_DEFAULT;
+  struct problem p = {.code = KPI_VALIDATION_FAILED};
   struct err err;
   request_arg(rq, "kpi", &kpi);
-  if (view_is(kpi, "categories"))
-    page->ask.table = KPI_CATEGORIES;
-  else if (!view_is(kpi, "orders")) {
+  page->ask.table = view_is(kpi, word_of(KPI_CATEGORIES)) ? KPI_CATEGORIES : KPI_ORDERS;
+  if (!view_is(kpi, word_of(page->ask.table))) {
     reply_error(rp, rq, KPI_MALFORMED_QUERY, "'kpi' may be orders or categories.");
     return false;
   }
@@ -86,22 +94,12 @@ static bool read_page_query(struct request *rq, struct reply *rp, struct shown_p
     return false;
   }
   page->ask.limit = limit;
-  if (!read_cursor(rq, page)) {
-    reply_error(rp, rq, KPI_MALFORMED_QUERY, "'cursor' must be next_cursor of an earlier page.");
+  if (!read_cursor(rq, &page->ask)) {
+    cursor_refuse(&p);
+    reply_problem(rp, rq, &p);
     return false;
   }
   return choose_format(rq, rp, &page->format);
-}
-
-/* Appends the cursor of the page that follows. */
-static void next_cursor(const struct shown_page *page, struct buf *out) {
-  const struct kpi_row *last = &page->rows.rows[page->rows.count - 1];
-  char day[DAY_TEXT_SIZE];
-  auto_buf struct buf plain;
-  buf_init(&plain, CURSOR_BYTES_MAX);
-  buf_add_cstr(&plain, day_text(last->day, day));
-  buf_add(&plain, last->category);
-  cursor_encode(buf_view(&plain), out);
 }
 
 /* ---- formats ---- */
@@ -121,7 +119,7 @@ static void write_json(struct reply *rp, const struct shown_page *page, struct v
   jout_array(&j, "rows");
   for (size_t i = 0; i < page->rows.count; i++) {
     auto_buf struct buf row;
-    buf_init(&row, CURSOR_BYTES_MAX * 8);
+    buf_init(&row, CELL_BYTES_MAX * 8);
     kpi_row_json(&page->rows.rows[i], page->ask.table, &row);
     buf_add_char(&row, '\0');
     jout_raw(&j, NULL, buf_failed(&row) ? NULL : row.ptr);
@@ -148,7 +146,7 @@ static void write_csv(struct reply *rp, const struct shown_page *page, const str
 static void write_html_rows(const struct shown_page *page, struct buf *out) {
   struct kpi_columns cols = kpi_table_columns(page->ask.table);
   auto_buf struct buf cell;
-  buf_init(&cell, CURSOR_BYTES_MAX);
+  buf_init(&cell, CELL_BYTES_MAX);
   buf_add_cstr(out, "<table><thead><tr>");
   for (size_t c = 0; c < cols.count; c++)
     buf_printf(out, "<th>%s</th>", cols.at[c].name);
@@ -182,8 +180,7 @@ static void write_html(struct reply *rp, const struct shown_page *page, const st
     buf_printf(out,
                "<p><a href=\"/runs/%s/results?format=html&amp;kpi=%s&amp;limit=%zu&amp;cursor=%.*s\">Next "
                "page</a></p>\n",
-               run->id, page->ask.table == KPI_ORDERS ? "orders" : "categories", page->ask.limit,
-               (int)cursor.len, cursor.ptr);
+               run->id, word_of(page->ask.table), page->ask.limit, (int)cursor.len, cursor.ptr);
   reply_html_end(rp);
 }
 
@@ -210,7 +207,7 @@ static void answer_page(struct request *rq, struct reply *rp, const struct shown
   if (tag_page(rq, rp, run, page->format))
     return;
   if (page->more) {
-    next_cursor(page, &cursor);
+    add_cursor(page, &cursor);
     reply_link_next(rp, rq, buf_view(&cursor));
   }
   switch (page->format) {
@@ -241,7 +238,6 @@ static void get_results(struct request *rq, struct reply *rp) {
   struct shown_page page = {0};
   struct run run = {0};
   struct err err;
-  buf_init(&page.cursor, CURSOR_BYTES_MAX);
   if (read_page_query(rq, rp, &page)) {
     if (service_get_run(rq->app, rq->params[0], &run, &err) ||
         service_results(rq->app, rq->params[0], &page.ask, &page.rows, &page.more, &err))
@@ -250,7 +246,7 @@ static void get_results(struct request *rq, struct reply *rp) {
       answer_page(rq, rp, &page, &run);
   }
   run_clear(&run);
-  shown_page_clear(&page);
+  kpi_rows_clear(&page.rows);
 }
 
 /* ---- quality ---- */

@@ -391,7 +391,7 @@ static void read_filter(const struct request *rq, struct run_filter *f, struct b
     bool ok = cursor_decode(value, cursor);
     f->before_id = buf_view(cursor);
     if (!ok || !crypto_is_uuid(f->before_id))
-      bad_parameter(p, "cursor", "Must be next_cursor of an earlier page.");
+      cursor_refuse(p);
   }
 }
 

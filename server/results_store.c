@@ -210,24 +210,19 @@ static sqlite3_stmt *page_statement(struct db_conn *c, enum kpi_table table) {
   if (table == KPI_ORDERS)
     return db_statement(
         c, "SELECT order_date, revenue, orders, items, returned_items, returned_orders, customers"
-           " FROM order_results WHERE run_id = ?1 AND (?2 IS NULL OR order_date > ?2)"
-           " ORDER BY order_date LIMIT ?4");
-  return db_statement(c,
-                      "SELECT order_date, revenue, orders, items, returned_items, returned_orders, category"
-                      " FROM category_results WHERE run_id = ?1 AND (?2 IS NULL OR (order_date, category) >"
-                      " (?2, coalesce(?3, ''))) ORDER BY order_date, category LIMIT ?4");
+           " FROM order_results WHERE run_id = ?1 ORDER BY order_date LIMIT ?2 OFFSET ?3");
+  return db_statement(
+      c, "SELECT order_date, revenue, orders, items, returned_items, returned_orders, category"
+         " FROM category_results WHERE run_id = ?1 ORDER BY order_date, category LIMIT ?2 OFFSET ?3");
 }
 
 static enum kpi_code read_page(struct db_conn *c, struct page_call *call, struct err *err) {
   const struct results_page *page = call->page;
-  char after[DAY_TEXT_SIZE];
   kpi_rows_clear(call->rows);
   sqlite3_stmt *s = page_statement(c, page->table);
   db_bind_view(s, 1, call->run_id);
-  db_bind_text(s, 2, page->has_after ? day_text(page->after_day, after) : NULL);
-  if (page->table == KPI_CATEGORIES)
-    db_bind_view(s, 3, page->after_category);
-  db_bind_int(s, 4, page->limit < INT64_MAX ? (int64_t)page->limit + 1 : -1);
+  db_bind_int(s, 2, page->limit < INT64_MAX ? (int64_t)page->limit + 1 : -1);
+  db_bind_int(s, 3, (int64_t)page->skip);
   int step;
   while ((step = sqlite3_step(s)) == SQLITE_ROW && call->rows->count < page->limit)
     if (!read_row(s, page->table, call->rows))

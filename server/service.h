@@ -105,16 +105,16 @@ KPI_MUST_CHECK enum kpi_code service_cancel(struct service *s, struct view id, s
 KPI_MUST_CHECK enum kpi_code service_retry(struct service *s, struct view id, bool from_publish,
                                            struct run *out, struct err *err);
 
-/* Reads a page of a run's stored results: rows after (after_day, after_category), at most `limit`; has_after
- * false starts at the first. *more tells whether rows follow. Returns owned in *out. Errors:
- * KPI_RUN_NOT_FOUND, KPI_RESULTS_NOT_READY (before phase publishing, or a run that failed before). */
+/* Which rows of a run's stored results to read. */
 struct results_page {
   enum kpi_table table;
-  bool has_after;
-  day_t after_day;
-  struct view after_category;
+  uint64_t skip; /* rows before the page, at most INT64_MAX */
   size_t limit;
 };
+
+/* Reads a page of a run's stored results, by date, then category. *more tells whether rows follow. Returns
+ * owned in *out. Errors: KPI_RUN_NOT_FOUND, KPI_RESULTS_NOT_READY (before phase publishing, or a run that
+ * failed before). */
 KPI_MUST_CHECK enum kpi_code service_results(struct service *s, struct view id,
                                              const struct results_page *page, struct kpi_rows *out,
                                              bool *more, struct err *err);

@@ -1,8 +1,11 @@
 """GET /runs/{id}/results and /quality: tables, pages, formats, and text that must stay text."""
 
+import base64
 import csv
+import html
 import io
 import json
+import re
 from decimal import Decimal
 from html.parser import HTMLParser
 
@@ -14,6 +17,7 @@ from support.problems import assert_problem, problem_name
 from support.server import Server
 
 DAY = BASE_DATES[0]
+LONGEST_CATEGORY = 2048
 HOSTILE = [
     "<script>alert(1)</script>",
     "=1+1",
@@ -29,6 +33,11 @@ HOSTILE = [
     "plain",
     "\rx",
 ]
+
+
+def opaque(text):
+    """A cursor that stands for a text."""
+    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
 
 @pytest.fixture(scope="module")
@@ -101,6 +110,94 @@ def test_rows_page_in_order_without_loss(server, run):
     assert "link" not in second.headers
 
 
+@pytest.fixture(scope="module")
+def long_names(tmp_path_factory):
+    """A server with categories as long as they may be."""
+    folder = tmp_path_factory.mktemp("long")
+    names = [letter * LONGEST_CATEGORY for letter in "abc"]
+    write_source(
+        folder / "in",
+        [f"1,1,c,{DAY}"],
+        [f"{n},1,{n},1,c,{DAY}" for n in range(len(names))],
+        [f"{n},{name},x" for n, name in enumerate(names)],
+    )
+    running = Server(folder / "k.db", folder / "in").start()
+    yield running, running.run(DAY)["id"], names
+    running.kill()
+
+
+def linked_pages(server, path, next_of):
+    """The replies from `path` on, as long as one names a next page."""
+    replies = []
+    while path:
+        replies.append(server.get(path))
+        assert replies[-1].status == 200, replies[-1]
+        path = next_of(replies[-1])
+    return replies
+
+
+def by_link_header(reply):
+    found = re.match(r'<([^>]*)>; rel="next"$', reply.headers.get("link", ""))
+    return found and found[1]
+
+
+def by_html_link(reply):
+    found = re.search(r'<a href="([^"]*)">Next page</a>', reply.text)
+    return found and html.unescape(found[1])
+
+
+@pytest.mark.parametrize(
+    "form, next_of",
+    [
+        ("json", by_link_header),
+        ("csv", by_link_header),
+        ("html", by_link_header),
+        ("html", by_html_link),
+    ],
+)
+def test_pages_of_long_names_can_be_followed(long_names, form, next_of):
+    server, run, names = long_names
+    first = f"/runs/{run}/results?kpi=categories&limit=1&format={form}"
+    pages = linked_pages(server, first, next_of)
+    assert [name for page in pages for name in names if name in page.text] == names
+
+
+def test_cursor_is_short_whatever_the_category(long_names):
+    server, run, names = long_names
+    page, seen = results(server, run, "?kpi=categories&limit=1").json, []
+    while True:
+        seen.append(page["rows"][0]["category"])
+        if page["next_cursor"] is None:
+            break
+        assert len(page["next_cursor"]) <= 64
+        query = f"?kpi=categories&limit=1&cursor={page['next_cursor']}"
+        page = results(server, run, query).json
+    assert seen == names
+
+
+@pytest.mark.parametrize(
+    "cursor",
+    [
+        "nonsense",
+        "",
+        "*",
+        opaque(f"{DAY}Electronics"),
+        opaque("categories"),
+        opaque("categories x"),
+        opaque("categories -1"),
+        opaque("categories 99999999999999999999"),
+        opaque("orders 1"),
+    ],
+)
+def test_wrong_cursor_is_told_as_one_of_the_list_of_runs(server, run, cursor):
+    for reply in (
+        results(server, run, f"?kpi=categories&cursor={cursor}"),
+        server.get(f"/runs?cursor={cursor}"),
+    ):
+        problem = assert_problem(reply, 422, "validation-failed")
+        assert [error["pointer"] for error in problem["errors"]] == ["cursor"]
+
+
 @pytest.mark.parametrize(
     "kpi, columns", [("orders", ORDER_COLUMNS), ("categories", CATEGORY_COLUMNS)]
 )
@@ -154,7 +251,6 @@ def test_unknown_media_type_is_not_acceptable(server, run, accept):
         "?format=xml",
         "?limit=0",
         "?limit=201",
-        "?cursor=nonsense",
         "?limit=x",
     ],
 )
