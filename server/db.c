@@ -16,6 +16,7 @@ struct db_request {
   enum db_urgency urgency;
   struct err *err;
   enum kpi_code result;
+  bool has_written;
   bool done;
   struct db_request *next;
 };
@@ -25,6 +26,7 @@ struct db {
   struct db_file *file;
   pthread_t thread;
   _Atomic bool broken;
+  _Atomic bool refuses_writes;
   struct {
     pthread_mutex_t lock;
     pthread_cond_t queued, answered;
@@ -134,12 +136,26 @@ static void note_commit_failure(struct db *db) {
   log_at(LOG_ERROR, "db.broken", "a commit failed with an I/O error; a restart is needed");
 }
 
+static void run_fn(struct db *db, struct db_request *r) {
+  int64_t before = sqlite3_total_changes64(db->conn.sqlite);
+  r->result = r->fn(&db->conn, r->arg, r->err);
+  r->has_written = sqlite3_total_changes64(db->conn.sqlite) != before;
+  reset_statements(db);
+}
+
+/* A read that goes through says nothing of the disk: only a write does. */
+static void note_outcome(struct db *db, const struct db_request *r) {
+  if (r->result == KPI_DISK_FULL || r->result == KPI_STORAGE_UNAVAILABLE)
+    atomic_store(&db->refuses_writes, true);
+  else if (r->result == KPI_OK && r->has_written)
+    atomic_store(&db->refuses_writes, false);
+}
+
 /* Runs one call inside the open transaction. False when the whole transaction is lost. */
 static bool run_in_savepoint(struct db *db, struct db_request *r) {
   if (!exec(db, "SAVEPOINT call"))
     return false;
-  r->result = r->fn(&db->conn, r->arg, r->err);
-  reset_statements(db);
+  run_fn(db, r);
   if (sqlite3_get_autocommit(db->conn.sqlite))
     return false;
   return (r->result == KPI_OK || exec(db, "ROLLBACK TO call")) && exec(db, "RELEASE call");
@@ -167,8 +183,7 @@ static void run_alone(struct db *db, struct db_request *r) {
     r->result = db_failure(&db->conn, r->err);
     return;
   }
-  r->result = r->fn(&db->conn, r->arg, r->err);
-  reset_statements(db);
+  run_fn(db, r);
   if (r->result == KPI_OK && !exec(db, "COMMIT")) {
     r->result = db_failure(&db->conn, r->err);
     note_commit_failure(db);
@@ -176,12 +191,7 @@ static void run_alone(struct db *db, struct db_request *r) {
   roll_back(db);
 }
 
-/* All calls in one transaction; when that fails, each in its own, so that one caller's failure is nobody
- * else's. */
-static void run_group(struct db *db, struct db_request *first) {
-  if (!atomic_load(&db->broken) && try_group(db, first)) {
-    return;
-  }
+static void run_each(struct db *db, struct db_request *first) {
   for (struct db_request *r = first; r; r = r->next) {
     if (atomic_load(&db->broken)) {
       r->result =
@@ -192,6 +202,15 @@ static void run_group(struct db *db, struct db_request *first) {
     if (r->result == KPI_DISK_FULL && r->urgency == DB_MUST_LAND && db_file_drop_ballast(db->file))
       run_alone(db, r);
   }
+}
+
+/* All calls in one transaction; when that fails, each in its own, so that one caller's failure is nobody
+ * else's. */
+static void run_group(struct db *db, struct db_request *first) {
+  if (atomic_load(&db->broken) || !try_group(db, first))
+    run_each(db, first);
+  for (const struct db_request *r = first; r; r = r->next)
+    note_outcome(db, r);
 }
 
 /* Waits for calls and takes all of them; NULL when the database closes. */
@@ -239,6 +258,10 @@ enum kpi_code db_call(struct db *db, enum db_urgency urgency, db_fn fn, void *ar
 
 bool db_is_broken(const struct db *db) {
   return atomic_load(&db->broken);
+}
+
+bool db_refuses_writes(const struct db *db) {
+  return atomic_load(&db->refuses_writes);
 }
 
 enum kpi_code db_open(const char *path, const char *what, struct db **out, struct err *err) {

@@ -51,6 +51,9 @@ KPI_MUST_CHECK enum kpi_code db_call(struct db *db, enum db_urgency urgency, db_
 /* True after a failure that only a restart can mend. Any thread. */
 bool db_is_broken(const struct db *db);
 
+/* True after a call that failed because of the disk, until something is written again. Any thread. */
+bool db_refuses_writes(const struct db *db);
+
 /* --- for stores, inside a db_fn --- */
 
 /* Returns the statement of a string literal, prepared once, reset and without bindings. Borrowed; NULL on

@@ -192,13 +192,16 @@ static bool stop_stalled(struct service *s, int64_t now) {
   return stuck;
 }
 
+/* Reads, and, when the disk has refused something, writes too: a full disk can still be read. */
 static void check_database(struct service *s) {
   uint64_t queued = 0;
   struct err err;
   enum kpi_code rc = run_store_count_queued(s->db, &queued, &err);
-  set_check(s, CHECK_DATABASE, rc == KPI_OK, err.message);
   if (rc == KPI_OK)
     set_check(s, CHECK_QUEUE, queued < QUEUE_MAX, "the queue is full");
+  if (rc == KPI_OK && db_refuses_writes(s->db))
+    rc = upkeep_probe(s->db, &err);
+  set_check(s, CHECK_DATABASE, rc == KPI_OK, err.message);
   SCOPE_LOCK(&s->synced.lock);
   s->synced.queued = queued;
 }
@@ -227,13 +230,16 @@ static bool next_tick(struct service *s) {
 static void *tick(void *arg) {
   struct service *s = arg;
   int64_t checked_at = 0, pruned_at = 0;
+  bool was_refusing = false;
   do {
     int64_t now = clock_mono_ms();
     set_check(s, CHECK_WORKERS, !stop_stalled(s, now), "a run has stalled and does not stop");
     set_check(s, CHECK_INTENTS, knows_its_runs(s), "the runs kept in DynamoDB are not loaded yet");
-    if (checked_at == 0 || now - checked_at >= DATABASE_CHECK_MS) {
+    if (checked_at == 0 || now - checked_at >= DATABASE_CHECK_MS ||
+        db_refuses_writes(s->db) != was_refusing) {
       checked_at = now;
       check_database(s);
+      was_refusing = db_refuses_writes(s->db);
     }
     if (pruned_at == 0 || now - pruned_at >= PRUNE_MS) {
       pruned_at = now;

@@ -2,6 +2,7 @@
 #include "server/upkeep_store.h"
 
 #include "base/clock.h"
+#include "base/crypto.h"
 
 #include <sqlite3.h>
 
@@ -73,4 +74,28 @@ static enum kpi_code do_prune(struct db_conn *c, void *arg, struct err *err) {
 
 enum kpi_code upkeep_prune(struct db *db, int64_t before_ms, struct err *err) {
   return db_call(db, DB_NORMAL, do_prune, &before_ms, err);
+}
+
+static enum kpi_code do_probe(struct db_conn *c, void *arg, struct err *err) {
+  (void)arg;
+  static const char *const steps[] = {
+      "INSERT INTO runs (id, date, timezone, engine, state, created_at, updated_at, publish, quality_gate,"
+      " bad_rows, max_bad_rows, input_base, service_version) VALUES (?1, '0000-00-00', '', 'native', "
+      "'queued',"
+      " 0, 0, 1, 'off', 'fail', '', '', '')",
+      "DELETE FROM runs WHERE id = ?1"};
+  char id[UUID_TEXT_SIZE];
+  crypto_uuid7(id);
+  for (size_t i = 0; i < sizeof steps / sizeof steps[0]; i++) {
+    sqlite3_stmt *s = db_statement(c, steps[i]);
+    db_bind_text(s, 1, id);
+    enum kpi_code rc = db_run(c, s, err);
+    if (rc)
+      return rc;
+  }
+  return KPI_OK;
+}
+
+enum kpi_code upkeep_probe(struct db *db, struct err *err) {
+  return db_call(db, DB_NORMAL, do_probe, NULL, err);
 }

@@ -9,6 +9,7 @@ import time
 import pytest
 
 from support.datasets import BASE_DATES
+from support.mounts import fill, small_disk
 from support.paths import TESTS
 from support.problems import assert_problem
 
@@ -76,3 +77,41 @@ def test_hanging_input_fails_the_run_as_stalled(preload, start_server, tmp_path)
     assert final["error"]["retryable"] is True
     eventually(server, "/livez", 200)
     assert server.run(DAY)["state"] == "succeeded"
+
+
+def exhaust(server, folder):
+    """Fills the disk until a run is refused, with nothing left that could free space; returns what fills it.
+
+    A run that is active may yet use the space that is kept free for its end.
+    """
+    for _ in range(2000):
+        filler = fill(folder)
+        reply = server.post("/runs", {"date": DAY, "publish": False, "reason": "x" * 500})
+        kept_free = (folder / "kpid.db.ballast").stat().st_size
+        if reply.status == 503 and not (kept_free and server.all_runs("&active=true")):
+            return filler
+        time.sleep(0.02)
+    raise AssertionError("a full disk never refused a run")
+
+
+def test_full_disk_is_not_ready_until_space_is_back(start_server, tmp_path):
+    disk = tmp_path / "disk"
+    with small_disk(disk, "8m") as mounted:
+        if not mounted:
+            pytest.skip("needs the right to mount a file system")
+        server = start_server(db=disk / "kpid.db")
+        assert server.run(DAY)["state"] == "succeeded"
+        filler = exhaust(server, disk)
+        eventually(server, "/readyz", 503, timeout=5)
+        checks = {check["name"]: check for check in server.get("/readyz").json["checks"]}
+        assert checks["database"]["ok"] is False
+        assert "full" in checks["database"]["error"]
+        assert server.get("/healthz").status == 200
+        time.sleep(6)  # it looks again, and it is still full
+        assert server.get("/readyz").status == 503
+        runs = len(server.all_runs())
+        filler.unlink()
+        eventually(server, "/readyz", 200)
+        assert len(server.all_runs()) == runs  # what it tried with is no run
+        assert server.run(DAY)["state"] == "succeeded"
+        server.kill()

@@ -30,9 +30,9 @@ def remount(folder: Path, mode: str) -> None:
 
 
 def fill(folder: Path) -> Path:
-    """A file that takes the last byte of the disk."""
+    """A file that takes the last byte of the disk; may be called again when some became free."""
     path = folder / "filler"
-    with path.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+    with path.open("ab", buffering=0) as file, contextlib.suppress(OSError):
         while file.write(b"x" * 4096):
             pass
     return path

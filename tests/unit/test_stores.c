@@ -243,6 +243,22 @@ static void results_are_not_ready_before_they_are_kept(void **state) {
   run_clear(&run);
 }
 
+static void probing_leaves_nothing_behind(void **state) {
+  (void)state;
+  struct err err = {0};
+  struct run_list list;
+  struct run_filter all = {.limit = 10};
+  uint64_t queued;
+  assert_int_equal(upkeep_probe(db, &err), KPI_OK);
+  assert_int_equal(upkeep_probe(db, &err), KPI_OK);
+  assert_false(db_refuses_writes(db));
+  assert_int_equal(run_store_count_queued(db, &queued, &err), KPI_OK);
+  assert_int_equal(queued, 0);
+  assert_int_equal(run_store_list(db, &all, &list, &err), KPI_OK);
+  assert_int_equal(list.count, 0);
+  run_list_clear(&list);
+}
+
 static void pruning_spares_what_is_published_or_active(void **state) {
   (void)state;
   struct publish_counts counts[KPI_TABLE_COUNT];
@@ -311,6 +327,7 @@ int main(void) {
       STORE_TEST(publishing_tells_what_it_changed),
       STORE_TEST(results_are_not_ready_before_they_are_kept),
       STORE_TEST(pruning_spares_what_is_published_or_active),
+      STORE_TEST(probing_leaves_nothing_behind),
       STORE_TEST(lists_filter_and_page),
       STORE_TEST(second_opening_is_refused_and_names_the_holder),
   };
