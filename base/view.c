@@ -129,3 +129,10 @@ size_t utf8_sequence_or_bad(struct view a, size_t *bad) {
   }
   return need;
 }
+
+size_t utf8_count(struct view a) {
+  size_t count = 0;
+  for (size_t i = 0; i < a.len; i++)
+    count += ((unsigned char)a.ptr[i] & 0xc0) != 0x80;
+  return count;
+}

@@ -60,4 +60,7 @@ size_t utf8_sequence_or_bad(struct view a, size_t *bad);
 /* True when the bytes are well-formed UTF-8 (no surrogates, no overlong forms, at most U+10FFFF). */
 bool view_is_utf8(struct view a);
 
+/* Returns the number of characters of UTF-8 text: the bytes that begin one. */
+size_t utf8_count(struct view a);
+
 #endif

@@ -22,16 +22,8 @@ static void shown_cell(const struct kpi_row *row, const struct kpi_column *col, 
       out->ptr[i] = ' ';
 }
 
-/* Characters, as far as UTF-8 tells: bytes that begin one. */
-static size_t width_of(struct view text) {
-  size_t width = 0;
-  for (size_t i = 0; i < text.len; i++)
-    width += ((unsigned char)text.ptr[i] & 0xc0) != 0x80;
-  return width;
-}
-
 static void add_padded(struct view text, size_t width, bool right, struct buf *out) {
-  size_t own = width_of(text), blanks = width > own ? width - own : 0;
+  size_t own = utf8_count(text), blanks = width > own ? width - own : 0;
   for (size_t i = 0; right && i < blanks; i++)
     buf_add_char(out, ' ');
   buf_add(out, text);
@@ -50,7 +42,7 @@ static void measure(const struct kpi_rows *rows, struct kpi_columns cols, size_t
     widths[c] = strlen(cols.at[c].name);
     for (size_t r = 0; r < rows->count; r++) {
       shown_cell(&rows->rows[r], &cols.at[c], &cell);
-      size_t width = width_of(buf_view(&cell));
+      size_t width = utf8_count(buf_view(&cell));
       widths[c] = width > widths[c] ? width : widths[c];
     }
   }

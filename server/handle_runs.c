@@ -89,27 +89,21 @@ static void read_labels(json_t *labels, struct submission *s, struct problem *p)
     return;
   }
   json_object_foreach(labels, name, value) {
-    if (*name == '\0' || strlen(name) > LABEL_BYTES_MAX)
-      problem_add(p, "/labels", "A label's name has 1 to %d bytes.", LABEL_BYTES_MAX);
-    if (!json_is_string(value) || json_string_length(value) > LABEL_VALUE_BYTES_MAX)
-      problem_add(p, "/labels", "A label's value is a string of at most %d bytes.", LABEL_VALUE_BYTES_MAX);
+    if (*name == '\0' || utf8_count(view_of(name)) > LABEL_NAME_CHARS_MAX)
+      problem_add(p, "/labels", "A label's name has 1 to %d characters.", LABEL_NAME_CHARS_MAX);
+    if (!json_is_string(value) || utf8_count(json_text(value)) > LABEL_VALUE_CHARS_MAX)
+      problem_add(p, "/labels", "A label's value is a string of at most %d characters.",
+                  LABEL_VALUE_CHARS_MAX);
   }
   s->labels = json_dumps(labels, JSON_COMPACT);
   s->request.labels_json = view_of(s->labels);
-}
-
-static size_t count_characters(struct view text) {
-  size_t count = 0;
-  for (size_t i = 0; i < text.len; i++)
-    count += ((unsigned char)text.ptr[i] & 0xc0) != 0x80;
-  return count;
 }
 
 static void read_reason(const json_t *reason, struct submission *s, struct problem *p) {
   if (!reason)
     return;
   s->request.reason = json_is_string(reason) ? json_text(reason) : (struct view){0};
-  if (!json_is_string(reason) || count_characters(s->request.reason) > REASON_CHARS_MAX)
+  if (!json_is_string(reason) || utf8_count(s->request.reason) > REASON_CHARS_MAX)
     problem_add(p, "/reason", "Must be a string of at most %d characters.", REASON_CHARS_MAX);
 }
 

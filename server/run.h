@@ -36,7 +36,7 @@ bool run_state_is_terminal(enum run_state s);
 /* True when the table allows from -> to. */
 bool run_state_may_move(enum run_state from, enum run_state to);
 
-enum { LABELS_MAX = 32, LABEL_BYTES_MAX = 64, LABEL_VALUE_BYTES_MAX = 255, REASON_CHARS_MAX = 500 };
+enum { LABELS_MAX = 32, LABEL_NAME_CHARS_MAX = 64, LABEL_VALUE_CHARS_MAX = 255, REASON_CHARS_MAX = 500 };
 
 /* What a client asks for; all fields checked by the caller. Strings are borrowed. */
 struct run_request {
