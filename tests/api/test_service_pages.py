@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from support.datasets import BASE_DATES
+from support.datasets import BASE_DATES, write_source
 from support.openapi import Description
 from support.problems import assert_problem
 from support.server import Server
@@ -123,30 +123,46 @@ def test_operations_have_unique_ids_and_summaries(description):
     assert all(operation["summary"] for operation in operations)
 
 
-def test_answers_are_as_described(server, description):
-    started = server.post("/runs", {"date": DAY})
+def test_objects_of_the_description_say_all_that_may_stand_in_them(description):
+    assert description.vague_objects() == []
+
+
+def checked_run(server, description, **fields):
+    """Starts a run, and holds every answer about it against the description."""
+    started = server.post("/runs", {"date": DAY, **fields})
     description.check("POST", "/runs", started)
-    run = server.finish(started.json["id"])["id"]
-    parameter = {
-        path.split("{")[0]: path
-        for path in description.document["paths"]
-        if path.endswith("}")
-    }
-    run_path = parameter["/runs/"]
-    answers = [
+    run = server.finish(started.json["id"])
+    path = f"/runs/{run['id']}"
+    for described, replies in {
+        "/runs/{id}": [server.get(path), server.get(f"{path}?expect=succeeded")],
+        "/runs/{id}/results": [
+            server.get(f"{path}/results{query}")
+            for query in (
+                "",
+                "?kpi=categories",
+                "?kpi=categories&limit=1",
+                "?format=csv",
+                "?format=html",
+                "?cursor=x",
+                "?limit=x",
+            )
+        ],
+        "/runs/{id}/quality": [server.get(f"{path}/quality")],
+    }.items():
+        for reply in replies:
+            description.check("GET", described, reply)
+    for verb in ("cancel", "retry"):
+        reply = server.post(f"{path}/{verb}")
+        description.check("POST", f"/runs/{{id}}/{verb}", reply)
+    return run
+
+
+def test_answers_are_as_described(server, description):
+    assert checked_run(server, description)["state"] == "succeeded"
+    for method, path, reply in [
         ("GET", "/runs", server.get("/runs")),
-        ("GET", run_path, server.get(f"/runs/{run}")),
-        ("GET", run_path, server.get(f"/runs/{UNKNOWN_ID}")),
-        ("GET", f"{run_path}/results", server.get(f"/runs/{run}/results")),
-        (
-            "GET",
-            f"{run_path}/results",
-            server.get(f"/runs/{run}/results?kpi=categories"),
-        ),
-        ("GET", f"{run_path}/results", server.get(f"/runs/{run}/results?format=csv")),
-        ("GET", f"{run_path}/results", server.get(f"/runs/{run}/results?format=html")),
-        ("GET", f"{run_path}/quality", server.get(f"/runs/{run}/quality")),
-        ("POST", f"{run_path}/cancel", server.post(f"/runs/{run}/cancel")),
+        ("GET", "/runs", server.get("/runs?date=x")),
+        ("GET", "/runs/{id}", server.get(f"/runs/{UNKNOWN_ID}")),
         ("POST", "/runs", server.post("/runs", {"date": "x"})),
         (
             "POST",
@@ -157,9 +173,84 @@ def test_answers_are_as_described(server, description):
         ("GET", "/healthz", server.get("/healthz")),
         ("GET", "/readyz", server.get("/readyz")),
         ("GET", "/version", server.get("/version")),
-    ]
-    for method, path, reply in answers:
+        ("GET", "/problems/{name}", server.get("/problems/validation-failed")),
+        ("GET", "/problems/{name}", server.get("/problems/nonsense")),
+    ]:
         description.check(method, path, reply)
+
+
+def long_money(folder):
+    return write_source(
+        folder, [f"1,,c,{DAY}"], [f"1,1,1,98765432109876543.21,c,{DAY}"], ["1,A,x"]
+    )
+
+
+def text_ids(folder):
+    return write_source(folder, [f"a,b,c,{DAY}"], [f"c,a,d,,,{DAY}"], ["d,A,x"])
+
+
+def no_rows(folder):
+    return write_source(folder, [], [], [])
+
+
+def bad_date(folder):
+    return write_source(folder, ["1,1,c,garbage"], [], [])
+
+
+@pytest.mark.parametrize(
+    "make, state",
+    [
+        (long_money, "succeeded"),
+        (text_ids, "succeeded"),
+        (no_rows, "succeeded"),
+        (bad_date, "failed"),
+    ],
+)
+def test_answers_about_other_data_are_as_described(
+    start_server, description, tmp_path, make, state
+):
+    server = start_server(make(tmp_path / "in"))
+    assert checked_run(server, description)["state"] == state
+
+
+def test_every_path_describes_the_refusal_of_an_unknown_parameter(server, description):
+    for method, path in sorted(description.routes):
+        described = next(
+            known
+            for known in description.document["paths"]
+            if re.sub(r"\{[^}]*\}", "{}", known) == path
+        )
+        target = path.replace("{}", UNKNOWN_ID) + "?unknown=1"
+        reply = server.request(method, target)
+        assert_problem(reply, 400, "malformed-query")
+        description.check(method, described, reply)
+
+
+LIMITS = {
+    "max_bad_rows": [
+        *(0, 100, -1, 1.5, True, None, 2**63 - 1),
+        *("0", "100", "5.5", "-1", "", "%", "x", "9999999999999999999", "1e3"),
+        *("0%", "5%", "0.5%", "5.%", "99.99%", "100%", "100.0%"),
+        *("101%", "100.1%", "1000%", ".5%", "-1%", "5%%", "5 %", "1.2.3%", " 5%"),
+    ],
+    "labels": [
+        *({}, {"a": ""}, {"": "x"}, {"a": 1}, {"a": None}),
+        *({"ü" * 64: "x"}, {"ü" * 65: "x"}, {"x" * 65: "x"}),
+        *({"a": "☃" * 255}, {"a": "☃" * 256}, {"a": "x" * 256}),
+        *({f"k{n}": "v" for n in range(count)} for count in (32, 33)),
+    ],
+    "reason": ["", "☃" * 500, "☃" * 501, 1],
+}
+
+
+@pytest.mark.parametrize(
+    "field, value", [(field, value) for field in LIMITS for value in LIMITS[field]]
+)
+def test_description_allows_what_the_service_takes(server, description, field, value):
+    body = {"date": "1999-01-01", "publish": False, field: value}
+    reply = server.post("/runs", body)
+    assert reply.status in (202, 422), reply
+    assert description.accepts("RunRequest", body) is (reply.status == 202), reply
 
 
 def test_description_says_the_states_of_the_state_machine(description):

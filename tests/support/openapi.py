@@ -1,6 +1,7 @@
 """Reads the service's own description and holds answers against it."""
 
 import re
+from collections.abc import Iterator
 
 import jsonschema
 import yaml
@@ -8,6 +9,21 @@ import yaml
 from support.server import Reply, Server
 
 METHODS = ("get", "post", "put", "patch", "delete")
+
+
+def walk(node: object, path: str) -> Iterator[tuple[str, dict]]:
+    """Every mapping below a node, with the way to it."""
+    if isinstance(node, dict):
+        yield path, node
+    items = node.items() if isinstance(node, dict) else enumerate(node)
+    for key, child in items:
+        if isinstance(child, dict | list):
+            yield from walk(child, f"{path}/{key}")
+
+
+def types_of(node: dict) -> list[str]:
+    kind = node.get("type", [])
+    return [kind] if isinstance(kind, str) else kind if isinstance(kind, list) else []
 
 
 class Description:
@@ -33,6 +49,24 @@ class Description:
                 target = target[part.replace("~1", "/").replace("~0", "~")]
             node = target
         return node
+
+    def vague_objects(self) -> list[str]:
+        """Where an object is described without saying everything that may stand in it."""
+        return [
+            path
+            for path, node in walk(self.document["components"], "")
+            if "object" in types_of(node)
+            and node.get("additionalProperties", True) is True
+            and "allOf" not in path
+        ]
+
+    def accepts(self, schema: str, document: object) -> bool:
+        """Whether a document is one of that component schema."""
+        whole = {
+            "$ref": f"#/components/schemas/{schema}",
+            "components": self.document["components"],
+        }
+        return jsonschema.Draft202012Validator(whole).is_valid(document)
 
     def response(self, method: str, path: str, status: int) -> dict:
         """The described answer; `path` as written in the description."""
