@@ -34,10 +34,10 @@ enum db_urgency {
                 */
 };
 
-/* Locks path.lock, opens or creates the file, checks it, migrates it, and starts the thread. A damaged file
- * is renamed aside and the newest backup or a fresh file takes its place. `what` names this process to others
- * that want the file. Returns owned in *out. Errors: KPI_DB_LOCKED, KPI_DB_TOO_NEW, KPI_CONFIG_INVALID (path
- * cannot be created), KPI_STORAGE_UNAVAILABLE, KPI_DISK_FULL. */
+/* Follows links in path, locks path.lock, opens or creates the file, checks it, migrates it, and starts the
+ * thread. A damaged file is renamed aside and the newest backup or a fresh file takes its place. `what` names
+ * this process to others that want the file. Returns owned in *out. Errors: KPI_DB_LOCKED, KPI_DB_TOO_NEW,
+ * KPI_CONFIG_INVALID (path cannot be created), KPI_STORAGE_UNAVAILABLE, KPI_DISK_FULL. */
 KPI_MUST_CHECK enum kpi_code db_open(const char *path, const char *what, struct db **out, struct err *err);
 
 /* Finishes queued calls, checkpoints, closes and frees. Accepts NULL. */

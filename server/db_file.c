@@ -29,6 +29,18 @@ static char *beside(const char *path, const char *suffix) {
   return asprintf(&name, "%s%s", path, suffix) < 0 ? NULL : name;
 }
 
+/* SQLite follows links; what lies beside the database, the lock first, must do so too. Returns owned in *out:
+ * the path that SQLite uses, also of a file that is not there yet. */
+static enum kpi_code resolve(const char *path, char **out, struct err *err) {
+  sqlite3_vfs *vfs = sqlite3_vfs_find(NULL);
+  *out = vfs ? calloc(1, (size_t)vfs->mxPathname + 1) : NULL;
+  if (!*out)
+    return err_set(err, KPI_OUT_OF_MEMORY, "no memory for the database");
+  if ((vfs->xFullPathname(vfs, path, vfs->mxPathname + 1, *out) & 0xff) != SQLITE_OK)
+    return err_set(err, KPI_CONFIG_INVALID, "KPI_DB=%s: the path cannot be followed", path);
+  return KPI_OK;
+}
+
 /* ---- lock ---- */
 
 static enum kpi_code locked_err(int fd, const char *path, struct err *err) {
@@ -210,12 +222,12 @@ enum kpi_code db_file_open(const char *path, const char *what, struct db_file **
                            struct err *err) {
   *sqlite = NULL;
   *out = calloc(1, sizeof **out);
-  if (*out)
-    (*out)->path = strdup(path);
-  if (!*out || !(*out)->path)
+  if (!*out)
     return err_set(err, KPI_OUT_OF_MEMORY, "no memory for the database");
   (*out)->lock_fd = -1;
-  enum kpi_code rc = take_lock(*out, what, err);
+  enum kpi_code rc = resolve(path, &(*out)->path, err);
+  if (rc == KPI_OK)
+    rc = take_lock(*out, what, err);
   if (rc == KPI_OK)
     rc = open_checked(*out, sqlite, err);
   if (rc == KPI_OK)

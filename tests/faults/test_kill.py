@@ -183,6 +183,39 @@ def test_second_server_on_one_database_names_the_holder(start_server, tmp_path):
     assert first.run(DAY)["state"] == "succeeded"
 
 
+@pytest.mark.parametrize("what", ["file", "folder"])
+def test_second_server_through_a_link_names_the_holder(start_server, tmp_path, what):
+    folder = tmp_path / "data"
+    folder.mkdir()
+    first = start_server(db=folder / "kpid.db")
+    link = tmp_path / "link"
+    link.symlink_to(folder / "kpid.db" if what == "file" else folder)
+    path = link if what == "file" else link / "kpid.db"
+    result = kpid("migrate", env={"KPI_DB": str(path)}, timeout=20)
+    assert result.code == BUSY, result
+    assert str(first.process.pid) in result.err
+    assert not (tmp_path / "link.lock").exists()
+
+
+def test_database_behind_a_link_to_nothing_is_made_there(start_server, tmp_path):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "link.db").symlink_to("data/kpid.db")
+    first = start_server(db=tmp_path / "link.db")
+    assert first.run(DAY)["state"] == "succeeded"
+    assert (tmp_path / "data" / "kpid.db").exists()
+    assert (tmp_path / "data" / "kpid.db.lock").exists()
+    second = kpid("migrate", env={"KPI_DB": str(tmp_path / "data" / "kpid.db")})
+    assert second.code == BUSY, second
+
+
+def test_links_in_a_circle_are_no_database(tmp_path):
+    (tmp_path / "a").symlink_to("b")
+    (tmp_path / "b").symlink_to("a")
+    result = kpid("migrate", env={"KPI_DB": str(tmp_path / "a")})
+    assert result.code == CONFIG, result
+    assert f"KPI_DB={tmp_path / 'a'}" in result.message
+
+
 @pytest.mark.parametrize("command", [["run", "--date", DAY], ["migrate"]])
 def test_other_commands_respect_the_lock_of_a_server(start_server, command):
     first = start_server()
