@@ -102,8 +102,17 @@ static void query_text(sqlite3 *sqlite, const char *sql, char *out, size_t size)
   sqlite3_finalize(stmt);
 }
 
+/* SQLite opens a file that it may not write as one to read, without a word. */
+static enum kpi_code refuse_read_only(sqlite3 *sqlite, const char *path, struct err *err) {
+  if (sqlite3_db_readonly(sqlite, "main") == 0)
+    return KPI_OK;
+  return err_set(err, KPI_STORAGE_UNAVAILABLE,
+                 "KPI_DB=%s: the file is read-only for this process (owner, mode, attributes or mount)",
+                 path);
+}
+
 /* Sets what durability rests on, and reads it back: SQLite ignores what it cannot do. */
-static enum kpi_code apply_settings(sqlite3 *sqlite, struct err *err) {
+static enum kpi_code apply_settings(sqlite3 *sqlite, const char *path, struct err *err) {
   static const struct {
     const char *set, *get, *want;
   } settings[] = {{"PRAGMA locking_mode=EXCLUSIVE", "PRAGMA locking_mode", "exclusive"},
@@ -115,8 +124,8 @@ static enum kpi_code apply_settings(sqlite3 *sqlite, struct err *err) {
     sqlite3_exec(sqlite, settings[i].set, NULL, NULL, NULL);
     query_text(sqlite, settings[i].get, now, sizeof now);
     if (strcmp(now, settings[i].want) != 0)
-      return err_set(err, KPI_STORAGE_UNAVAILABLE, "%s is %s, must be %s: %s",
-                     settings[i].get + strlen("PRAGMA "), now[0] ? now : "unreadable", settings[i].want,
+      return err_set(err, KPI_STORAGE_UNAVAILABLE, "KPI_DB=%s: %s is %s, must be %s: %s", path,
+                     settings[i].get + strlen("PRAGMA "), now[0] ? now : "not readable", settings[i].want,
                      sqlite3_errmsg(sqlite));
   }
   return KPI_OK;
@@ -206,6 +215,8 @@ static enum kpi_code set_aside(const char *path, struct err *err) {
 static enum kpi_code open_checked(struct db_file *f, sqlite3 **sqlite, struct err *err) {
   enum kpi_code rc = open_connection(f->path, sqlite, err);
   if (rc == KPI_OK)
+    rc = refuse_read_only(*sqlite, f->path, err);
+  if (rc == KPI_OK)
     rc = refuse_newer(*sqlite, f->path, err);
   if (rc == KPI_OK && is_damaged(*sqlite)) {
     sqlite3_close(TAKE(*sqlite));
@@ -214,7 +225,7 @@ static enum kpi_code open_checked(struct db_file *f, sqlite3 **sqlite, struct er
       rc = open_connection(f->path, sqlite, err);
   }
   if (rc == KPI_OK)
-    rc = apply_settings(*sqlite, err);
+    rc = apply_settings(*sqlite, f->path, err);
   return rc ? rc : migrate_to_latest(*sqlite, f->path, asset_migrations, asset_migration_count, err);
 }
 

@@ -15,7 +15,7 @@ from support.datasets import (
     write_lines,
     write_source,
 )
-from support.mounts import fill, remount, small_disk
+from support.mounts import fill, read_only_file, remount, small_disk
 from support.problems import assert_problem, problem_name
 
 DAY = BASE_DATES[0]
@@ -213,6 +213,24 @@ def test_database_on_a_read_only_disk_stops_the_start(tmp_path):
         assert result.hint
         remount(tmp_path / "disk", "rw")
         assert kpid("migrate", env=env).code == OK
+
+
+@pytest.mark.parametrize("command", ["serve", "migrate"])
+def test_read_only_database_stops_the_start_and_is_called_so(tmp_path, command):
+    env = {
+        "KPI_DB": str(tmp_path / "kpid.db"),
+        "KPI_SOURCE": source_url(BASE),
+        "KPI_LISTEN": "127.0.0.1:0",
+    }
+    assert kpid("migrate", env=env).code == OK
+    with read_only_file(tmp_path / "kpid.db") as is_read_only:
+        if not is_read_only:
+            pytest.skip("needs the right to mount a file system")
+        result = kpid(command, env=env, timeout=20)
+    assert (result.code, result.error_code) == (71, "storage-unavailable"), result
+    assert f"KPI_DB={tmp_path / 'kpid.db'}" in result.message
+    assert "read-only" in result.message
+    assert kpid("migrate", env=env).code == OK
 
 
 def test_database_in_a_missing_folder_stops_the_start(tmp_path):

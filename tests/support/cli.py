@@ -53,13 +53,13 @@ class Result:
     @property
     def error_code(self) -> str | None:
         """The <code> of the line `kpid: <code>: <message>`."""
-        found = re.search(r"^kpid: ([a-z0-9_]+): ", self.err, re.MULTILINE)
+        found = re.search(r"^kpid: ([a-z0-9_-]+): ", self.err, re.MULTILINE)
         return found.group(1) if found else None
 
     @property
     def message(self) -> str:
         """The error line, without the hint."""
-        found = re.search(r"^kpid: [a-z0-9_]+: (.*)$", self.err, re.MULTILINE)
+        found = re.search(r"^kpid: [a-z0-9_-]+: (.*)$", self.err, re.MULTILINE)
         return found.group(1) if found else ""
 
     @property

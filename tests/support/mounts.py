@@ -1,6 +1,7 @@
 """A small file system of one's own, to fill it up or to make it read-only."""
 
 import contextlib
+import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,6 +24,22 @@ def small_disk(folder: Path, size: str) -> Iterator[bool]:
     finally:
         if mounted:
             subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+@contextlib.contextmanager
+def read_only_file(path: Path) -> Iterator[bool]:
+    """Nobody may write to the file meanwhile; yields whether that could be had."""
+    if os.geteuid() != 0:
+        path.chmod(0o444)
+        yield True
+        path.chmod(0o644)
+        return
+    mounted = mount("--bind", str(path), str(path))
+    try:
+        yield mounted and mount("-o", "remount,bind,ro", str(path))
+    finally:
+        if mounted:
+            subprocess.run(["umount", "-l", str(path)], check=True)
 
 
 def remount(folder: Path, mode: str) -> None:
