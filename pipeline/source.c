@@ -92,18 +92,21 @@ void source_close(struct source_reader *r) {
 }
 
 bool source_needs_aws(const char *url) {
-  return view_starts(view_of(url), "s3://");
+  return source_s3_takes(url);
+}
+
+bool source_url_is_valid(const char *url) {
+  return source_file_takes(url) || source_s3_takes(url);
 }
 
 enum kpi_code source_new(const char *url, struct aws *aws, size_t s3_concurrency, struct source **out,
                          struct err *err) {
   *out = NULL;
-  if (view_starts(view_of(url), "file://"))
-    return source_file_new(url, out, err);
-  if (source_needs_aws(url))
-    return source_s3_new(url, aws, s3_concurrency, out, err);
-  return err_set(err, KPI_CONFIG_INVALID,
-                 "KPI_SOURCE=%s: must be file:///absolute/folder or s3://bucket/prefix", url);
+  if (!source_url_is_valid(url))
+    return err_set(err, KPI_CONFIG_INVALID,
+                   "KPI_SOURCE=%s: must be file:///absolute/folder or s3://bucket/prefix", url);
+  return source_s3_takes(url) ? source_s3_new(url, aws, s3_concurrency, out, err)
+                              : source_file_new(url, out, err);
 }
 
 void source_free(struct source *s) {

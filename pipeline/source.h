@@ -104,6 +104,9 @@ struct aws;
 /* True for URLs that need AWS: s3://. */
 bool source_needs_aws(const char *url);
 
+/* True for URLs that source_new takes: file:///absolute/folder and s3://bucket[/prefix]. */
+bool source_url_is_valid(const char *url);
+
 /* Opens the source of a URL: file:///dir, or s3://bucket/prefix with `aws` (borrowed; else NULL) and at most
  * `s3_concurrency` downloads at a time. Returns owned in *out. Looks at nothing yet. Errors:
  * KPI_CONFIG_INVALID, KPI_OUT_OF_MEMORY. */

@@ -206,10 +206,13 @@ static int hex_value(char c) {
                                 : -1;
 }
 
-/* Decodes the path of a file URL. Returns owned, NULL when it is none. */
+bool source_file_takes(const char *url) {
+  return view_starts(view_of(url), "file:///");
+}
+
+/* Decodes the path of a file URL. Returns owned, NULL when memory is exhausted. */
 static char *path_of_url(const char *url) {
-  const char *path = url + strlen("file://");
-  char *out = path[0] == '/' ? strdup(path) : NULL;
+  char *out = strdup(url + strlen("file://"));
   if (!out)
     return NULL;
   size_t n = 0;
@@ -231,9 +234,7 @@ static char *path_of_url(const char *url) {
 
 enum kpi_code source_file_new(const char *url, struct source **out, struct err *err) {
   auto_free char *folder = path_of_url(url);
-  if (!folder)
-    return err_set(err, KPI_CONFIG_INVALID, "KPI_SOURCE=%s: must be file:///absolute/folder", url);
-  struct source_file *f = malloc(sizeof *f);
+  struct source_file *f = folder ? malloc(sizeof *f) : NULL;
   if (!f)
     return err_set(err, KPI_OUT_OF_MEMORY, "no memory for the source");
   *f = (struct source_file){{&file_vtable, 0}, TAKE(folder)};

@@ -6,8 +6,10 @@
 
 #include "pipeline/source.h"
 
-/* Opens file:///absolute/folder (percent escapes allowed). Returns owned in *out. Errors: KPI_CONFIG_INVALID.
- */
+/* True for file:///absolute/folder; percent escapes are allowed. */
+bool source_file_takes(const char *url);
+
+/* Opens the folder of a URL that it takes. Returns owned in *out. Errors: KPI_OUT_OF_MEMORY. */
 KPI_MUST_CHECK enum kpi_code source_file_new(const char *url, struct source **out, struct err *err);
 
 #endif

@@ -8,6 +8,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#define SCHEME "s3://"
+
 enum { FETCH_QUEUE = 1024, LOOK_MS = 100, KEY_BYTES_MAX = 1024 };
 
 /* A source and the fetchers that all its readers share. Memory for parts (ranges of objects) is what is
@@ -370,15 +372,32 @@ static void s3_free(struct source *base) {
 
 static const struct source_vtable s3_vtable = {"s3", KPI_S3_OBJECT_CHANGED, s3_source_list, s3_open, s3_free};
 
-/* Splits s3://bucket/prefix; the prefix gets a final slash. False when there is no bucket. */
-static bool parse_url(const char *url, struct source_s3 *s) {
-  struct view rest = view_of(url + strlen("s3://"));
-  struct view bucket = view_split(&rest, '/');
+/* Splits s3://bucket/prefix; the prefix has no slash at its end. False when there is no bucket. */
+static bool split_url(const char *url, struct view *bucket, struct view *prefix) {
+  struct view rest = view_of(url);
+  if (!view_starts(rest, SCHEME))
+    return false;
+  rest = view_of(url + strlen(SCHEME));
+  *bucket = view_split(&rest, '/');
   while (rest.len && rest.ptr[rest.len - 1] == '/')
     rest.len--;
+  *prefix = rest;
+  return bucket->len > 0 && prefix->len < KEY_BYTES_MAX;
+}
+
+bool source_s3_takes(const char *url) {
+  struct view bucket, prefix;
+  return split_url(url, &bucket, &prefix);
+}
+
+/* Keeps bucket and prefix, which gets a final slash. False when memory is exhausted. */
+static bool keep_url(const char *url, struct source_s3 *s) {
+  struct view bucket = {0}, prefix = {0};
+  split_url(url, &bucket, &prefix);
   s->bucket = strndup(bucket.ptr, bucket.len);
-  int rc = asprintf(&s->prefix, "%.*s%s", (int)rest.len, rest.ptr ? rest.ptr : "", rest.len ? "/" : "");
-  return bucket.len > 0 && rest.len < KEY_BYTES_MAX && s->bucket && rc >= 0;
+  int rc =
+      asprintf(&s->prefix, "%.*s%s", (int)prefix.len, prefix.len ? prefix.ptr : "", prefix.len ? "/" : "");
+  return s->bucket && rc >= 0;
 }
 
 enum kpi_code source_s3_new(const char *url, struct aws *aws, size_t concurrency, struct source **out,
@@ -390,14 +409,9 @@ enum kpi_code source_s3_new(const char *url, struct aws *aws, size_t concurrency
   s->aws = aws;
   s->bytes_max = concurrency * S3_RANGE_BYTES;
   pthread_mutex_init(&s->synced.lock, NULL);
-  enum kpi_code rc = KPI_OK;
-  if (!parse_url(url, s))
-    rc = err_set(err, KPI_CONFIG_INVALID, "KPI_SOURCE=%s: must be s3://bucket/prefix", url);
-  else if ((s->fetchers = pool_new(concurrency, FETCH_QUEUE)) == NULL)
-    rc = err_set(err, KPI_OUT_OF_MEMORY, "no threads to download with");
-  if (rc) {
+  if (!keep_url(url, s) || (s->fetchers = pool_new(concurrency, FETCH_QUEUE)) == NULL) {
     s3_free(&s->base);
-    return rc;
+    return err_set(err, KPI_OUT_OF_MEMORY, "no memory or threads to download with");
   }
   *out = &s->base;
   return KPI_OK;

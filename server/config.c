@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "server/config.h"
 
+#include "pipeline/source.h"
+
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
@@ -28,6 +30,10 @@ static bool parse_text(const char *value, struct config *out, size_t offset) {
 
 static bool parse_nonempty(const char *value, struct config *out, size_t offset) {
   return *value && parse_text(value, out, offset);
+}
+
+static bool parse_source(const char *value, struct config *out, size_t offset) {
+  return (*value == '\0' || source_url_is_valid(value)) && parse_text(value, out, offset);
 }
 
 /* host:port, [v6]:port or :port; the name itself is only looked up when it is listened on. */
@@ -161,7 +167,7 @@ static const struct setting settings[] = {
     {"KPI_HEALTH_LISTEN", "", "address:port", "second listener for /livez /healthz /readyz; unset: none",
      parse_address, AT(health_listen)},
     {"KPI_SOURCE", "", "file:///absolute/folder or s3://bucket/prefix",
-     "where orders/ order_items/ products/ lie; needed", parse_text, AT(source)},
+     "where orders/ order_items/ products/ lie; needed", parse_source, AT(source)},
     {"KPI_DB", "./kpid.db", "path", "SQLite file of runs and results", parse_nonempty, AT(db)},
     {"KPI_THREADS", "", "1-256", "pthread workers; unset: one for each CPU", parse_threads, AT(threads)},
     {"KPI_MAX_ACTIVE_RUNS", "1", "1-64", "runs computed at the same time", parse_slots, AT(max_active_runs)},

@@ -550,6 +550,13 @@ def test_dirty_sample_needs_skip(tmp_path):
 @pytest.mark.parametrize(
     "name, value",
     [
+        ("KPI_SOURCE", "/tmp"),
+        ("KPI_SOURCE", "ftp://x"),
+        ("KPI_SOURCE", "file://host/x"),
+        ("KPI_SOURCE", "file:/x"),
+        ("KPI_SOURCE", "s3://"),
+        ("KPI_SOURCE", "s3:///prefix"),
+        pytest.param("KPI_SOURCE", "s3://bucket/" + "x" * 1100, id="long prefix"),
         ("KPI_LISTEN", "nonsense"),
         ("KPI_LISTEN", "127.0.0.1:70000"),
         ("KPI_THREADS", "-3"),
