@@ -23,10 +23,13 @@ int cli_fail(const struct err *err);
 /* Prints a usage error; returns its exit code. */
 int cli_usage_error(const char *fmt, ...) KPI_PRINTF(1, 2);
 
+/* Prints text to standard output; returns the exit code: 0, or that of the error that it printed. */
+int cli_say(const char *fmt, ...) KPI_PRINTF(1, 2);
+
 /* For commands without options: refuses any argument. Returns 0 to go on, else the exit code + 1. */
 int cli_no_arguments(int argc, char **argv);
 
-/* Prints the help of all commands. */
-void cli_help(void);
+/* Prints the help of all commands; returns the exit code. */
+int cli_help(void);
 
 #endif

@@ -107,12 +107,16 @@ static void add_all(const struct job_result *result, enum output_format format, 
     buf_printf(out, ",\n\"quality\":%s}\n", result->quality.report_json);
 }
 
-static enum kpi_code write_to(FILE *file, const struct buf *bytes, const char *name, struct err *err) {
+static enum kpi_code write_to(FILE *file, struct view bytes, const char *name, struct err *err) {
   errno = 0;
-  if (fwrite(bytes->ptr, 1, bytes->len, file) != bytes->len || fflush(file) != 0)
+  if (fwrite(bytes.ptr, 1, bytes.len, file) != bytes.len || fflush(file) != 0)
     return err_set_errno(err, errno == ENOSPC ? KPI_DISK_FULL : KPI_USAGE, errno, "%s: cannot be written",
                          name);
   return KPI_OK;
+}
+
+enum kpi_code cli_put(struct view text, struct err *err) {
+  return write_to(stdout, text, "standard output", err);
 }
 
 enum kpi_code cli_print(const struct job_result *result, enum output_format format, struct err *err) {
@@ -121,7 +125,7 @@ enum kpi_code cli_print(const struct job_result *result, enum output_format form
   add_all(result, format, &out);
   if (buf_failed(&out))
     return err_set(err, KPI_OUT_OF_MEMORY, "no memory to print the results");
-  return write_to(stdout, &out, "standard output", err);
+  return cli_put(buf_view(&out), err);
 }
 
 /* ---- files ---- */
@@ -152,7 +156,7 @@ static enum kpi_code write_file(const struct buf *bytes, const char *path, struc
   if (!file)
     return err_set_errno(err, errno == ENOSPC ? KPI_DISK_FULL : KPI_USAGE, errno, "%s: cannot be written",
                          draft);
-  enum kpi_code rc = write_to(file, bytes, draft, err);
+  enum kpi_code rc = write_to(file, buf_view(bytes), draft, err);
   if (fclose(file) != 0 && rc == KPI_OK)
     rc = err_set_errno(err, KPI_DISK_FULL, errno, "%s: cannot be written", draft);
   if (rc == KPI_OK && rename(draft, path) != 0)

@@ -6,6 +6,9 @@
 #include "pipeline/engine.h"
 #include "server/cli_options.h"
 
+/* Writes text to standard output, at once. Errors: KPI_DISK_FULL, KPI_USAGE. */
+KPI_MUST_CHECK enum kpi_code cli_put(struct view text, struct err *err);
+
 /* Prints both tables, with JSON also the quality report. Errors: KPI_DISK_FULL, KPI_USAGE (stdout cannot be
  * written). */
 KPI_MUST_CHECK enum kpi_code cli_print(const struct job_result *result, enum output_format format,

@@ -3,7 +3,7 @@
 
 #include "base/scope.h"
 #include "pipeline/sample.h"
-#include "server/config.h"
+#include "server/cli_output.h"
 #include "server/db.h"
 
 #include <errno.h>
@@ -35,6 +35,19 @@ int cli_usage_error(const char *fmt, ...) {
   return cli_fail(&err);
 }
 
+int cli_say(const char *fmt, ...) {
+  struct err err;
+  auto_buf struct buf text;
+  buf_init(&text, SIZE_MAX);
+  va_list ap;
+  va_start(ap, fmt);
+  buf_vprintf(&text, fmt, ap);
+  va_end(ap);
+  enum kpi_code rc = buf_failed(&text) ? err_set(&err, KPI_OUT_OF_MEMORY, "no memory for the output")
+                                       : cli_put(buf_view(&text), &err);
+  return rc ? cli_fail(&err) : 0;
+}
+
 int cli_no_arguments(int argc, char **argv) {
   return argc > 1 ? cli_usage_error("%s takes no argument %s", argv[0], argv[1]) + 1 : 0;
 }
@@ -45,8 +58,7 @@ int cli_version(int argc, char **argv) {
   int refused = cli_no_arguments(argc, argv);
   if (refused)
     return refused - 1;
-  puts("kpid " KPID_VERSION);
-  return 0;
+  return cli_say("kpid %s\n", KPID_VERSION);
 }
 
 int cli_check_config(int argc, char **argv) {
@@ -60,8 +72,7 @@ int cli_check_config(int argc, char **argv) {
   if (config_load(&config, &err))
     return cli_fail(&err);
   config_describe(&text);
-  fwrite(text.ptr, 1, text.len, stdout);
-  return 0;
+  return cli_say("%s", text.ptr);
 }
 
 int cli_migrate(int argc, char **argv) {
@@ -75,8 +86,7 @@ int cli_migrate(int argc, char **argv) {
   if (config_load(&config, &err) || db_open(config.db, "kpid migrate", &db, &err))
     return cli_fail(&err);
   db_close(db);
-  printf("%s is up to date\n", config.db);
-  return 0;
+  return cli_say("%s is up to date\n", config.db);
 }
 
 /* ---- healthcheck ---- */
@@ -129,8 +139,8 @@ int cli_healthcheck(int argc, char **argv) {
     return 1;
   }
   bool healthy = memcmp(reply + strlen("HTTP/1.1 "), "200", 3) == 0;
-  puts(healthy ? "ok" : reply);
-  return healthy ? 0 : 1;
+  int said = cli_say("%s\n", healthy ? "ok" : reply);
+  return healthy ? said : 1;
 }
 
 /* ---- sample ---- */
@@ -180,37 +190,38 @@ int cli_sample(int argc, char **argv) {
   if (sample_write(&s, &err))
     return cli_fail(&err);
   char first[DAY_TEXT_SIZE], last[DAY_TEXT_SIZE];
-  printf("%llu orders of %s to %s in %s\n", (unsigned long long)s.orders, day_text(s.from, first),
-         day_text(s.from + (day_t)s.days - 1, last), s.out);
-  return 0;
+  return cli_say("%llu orders of %s to %s in %s\n", (unsigned long long)s.orders, day_text(s.from, first),
+                 day_text(s.from + (day_t)s.days - 1, last), s.out);
 }
 
 /* ---- help ---- */
 
-void cli_help(void) {
-  puts("kpid " KPID_VERSION " - e-commerce KPIs for a date, from CSV\n"
-       "\n"
-       "  kpid serve                        the HTTP service (settings: kpid check-config)\n"
-       "  kpid run --date YYYY-MM-DD        computes one date, publishes and prints it\n"
-       "  kpid backfill --from D --to D     computes every date of a range; --all: every date of the data\n"
-       "      --source URL                  instead of KPI_SOURCE: file:///folder or s3://bucket/prefix\n"
-       "      --format table|csv|json       what is printed (table)\n"
-       "      --out DIR                     writes order_kpis and category_kpis there (csv, or json)\n"
-       "      --no-publish                  computes only, needs no database\n"
-       "      --threads N                   instead of KPI_THREADS\n"
-       "      --bad-rows fail|skip          instead of KPI_BAD_ROWS\n"
-       "      --max-bad-rows N|P%           instead of KPI_MAX_BAD_ROWS\n"
-       "      --quality-gate off|warn|block (warn)\n"
-       "      --force                       publishes also what is published already, or loses half of it\n"
-       "  kpid sample --out DIR             writes made-up data: --orders N --days N --seed S --from D "
-       "--dirty\n"
-       "  kpid tables create|check          the DynamoDB tables\n"
-       "  kpid migrate                      brings KPI_DB to the schema of this version\n"
-       "  kpid healthcheck                  exit 0 when the service answers (for containers)\n"
-       "  kpid check-config                 prints every setting with range, default and meaning\n"
-       "  kpid version\n"
-       "\n"
-       "Exit codes: 0 ok, 64 usage, 65 bad input, 66 source, 69 publish, 70/71 internal/system, 73 database "
-       "in use,\n"
-       "75 try again, 78 configuration, 130 interrupted");
+int cli_help(void) {
+  return cli_say(
+      "%s",
+      "kpid " KPID_VERSION " - e-commerce KPIs for a date, from CSV\n"
+      "\n"
+      "  kpid serve                        the HTTP service (settings: kpid check-config)\n"
+      "  kpid run --date YYYY-MM-DD        computes one date, publishes and prints it\n"
+      "  kpid backfill --from D --to D     computes every date of a range; --all: every date of the data\n"
+      "      --source URL                  instead of KPI_SOURCE: file:///folder or s3://bucket/prefix\n"
+      "      --format table|csv|json       what is printed (table)\n"
+      "      --out DIR                     writes order_kpis and category_kpis there (csv, or json)\n"
+      "      --no-publish                  computes only, needs no database\n"
+      "      --threads N                   instead of KPI_THREADS\n"
+      "      --bad-rows fail|skip          instead of KPI_BAD_ROWS\n"
+      "      --max-bad-rows N|P%           instead of KPI_MAX_BAD_ROWS\n"
+      "      --quality-gate off|warn|block (warn)\n"
+      "      --force                       publishes also what is published already, or loses half of it\n"
+      "  kpid sample --out DIR             writes made-up data: --orders N --days N --seed S --from D "
+      "--dirty\n"
+      "  kpid tables create|check          the DynamoDB tables\n"
+      "  kpid migrate                      brings KPI_DB to the schema of this version\n"
+      "  kpid healthcheck                  exit 0 when the service answers (for containers)\n"
+      "  kpid check-config                 prints every setting with range, default and meaning\n"
+      "  kpid version\n"
+      "\n"
+      "Exit codes: 0 ok, 64 usage, 65 bad input, 66 source, 69 publish, 70/71 internal/system, 73 database "
+      "in use,\n"
+      "75 try again, 78 configuration, 130 interrupted\n");
 }

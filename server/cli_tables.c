@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 #include "server/cli.h"
 
+#include "base/scope.h"
 #include "server/backends.h"
+#include "server/cli_output.h"
 
-#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -17,6 +18,14 @@ static const char *finding_text(enum table_finding f) {
   return texts[f];
 }
 
+static enum kpi_code print_report(const struct table_report *report, size_t count, struct err *err) {
+  auto_buf struct buf text;
+  buf_init(&text, SIZE_MAX);
+  for (size_t i = 0; i < count; i++)
+    buf_printf(&text, "%s: %s\n", report[i].name, finding_text(report[i].finding));
+  return cli_put(buf_view(&text), err);
+}
+
 static enum kpi_code run_tables(const struct config *config, bool create, struct err *err) {
   struct aws *aws;
   struct table_report report[DYNAMODB_TABLE_COUNT];
@@ -27,10 +36,8 @@ static enum kpi_code run_tables(const struct config *config, bool create, struct
     return rc;
   rc = create ? dynamodb_tables_create(aws, &tables, report, &count, err)
               : dynamodb_tables_check(aws, &tables, report, &count, err);
-  for (size_t i = 0; i < count && rc == KPI_OK; i++)
-    printf("%s: %s\n", report[i].name, finding_text(report[i].finding));
   aws_free(aws);
-  return rc;
+  return rc ? rc : print_report(report, count, err);
 }
 
 int cli_tables(int argc, char **argv) {

@@ -26,10 +26,8 @@ static bool asks_for_help(int argc, char **argv) {
 }
 
 int main(int argc, char **argv) {
-  if (asks_for_help(argc, argv)) {
-    cli_help();
-    return 0;
-  }
+  if (asks_for_help(argc, argv))
+    return cli_help();
   const char *name = argc > 1 ? argv[1] : "";
   if (strcmp(name, "--version") == 0)
     name = "version";

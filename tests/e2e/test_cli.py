@@ -15,6 +15,7 @@ from support.cli import (
     CATEGORY_COLUMNS,
     CONFIG,
     DATA,
+    DISK,
     INTERRUPTED,
     OK,
     ORDER_COLUMNS,
@@ -116,6 +117,35 @@ def test_version_is_one_line_and_the_same_in_the_option_form():
     assert result.code == OK
     assert len(result.out.splitlines()) == 1
     assert result.out.startswith("kpid ")
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ["version"],
+        ["--version"],
+        ["help"],
+        ["check-config"],
+        ["migrate"],
+        ["sample", "--out", "in", "--orders", "9", "--days", "1"],
+        ["run", "--date", DAY, "--no-publish"],
+    ],
+    ids=lambda args: args[0],
+)
+def test_output_that_cannot_be_written_is_no_success(args, tmp_path):
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [str(kpid_binary()), *args],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=tmp_path,
+            env=clean_env(KPI_SOURCE=source_url(BASE)),
+            timeout=60,
+            check=False,
+        )
+    assert done.returncode == DISK, done.stderr
+    assert "kpid: disk_full: standard output: cannot be written" in done.stderr
 
 
 # --- sources and output ------------------------------------------------------------------------
