@@ -298,12 +298,12 @@ static enum kpi_code header_err(struct err *err, enum kpi_code code, const char 
 static enum kpi_code check_kind(struct view data, const char *object, struct err *err) {
   if (view_starts(data, "\xFF\xFE") || view_starts(data, "\xFE\xFF"))
     return header_err(err, KPI_CSV_ENCODING, object, "", 1, "the file is UTF-16, not UTF-8");
+  if (view_starts(data, "\x1F\x8B"))
+    return header_err(err, KPI_CSV_ENCODING, object, "", 1, "the file is gzip data; name it .csv.gz");
   struct view start = {data.ptr, data.len < CSV_FIELD_MAX_BYTES ? data.len : CSV_FIELD_MAX_BYTES};
   struct view first = view_trim(view_split(&start, '\n'));
   if (first.len && memchr(first.ptr, '\0', first.len))
     return header_err(err, KPI_CSV_ENCODING, object, "", 1, "the first line holds NUL bytes: not UTF-8 text");
-  if (view_starts(first, "\x1F\x8B"))
-    return header_err(err, KPI_CSV_ENCODING, object, "", 1, "the file is gzip data; name it .csv.gz");
   if (view_starts(first, "<"))
     return header_err(err, KPI_CSV_MALFORMED, object, "", 1, "the file is HTML or XML, not CSV");
   return KPI_OK;

@@ -1,6 +1,8 @@
 """The command line: sub-commands, options, formats, exit codes and messages."""
 
 import csv
+import gzip
+import hashlib
 import io
 import json
 import os
@@ -207,6 +209,18 @@ def test_dangling_link_is_unreadable(tmp_path):
     result = run_date(source, DAY, tmp_path / "out")
     assert result.code == SOURCE, result
     assert "orders/z.csv" in result.message
+
+
+@pytest.mark.parametrize("rows", [0, 200_000])
+@pytest.mark.parametrize("dataset", ["orders", "order_items", "products"])
+def test_gzip_data_under_a_plain_name_is_called_so(dataset, rows, tmp_path):
+    source = copy_base(tmp_path / "in")
+    part = source / dataset / "a.csv"
+    noise = hashlib.shake_128(b"noise").hexdigest(rows * 10).encode()
+    part.write_bytes(gzip.compress(part.read_bytes() + noise))
+    result = run_date(source, DAY, tmp_path / "out")
+    assert (result.code, result.error_code) == (DATA, "csv_encoding"), result
+    assert f"{dataset}/a.csv:1: the file is gzip data" in result.message
 
 
 def test_output_folder_is_made(tmp_path):

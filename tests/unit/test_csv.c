@@ -188,6 +188,7 @@ static void wrong_headers_are_refused_with_words(void **state) {
       {VIEW_LIT("i\0d\0,\0\n"), KPI_CSV_ENCODING, "NUL"},
       {VIEW_LIT("<!doctype html>\n"), KPI_CSV_MALFORMED, "HTML"},
       {VIEW_LIT("\x1F\x8B\x08\n"), KPI_CSV_ENCODING, "gzip"},
+      {VIEW_LIT("\x1F\x8B\x08\0\0\0\0\0"), KPI_CSV_ENCODING, "gzip"},
       {VIEW_LIT("id,\"category\n"), KPI_CSV_MALFORMED, "never closed"},
   };
   for (size_t i = 0; i < COUNT_OF(cases); i++) {
