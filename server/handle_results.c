@@ -224,13 +224,14 @@ static void answer_page(struct request *rq, struct reply *rp, const struct shown
   }
 }
 
-/* Answers what went wrong; results that may still come carry Retry-After. */
+/* Answers what went wrong; results that may still come carry Retry-After, others are said to be lost. */
 static void answer_err(const struct request *rq, struct reply *rp, const struct run *run,
                        const struct err *err) {
-  struct problem p = {.code = err->code};
-  view_to_cstr(view_of(err->message), p.detail, sizeof p.detail);
-  if (err->code == KPI_RESULTS_NOT_READY && !run_state_is_terminal(run->state))
-    p.retry_after_seconds = RETRY_AFTER_SECONDS;
+  struct problem p = problem_of(err);
+  if (err->code == KPI_RESULTS_NOT_READY) {
+    p.is_final = run_state_is_terminal(run->state);
+    p.retry_after_seconds = p.is_final ? 0 : RETRY_AFTER_SECONDS;
+  }
   reply_problem(rp, rq, &p);
 }
 

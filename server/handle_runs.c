@@ -519,10 +519,13 @@ static void post_retry(struct request *rq, struct reply *rp) {
   bool from_publish;
   if (!read_retry(rq, rp, &from_publish) || !store_retry_intent(rq, rp))
     return;
-  if (service_retry(rq->app, rq->params[0], from_publish, &run, &err))
-    reply_err(rp, rq, &err);
-  else
+  if (service_retry(rq->app, rq->params[0], from_publish, &run, &err)) {
+    struct problem p = problem_of(&err);
+    p.is_final = err.code == KPI_RESULTS_NOT_READY; /* it has ended: there will be none to publish */
+    reply_problem(rp, rq, &p);
+  } else {
     write_run(rp, 202, &run, NULL);
+  }
   run_clear(&run);
 }
 

@@ -144,6 +144,12 @@ void reply_wait(struct reply *rp, const char *topic, int64_t until_mono_ms) {
 
 /* --- problem documents ------------------------------------------------------------------------------- */
 
+struct problem problem_of(const struct err *err) {
+  struct problem p = {.code = err->code};
+  view_to_cstr(view_of(err->message), p.detail, sizeof p.detail);
+  return p;
+}
+
 void problem_add(struct problem *p, const char *pointer, const char *fmt, ...) {
   if (p->error_count < PROBLEM_ERRORS_MAX) {
     struct problem_error *e = &p->errors[p->error_count];
@@ -206,7 +212,7 @@ void reply_problem(struct reply *rp, const struct request *rq, const struct prob
   write_errors(&j, p);
   if (p->run_id[0])
     jout_string(&j, "run_id", p->run_id);
-  jout_bool(&j, "retryable", info->retryable);
+  jout_bool(&j, "retryable", info->retryable && !p->is_final);
   jout_object_end(&j);
   reply_json_end(&j);
 }
@@ -221,7 +227,8 @@ void reply_error(struct reply *rp, const struct request *rq, enum kpi_code code,
 }
 
 void reply_err(struct reply *rp, const struct request *rq, const struct err *err) {
-  reply_error(rp, rq, err->code, "%s", err->message);
+  struct problem p = problem_of(err);
+  reply_problem(rp, rq, &p);
 }
 
 /* --- JSON -------------------------------------------------------------------------------------------- */

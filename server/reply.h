@@ -103,7 +103,11 @@ struct problem {
   size_t error_count;           /* may grow past the array: the rest is only counted */
   char run_id[UUID_TEXT_SIZE];  /* empty if none */
   unsigned retry_after_seconds; /* 0: the default of the code, if it has one */
+  bool is_final;                /* trying again is no use here, whatever the code says */
 };
+
+/* Returns the problem that a filled err is. */
+struct problem problem_of(const struct err *err);
 
 /* Notes one faulty field. */
 void problem_add(struct problem *p, const char *pointer, const char *fmt, ...) KPI_PRINTF(3, 4);

@@ -318,8 +318,22 @@ def test_results_of_an_active_run_are_not_ready(slow_server):
     slow_server.start_run(DAY)
     queued = slow_server.start_run("2023-02-02")["id"]
     reply = slow_server.get(f"/runs/{queued}/results")
-    assert_problem(reply, 409, "results-not-ready")
+    problem = assert_problem(reply, 409, "results-not-ready")
+    assert problem["retryable"] is True
     assert "retry-after" in reply.headers
+
+
+def test_results_that_will_never_come_are_not_worth_waiting_for(start_server, tmp_path):
+    server = start_server(write_source(tmp_path / "in", ["1,1,c,garbage"], [], []))
+    run = server.run(DAY)
+    assert run["state"] == "failed"
+    for reply in (
+        server.get(f"/runs/{run['id']}/results"),
+        server.post(f"/runs/{run['id']}/retry", {"from": "publish"}),
+    ):
+        problem = assert_problem(reply, 409, "results-not-ready")
+        assert problem["retryable"] is False
+        assert "retry-after" not in reply.headers
 
 
 def test_quality_report_lists_its_checks(server, run):
