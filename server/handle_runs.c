@@ -107,6 +107,27 @@ static void read_reason(const json_t *reason, struct submission *s, struct probl
     problem_add(p, "/reason", "Must be a string of at most %d characters.", REASON_CHARS_MAX);
 }
 
+/* Refuses unknown members with the faults that were found before. False when the reply is a problem already.
+ */
+static bool accept_body(struct request *rq, struct reply *rp, const json_t *body, const char *const *known,
+                        struct problem *faults) {
+  body_refuse_unknown(body, known, faults);
+  if (faults->error_count > 0)
+    reply_problem(rp, rq, faults);
+  return faults->error_count == 0;
+}
+
+/* Reads a body that may be missing. Returns owned in *body, NULL without one. False when the reply is a
+ * problem already. */
+static bool read_optional_body(struct request *rq, struct reply *rp, json_t **body) {
+  struct err err;
+  *body = NULL;
+  if (rq->body.len == 0 || body_read_object(rq, NULL, body, &err) == KPI_OK)
+    return true;
+  reply_err(rp, rq, &err);
+  return false;
+}
+
 /* Reads the whole body, so that all faults are told at once. False when the reply is a problem already. */
 static bool read_submission(struct request *rq, struct reply *rp, struct submission *s) {
   static const char *const known[] = {"date",   "publish", "quality_gate", "bad_rows", "max_bad_rows",
@@ -124,12 +145,9 @@ static bool read_submission(struct request *rq, struct reply *rp, struct submiss
   read_max_bad_rows(json_object_get(s->body, "max_bad_rows"), s, &p);
   read_labels(json_object_get(s->body, "labels"), s, &p);
   read_reason(json_object_get(s->body, "reason"), s, &p);
-  body_refuse_unknown(s->body, known, &p);
   request_header(rq, "User-Agent", &s->request.user_agent);
   s->request.request_id = view_of(rq->id);
-  if (p.error_count > 0)
-    reply_problem(rp, rq, &p);
-  return p.error_count == 0;
+  return accept_body(rq, rp, s->body, known, &p);
 }
 
 /* ---- waiting ---- */
@@ -441,19 +459,10 @@ static void get_runs(struct request *rq, struct reply *rp) {
 static bool check_no_fields(struct request *rq, struct reply *rp) {
   static const char *const none[] = {NULL};
   struct problem p = {.code = KPI_VALIDATION_FAILED};
-  json_t *body = NULL;
-  struct err err;
-  if (rq->body.len == 0)
-    return true;
-  if (body_read_object(rq, NULL, &body, &err)) {
-    reply_err(rp, rq, &err);
-    return false;
-  }
-  body_refuse_unknown(body, none, &p);
+  json_t *body;
+  bool accepted = read_optional_body(rq, rp, &body) && accept_body(rq, rp, body, none, &p);
   json_decref(body);
-  if (p.error_count > 0)
-    reply_problem(rp, rq, &p);
-  return p.error_count == 0;
+  return accepted;
 }
 
 static void post_cancel(struct request *rq, struct reply *rp) {
@@ -474,24 +483,16 @@ static void post_cancel(struct request *rq, struct reply *rp) {
 static bool read_retry(struct request *rq, struct reply *rp, bool *from_publish) {
   static const char *const known[] = {"from", NULL};
   struct problem p = {.code = KPI_VALIDATION_FAILED};
-  json_t *body = NULL;
-  struct err err;
-  *from_publish = false;
-  if (rq->body.len == 0)
-    return true;
-  if (body_read_object(rq, NULL, &body, &err)) {
-    reply_err(rp, rq, &err);
+  json_t *body;
+  if (!read_optional_body(rq, rp, &body))
     return false;
-  }
   const json_t *from = json_object_get(body, "from");
   *from_publish = view_is(json_text(from), "publish");
   if (from && !*from_publish && !view_is(json_text(from), "start"))
     problem_add(&p, "/from", "Must be \"start\" or \"publish\".");
-  body_refuse_unknown(body, known, &p);
+  bool accepted = accept_body(rq, rp, body, known, &p);
   json_decref(body);
-  if (p.error_count > 0)
-    reply_problem(rp, rq, &p);
-  return p.error_count == 0;
+  return accepted;
 }
 
 /* A retry is an acceptance too: where intents are kept it is stored first, as POST /runs does. */
