@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "aws/profile.h"
 
+#include "base/alloc.h"
 #include "base/crypto.h"
 #include "base/scope.h"
 
@@ -13,14 +14,10 @@ enum { FILE_BYTES_MAX = 1024 * 1024, SECTION_BYTES_MAX = 512 };
 /* ---- reading ---- */
 
 static struct profile_entry *add_entry(struct profile_file *f) {
-  if (f->count == f->cap) {
-    size_t cap = f->cap ? f->cap * 2 : 32;
-    struct profile_entry *at = realloc(f->at, cap * sizeof *at);
-    if (!at)
-      return NULL;
-    f->at = at;
-    f->cap = cap;
-  }
+  struct profile_entry *at = array_room(f->at, f->count, &f->cap, sizeof *at);
+  if (!at)
+    return NULL;
+  f->at = at;
   return &f->at[f->count++];
 }
 

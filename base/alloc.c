@@ -3,6 +3,8 @@
 
 #include <stdlib.h>
 
+enum { ARRAY_ITEMS_FIRST = 32 };
+
 static _Atomic uint64_t fail_countdown;
 
 void alloc_fail_at(uint64_t nth) {
@@ -59,6 +61,16 @@ void *budget_calloc(struct budget *b, size_t count, size_t size) {
   if (!p)
     refund(b, total);
   return p;
+}
+
+void *array_room(void *at, size_t count, size_t *cap, size_t item_bytes) {
+  if (count < *cap)
+    return at;
+  size_t grown = *cap ? *cap * 2 : ARRAY_ITEMS_FIRST;
+  void *moved = reallocarray(at, grown, item_bytes);
+  if (moved)
+    *cap = grown;
+  return moved;
 }
 
 void *budget_realloc(struct budget *b, void *p, size_t old_size, size_t new_size) {

@@ -28,6 +28,10 @@ void *budget_calloc(struct budget *b, size_t count, size_t size);
 void *budget_realloc(struct budget *b, void *p, size_t old_size, size_t new_size);
 void budget_free(struct budget *b, void *p, size_t size);
 
+/* Makes room for one more item in an array that grows by doubling, not accounted. Returns the array, which
+ * may have moved; NULL on exhaustion, which leaves it as it was. */
+void *array_room(void *at, size_t count, size_t *cap, size_t item_bytes);
+
 /* Test hook: the nth accounted allocation from now (1-based) fails, once; 0 switches it off. */
 void alloc_fail_at(uint64_t nth);
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "pipeline/kpi_table.h"
 
+#include "base/alloc.h"
 #include "base/scope.h"
 
 #include <stddef.h>
@@ -187,14 +188,10 @@ void kpi_row_csv(const struct kpi_row *row, enum kpi_table table, bool guard_for
 /* ---- rows ---- */
 
 struct kpi_row *kpi_rows_add(struct kpi_rows *rows, day_t day, struct view category) {
-  if (rows->count == rows->cap) {
-    size_t cap = rows->cap ? rows->cap * 2 : 32;
-    struct kpi_row *grown = realloc(rows->rows, cap * sizeof *grown);
-    if (!grown)
-      return NULL;
-    rows->rows = grown;
-    rows->cap = cap;
-  }
+  struct kpi_row *grown = array_room(rows->rows, rows->count, &rows->cap, sizeof *grown);
+  if (!grown)
+    return NULL;
+  rows->rows = grown;
   char *copy = malloc(category.len + 1);
   if (!copy)
     return NULL;

@@ -1,18 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 #include "pipeline/names.h"
 
+#include "base/alloc.h"
+
 #include <stdlib.h>
 #include <string.h>
 
 bool names_add(struct names *n, struct view name) {
-  if (n->count == n->cap) {
-    size_t cap = n->cap ? n->cap * 2 : 32;
-    char **at = realloc(n->at, cap * sizeof *at);
-    if (!at)
-      return false;
-    n->at = at;
-    n->cap = cap;
-  }
+  char **at = array_room(n->at, n->count, &n->cap, sizeof *at);
+  if (!at)
+    return false;
+  n->at = at;
   char *copy = strndup(name.ptr ? name.ptr : "", name.len);
   if (copy)
     n->at[n->count++] = copy;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "pipeline/source.h"
 
+#include "base/alloc.h"
 #include "base/scope.h"
 #include "pipeline/gunzip.h"
 #include "pipeline/source_file.h"
@@ -23,14 +24,10 @@ void source_listing_clear(struct source_listing *l) {
 
 bool source_listing_add(struct source_listing *l, enum dataset d, const struct source_object *object) {
   struct source_objects *o = &l->datasets[d];
-  if (o->count == o->cap) {
-    size_t cap = o->cap ? o->cap * 2 : 16;
-    struct source_object *at = realloc(o->at, cap * sizeof *at);
-    if (!at)
-      return false;
-    o->at = at;
-    o->cap = cap;
-  }
+  struct source_object *at = array_room(o->at, o->count, &o->cap, sizeof *at);
+  if (!at)
+    return false;
+  o->at = at;
   struct source_object *added = &o->at[o->count];
   *added = *object;
   added->name = strdup(object->name);

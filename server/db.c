@@ -87,6 +87,17 @@ enum kpi_code db_run(struct db_conn *c, sqlite3_stmt *stmt, struct err *err) {
   return KPI_OK;
 }
 
+enum kpi_code db_run_each(struct db_conn *c, const char *const *sql, size_t count, const char *text,
+                          struct err *err) {
+  enum kpi_code rc = KPI_OK;
+  for (size_t i = 0; i < count && rc == KPI_OK; i++) {
+    sqlite3_stmt *s = db_statement(c, sql[i]);
+    db_bind_text(s, 1, text);
+    rc = db_run(c, s, err);
+  }
+  return rc;
+}
+
 void db_bind_text(sqlite3_stmt *stmt, int at, const char *text) {
   if (text)
     sqlite3_bind_text(stmt, at, text, -1, SQLITE_TRANSIENT);

@@ -67,6 +67,10 @@ enum kpi_code db_failure(struct db_conn *c, struct err *err);
 /* Steps a statement that returns no rows, and resets it. */
 KPI_MUST_CHECK enum kpi_code db_run(struct db_conn *c, struct sqlite3_stmt *stmt, struct err *err);
 
+/* Runs statements, string literals, whose one parameter is that text. */
+KPI_MUST_CHECK enum kpi_code db_run_each(struct db_conn *c, const char *const *sql, size_t count,
+                                         const char *text, struct err *err);
+
 /* Binds by 1-based position. An empty optional text, and a time of 0, bind NULL. */
 void db_bind_text(struct sqlite3_stmt *stmt, int at, const char *text);
 void db_bind_view(struct sqlite3_stmt *stmt, int at, struct view text);

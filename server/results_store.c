@@ -47,14 +47,7 @@ struct keep_call {
 static enum kpi_code delete_rows(struct db_conn *c, const char *run_id, struct err *err) {
   static const char *const deletes[] = {"DELETE FROM order_results WHERE run_id = ?1",
                                         "DELETE FROM category_results WHERE run_id = ?1"};
-  for (size_t i = 0; i < sizeof deletes / sizeof deletes[0]; i++) {
-    sqlite3_stmt *s = db_statement(c, deletes[i]);
-    db_bind_text(s, 1, run_id);
-    enum kpi_code rc = db_run(c, s, err);
-    if (rc)
-      return rc;
-  }
-  return KPI_OK;
+  return db_run_each(c, deletes, sizeof deletes / sizeof deletes[0], run_id, err);
 }
 
 static void bind_revenue(sqlite3_stmt *s, int at, const struct decimal *revenue) {

@@ -86,14 +86,7 @@ static enum kpi_code do_probe(struct db_conn *c, void *arg, struct err *err) {
       "DELETE FROM runs WHERE id = ?1"};
   char id[UUID_TEXT_SIZE];
   crypto_uuid7(id);
-  for (size_t i = 0; i < sizeof steps / sizeof steps[0]; i++) {
-    sqlite3_stmt *s = db_statement(c, steps[i]);
-    db_bind_text(s, 1, id);
-    enum kpi_code rc = db_run(c, s, err);
-    if (rc)
-      return rc;
-  }
-  return KPI_OK;
+  return db_run_each(c, steps, sizeof steps / sizeof steps[0], id, err);
 }
 
 enum kpi_code upkeep_probe(struct db *db, struct err *err) {
