@@ -23,11 +23,15 @@ void crypto_cleanse(void *secret, size_t size);
 
 struct sha256; /* incremental digest */
 
-/* Returns owned; NULL when memory is exhausted. */
+/* Starts a digest. Returns owned; NULL when memory is exhausted. */
 struct sha256 *sha256_new(void);
+
+/* Digests more bytes. */
 void sha256_add(struct sha256 *h, struct view v);
+
 /* Writes the digest as hex; the object can only be freed afterwards. */
 void sha256_hex(struct sha256 *h, char out[SHA256_HEX_SIZE]);
+
 /* Accepts NULL. */
 void sha256_free(struct sha256 *h);
 

@@ -36,10 +36,12 @@ struct group *aggregate_group(struct aggregate *a, struct budget *budget, day_t 
 /* Moves everything of `from` into `to`; `from` is empty afterwards. False when memory is exhausted. */
 bool aggregate_merge(struct aggregate *to, struct aggregate *from, struct budget *budget);
 
-/* Sorts and counts the sets of a group. */
+/* How many different ids the sets of a group hold. */
 struct group_counts {
   uint64_t orders, returned_orders, users, items;
 };
+
+/* Sorts and counts the sets of a group. */
 struct group_counts group_seal(struct group *g);
 
 /* Frees all groups. */

@@ -45,8 +45,10 @@ struct csv_cursor {
   enum csv_problem problem;
 };
 
-/* Prepares a cursor; csv_clear frees its scratch. */
+/* Prepares a cursor. */
 void csv_init(struct csv_cursor *c);
+
+/* Frees the scratch of a cursor. */
 void csv_clear(struct csv_cursor *c);
 
 /* Starts on a block of whole rows. Borrows it. */

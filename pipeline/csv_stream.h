@@ -17,6 +17,7 @@ struct csv_block {
   uint64_t first_line; /* 1-based line of the first byte of rows */
 };
 
+/* Frees the buffer. */
 void csv_block_clear(struct csv_block *b);
 
 struct csv_stream {

@@ -40,7 +40,10 @@ void decimal_sub(struct decimal *sum, const struct decimal *sub);
 /* Returns <0, 0, >0. */
 int decimal_cmp(const struct decimal *a, const struct decimal *b);
 
+/* True for less than 0. */
 bool decimal_is_negative(const struct decimal *d);
+
+/* True for 0. */
 bool decimal_is_zero(const struct decimal *d);
 
 /* Writes the exact value without exponent or trailing zeros: "21.5", "-0.25", "0". Returns the length. */

@@ -20,6 +20,8 @@ struct join_pairs {
 
 /* Appends a pair. False when memory is exhausted. */
 bool join_pairs_add(struct join_pairs *p, struct budget *budget, id_code key, uint32_t value);
+
+/* Frees the pairs and leaves none. */
 void join_pairs_clear(struct join_pairs *p, struct budget *budget);
 
 struct join_map {
@@ -34,23 +36,27 @@ bool join_map_init(struct join_map *m, struct budget *budget, size_t pairs);
 /* Adds the pairs of a worker: equal pairs become one with a multiplicity. */
 void join_map_add(struct join_map *m, const struct join_pairs *p);
 
+/* Frees the map. */
 void join_map_clear(struct join_map *m, struct budget *budget);
 
-/* Walks the pairs of a key: start with at = 0; NULL at the end. ID_NULL and ID_UNKNOWN have none. Any thread.
- */
+/* Where a walk over the pairs of a key is; zero-initialised is before the first. */
 struct join_walk {
   size_t at;
   bool begun;
 };
+
+/* Returns the next pair of a key, NULL at the end. ID_NULL and ID_UNKNOWN have none. Any thread. */
 const struct join_pair *join_map_next(const struct join_map *m, id_code key, struct join_walk *walk);
 
 /* Marks a pair as met by a row of the other side. Any thread. */
 void join_map_meet(const struct join_map *m, const struct join_pair *pair);
 
-/* Counts pairs that nothing has met, and distinct keys. */
+/* How many pairs a map has, of these those that nothing has met, and distinct keys. */
 struct join_counts {
   uint64_t pairs, unmet_pairs, keys;
 };
+
+/* Counts them. */
 struct join_counts join_map_count(const struct join_map *m);
 
 #endif

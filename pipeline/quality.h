@@ -59,8 +59,13 @@ struct column_stats {
   char min_text[FINDING_VALUE_BYTES], max_text[FINDING_VALUE_BYTES]; /* cut to fit */
 };
 
+/* Widens the range of whole numbers, or of days (since 1970). */
 void column_stats_number(struct column_stats *s, int64_t value);
+
+/* Widens the range of money. */
 void column_stats_money(struct column_stats *s, const struct decimal *value);
+
+/* Widens the range of texts, which compare bytewise; copies what fits of the value. */
 void column_stats_text(struct column_stats *s, struct view value);
 
 /* What a status text is by the rule of the job. */
@@ -80,6 +85,7 @@ struct status_cache {
   size_t count, last;
 };
 
+/* Judges a status as a cell holds it; the cache borrows nothing. */
 struct status_verdict status_judge(struct status_cache *c, struct view status, enum status_match match);
 
 /* All that a worker notes; zero-initialise. */
@@ -95,6 +101,7 @@ struct quality_tally {
   struct decimal orphan_revenue;  /* of items dated in the run's days whose order is missing */
 };
 
+/* Adds what another worker has noted. */
 void quality_tally_merge(struct quality_tally *t, const struct quality_tally *from);
 
 /* What is known at the end of a computation. Borrows everything. */
@@ -122,6 +129,7 @@ struct quality {
 KPI_MUST_CHECK enum kpi_code quality_report(const struct quality_facts *facts, struct quality *out,
                                             struct err *err);
 
+/* Returns the name as it stands in JSON: passed, warned or failed; static. */
 const char *quality_status_name(enum quality_status s);
 
 /* Appends {"status":..,"passed":..,"warned":..,"failed":..}. */

@@ -7,14 +7,31 @@
 
 #include "base/err.h"
 
+/* Runs the HTTP service until SIGINT or SIGTERM, and drains it. Takes no arguments. */
 int cli_serve(int argc, char **argv);
+
+/* Computes one date; records, publishes and prints it. Exits with 130 when a signal ends it. */
 int cli_run(int argc, char **argv);
+
+/* The same for every date of a range, or of the data, in one pass over the input. */
 int cli_backfill(int argc, char **argv);
+
+/* Writes made-up data, the same for the same seed. */
 int cli_sample(int argc, char **argv);
+
+/* Creates, or checks, the DynamoDB tables of the settings. */
 int cli_tables(int argc, char **argv);
+
+/* Brings KPI_DB to the schema of this program, and makes it when it is not there. */
 int cli_migrate(int argc, char **argv);
+
+/* Asks the service of the settings for /healthz. Returns 0 when it is healthy, else 1. */
 int cli_healthcheck(int argc, char **argv);
+
+/* Checks all settings and prints them with what is in effect. */
 int cli_check_config(int argc, char **argv);
+
+/* Prints the version. */
 int cli_version(int argc, char **argv);
 
 /* Prints an error with its hint; returns its exit code. */

@@ -76,6 +76,8 @@ void reply_fixed(struct reply *rp, unsigned status, const char *content_type, st
 /* Starts an HTML page without script under a strict Content-Security-Policy, up to and including <main><h1>.
  * Write the rest with buf_add_html for every value, then call reply_html_end. */
 struct buf *reply_html_begin(struct reply *rp, unsigned status, const char *title);
+
+/* Ends the page that reply_html_begin has started. */
 void reply_html_end(struct reply *rp);
 
 /* Sets ETag (given without quotes) and Cache-Control: no-cache. When If-None-Match names it, makes the reply
@@ -133,18 +135,40 @@ struct json_out {
 
 /* Starts an application/json reply; write one value, then call reply_json_end. */
 struct json_out reply_json_begin(struct reply *rp, unsigned status);
+
+/* Ends the document that reply_json_begin has started. */
 void reply_json_end(struct json_out *j);
 
+/* Opens an object; the members follow, then jout_object_end. */
 void jout_object(struct json_out *j, const char *key);
+
+/* Closes the innermost object. */
 void jout_object_end(struct json_out *j);
+
+/* Opens an array; the items follow, with NULL for their key, then jout_array_end. */
 void jout_array(struct json_out *j, const char *key);
+
+/* Closes the innermost array. */
 void jout_array_end(struct json_out *j);
-void jout_text(struct json_out *j, const char *key, struct view value); /* ill-formed UTF-8 becomes U+FFFD */
-void jout_string(struct json_out *j, const char *key, const char *value); /* NULL writes null */
+
+/* Writes a string; ill-formed UTF-8 becomes U+FFFD. */
+void jout_text(struct json_out *j, const char *key, struct view value);
+
+/* The same of a NUL-terminated string; NULL writes null. */
+void jout_string(struct json_out *j, const char *key, const char *value);
+
+/* Writes a whole number, with all its digits. */
 void jout_uint(struct json_out *j, const char *key, uint64_t value);
+
+/* Writes true or false. */
 void jout_bool(struct json_out *j, const char *key, bool value);
+
+/* Writes null. */
 void jout_null(struct json_out *j, const char *key);
-void jout_time(struct json_out *j, const char *key, int64_t wall_ms); /* RFC 3339; 0 writes null */
+
+/* Writes an instant, in Unix milliseconds, as RFC 3339 in UTC; 0 writes null. */
+void jout_time(struct json_out *j, const char *key, int64_t wall_ms);
+
 /* Writes JSON text made by the service itself (numbers with all their digits, stored objects); NULL writes
  * null. */
 void jout_raw(struct json_out *j, const char *key, const char *text);

@@ -30,6 +30,8 @@ void run_slots_clear(struct run_slots *s);
 
 /* A run is driven in a slot from now on; `live` is borrowed until run_slots_leave. */
 void run_slots_enter(struct run_slots *s, size_t slot, const char *run_id, struct run_live *live);
+
+/* The run of that slot is driven no more. */
 void run_slots_leave(struct run_slots *s, size_t slot);
 
 /* Raises the stop flag of a run if it is at work. */

@@ -133,7 +133,7 @@ struct health_check {
 };
 enum { HEALTH_CHECKS_MAX = 8 };
 
-/* From memory, in microseconds: never waits for disk, lock holders or the network. */
+/* What the health routes tell. */
 struct health {
   bool alive;    /* /livez: loops answer, no worker is stalled */
   bool draining; /* /healthz is 503 */
@@ -142,6 +142,8 @@ struct health {
   struct health_check checks[HEALTH_CHECKS_MAX];
   size_t check_count;
 };
+
+/* Fills *out from memory, in microseconds: never waits for disk, lock holders or the network. */
 void service_health(struct service *s, struct health *out);
 
 #endif
