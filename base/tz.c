@@ -240,6 +240,17 @@ static bool name_is_safe(struct view name) {
   return true;
 }
 
+/* Files that lie beside the zones: what this machine calls its own, and the zones again, some with leap
+ * seconds, which no other machine need have. */
+static bool name_is_of_system(struct view name) {
+  return view_is(name, "localtime") || view_is(name, "posixrules") || view_starts(name, "posix/") ||
+         view_starts(name, "right/");
+}
+
+static bool name_is_usable(struct view name) {
+  return name_is_safe(name) && !name_is_of_system(name);
+}
+
 static bool load_file(struct tz *z, struct view name) {
   const char *dir = getenv("TZDIR");
   char path[512];
@@ -253,7 +264,7 @@ static bool load_file(struct tz *z, struct view name) {
 }
 
 struct tz *tz_load(struct view name) {
-  if (!name_is_safe(name))
+  if (!name_is_usable(name))
     return NULL;
   struct tz *z = calloc(1, sizeof *z);
   if (!z || view_is(name, "UTC") || load_file(z, name))
@@ -308,7 +319,7 @@ static struct {
 } cache = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 const struct tz *tz_cached(struct view name) {
-  if (!name_is_safe(name))
+  if (!name_is_usable(name))
     return NULL;
   SCOPE_LOCK(&cache.lock);
   for (size_t i = 0; i < cache.count; i++)

@@ -171,7 +171,9 @@ static void zones_know_their_offsets(void **state) {
   assert_int_equal(tz_offset_at_utc(berlin, 4102444800), 3600); /* 2100: by the rule at the end of the file */
   assert_int_equal(tz_offset_at_local(berlin, 1679797800), 3600); /* 2023-03-26 02:30 is skipped */
   assert_int_equal(tz_offset_at_local(berlin, 1698546600), 7200); /* 2023-10-29 02:30 comes twice */
-  static const char *const none[] = {"", "Mars/Olympus", "../etc/passwd", "/etc/passwd", "Europe", "PST8"};
+  static const char *const none[] = {"",          "Mars/Olympus", "../etc/passwd",      "/etc/passwd",
+                                     "Europe",    "PST8",         "localtime",          "posixrules",
+                                     "posix/UTC", "right/UTC",    "posix/Europe/Berlin"};
   for (size_t i = 0; i < COUNT_OF(none); i++)
     assert_null(tz_cached(view_of(none[i])));
 }
