@@ -405,19 +405,22 @@ static int bind_first(const struct addrinfo *list) {
   return -1;
 }
 
-static enum kpi_code open_socket(struct listener *l, const char *address, struct err *err) {
+/* `setting` is where the address comes from: an address that cannot be had is told with it. */
+static enum kpi_code open_socket(struct listener *l, const char *setting, const char *address,
+                                 struct err *err) {
   char host[256], port[8];
   struct addrinfo *list = NULL;
   struct addrinfo hints = {.ai_flags = AI_PASSIVE | AI_NUMERICSERV, .ai_socktype = SOCK_STREAM};
   if (!split_address(address, host, sizeof host, port, sizeof port))
-    return err_set(err, KPI_CONFIG_INVALID, "'%s' is not an address like 127.0.0.1:8080.", address);
+    return err_set(err, KPI_CONFIG_INVALID, "%s=%s: this is no address like 127.0.0.1:8080", setting,
+                   address);
   if (getaddrinfo(host[0] ? host : NULL, port, &hints, &list) != 0 || !list)
-    return err_set(err, KPI_CONFIG_INVALID, "The host of '%s' is not known here.", address);
+    return err_set(err, KPI_CONFIG_INVALID, "%s=%s: the host is not known here", setting, address);
   l->fd = bind_first(list);
   int why = errno;
   freeaddrinfo(list);
   if (l->fd < 0)
-    return err_set_errno(err, KPI_CONFIG_INVALID, why, "Cannot listen on '%s'", address);
+    return err_set_errno(err, KPI_CONFIG_INVALID, why, "%s=%s: cannot be listened on", setting, address);
   return read_address(l, err);
 }
 
@@ -462,9 +465,9 @@ static enum kpi_code start_all(struct http_server *s, const struct http_config *
   unsigned threads = config->threads ? config->threads : HTTP_THREADS_DEFAULT;
   enum kpi_code rc = raise_file_limit(err);
   if (!rc)
-    rc = open_socket(&s->api, config->listen, err);
+    rc = open_socket(&s->api, "KPI_LISTEN", config->listen, err);
   if (!rc && config->health_listen)
-    rc = open_socket(&s->health, config->health_listen, err);
+    rc = open_socket(&s->health, "KPI_HEALTH_LISTEN", config->health_listen, err);
   if (!rc)
     rc = start_listener(&s->api, HTTP_CONNECTIONS_MAX, threads, err);
   if (!rc && config->health_listen)

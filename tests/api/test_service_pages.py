@@ -4,7 +4,8 @@ import re
 
 import pytest
 
-from support.datasets import BASE_DATES, write_source
+from support.cli import CONFIG, kpid, source_url
+from support.datasets import BASE, BASE_DATES, write_source
 from support.openapi import Description
 from support.problems import assert_problem
 from support.server import Server
@@ -78,6 +79,29 @@ def test_health_has_a_port_of_its_own(start_server):
     health.address = (addresses - {server.address}).pop()
     assert health.get("/healthz").status == 200
     assert health.get("/runs").status == 404
+
+
+@pytest.mark.parametrize("setting", ["KPI_LISTEN", "KPI_HEALTH_LISTEN"])
+@pytest.mark.parametrize(
+    "address, why",
+    [
+        (None, "already in use"),
+        ("192.0.2.1:0", "Cannot assign requested address"),
+    ],
+)
+def test_address_that_cannot_be_had_stops_the_start_and_is_named(
+    server, tmp_path, setting, address, why
+):
+    env = {
+        "KPI_LISTEN": "127.0.0.1:0",
+        "KPI_DB": str(tmp_path / "k.db"),
+        "KPI_SOURCE": source_url(BASE),
+        setting: address or server.address,
+    }
+    result = kpid("serve", env=env, timeout=20)
+    assert (result.code, result.error_code) == (CONFIG, "config_invalid"), result
+    assert f"{setting}={env[setting]}: " in result.message
+    assert why in result.message
 
 
 def test_ready_names_its_checks_and_sees_a_missing_source(start_server, tmp_path):
