@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import signal
 import sqlite3
 import subprocess
@@ -37,7 +38,7 @@ from support.datasets import (
     write_lines,
     write_source,
 )
-from support.paths import clean_env, kpid_binary
+from support.paths import README, clean_env, kpid_binary
 
 DAY = BASE_DATES[0]
 NUMBERS = {"order_kpis": ORDER_COLUMNS[1:], "category_kpis": CATEGORY_COLUMNS[2:]}
@@ -665,6 +666,32 @@ def test_check_config_prints_every_setting():
         "HEALTH_LISTEN",
     ]:
         assert f"KPI_{name}" in result.out, name
+
+
+def settings_of_the_program() -> dict[str, str]:
+    """Name and default of every setting; "" where it is unset."""
+    printed = kpid("check-config").out
+    found = re.findall(r"^(KPI_\w+)=.*\n.*\n    range: .*   default: (.*)$", printed, re.M)
+    return {name: "" if default == "(unset)" else default for name, default in found}
+
+
+def settings_of_the_readme() -> dict[str, str]:
+    """The same from its tables; the default as it stands there, without backticks."""
+    rows = re.findall(
+        r"^\| *`?(KPI_\w+)`? *\|([^|]*)\|", README.read_text(encoding="utf-8"), re.M
+    )
+    assert len({name for name, _ in rows}) == len(rows), "a setting stands there twice"
+    return {name: default.strip().strip("`") for name, default in rows}
+
+
+def test_readme_lists_every_setting_with_its_default():
+    program, readme = settings_of_the_program(), settings_of_the_readme()
+    assert len(program) > 20
+    assert sorted(readme) == sorted(program)
+    # Where a setting is unset the table may say in words what that means.
+    assert {name: readme[name] for name, default in program.items() if default} == {
+        name: default for name, default in program.items() if default
+    }
 
 
 def test_business_zone_does_not_follow_tz(tmp_path):

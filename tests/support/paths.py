@@ -5,6 +5,7 @@ from pathlib import Path
 
 TESTS = Path(__file__).resolve().parent.parent
 REPO = TESTS.parent
+README = REPO / "README.md"
 EDGE_CASES = TESTS / "data" / "edge"
 LAB = REPO.parent / "shared" / "data" / "lab"
 
