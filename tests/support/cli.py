@@ -76,11 +76,12 @@ def kpid(
     env: dict[str, str] | None = None,
     cwd: Path | None = None,
     timeout: float = 60,
+    through: tuple[str, ...] = (),
 ) -> Result:
-    """Runs the program and never raises for its exit code."""
+    """Runs the program, by the command `through` if one is given, and never raises for its exit code."""
     words = tuple(str(arg) for arg in args)
     done = subprocess.run(
-        [str(kpid_binary()), *words],
+        [*through, str(kpid_binary()), *words],
         capture_output=True,
         cwd=cwd,
         timeout=timeout,
