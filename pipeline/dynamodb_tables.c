@@ -88,7 +88,7 @@ enum kpi_code dynamodb_tables_check(struct aws *a, const struct dynamodb_tables 
   struct table_keys keys[DYNAMODB_TABLE_COUNT];
   *count = list_tables(t, keys);
   for (size_t i = 0; i < *count; i++) {
-    bool is_active;
+    bool is_active = false;
     enum kpi_code rc = describe(a, &keys[i], &is_active, err);
     if (rc)
       return rc;

@@ -59,12 +59,10 @@ void publish_flow_look(struct publish_flow *f, const struct publish_control *now
   bool begun = now->pending == f->version && is_mine(f, now->pending_id);
   if (committed)
     f->next = PUBLISH_DONE; /* the reply was lost */
-  else if (++f->looks > PUBLISH_LOOKS_MAX)
-    f->next = PUBLISH_SUPERSEDED; /* a store that refuses what it should take */
-  else if (begun && f->refused == PUBLISH_BEGIN)
+  else if (!begun || ++f->looks > PUBLISH_LOOKS_MAX)
+    f->next = PUBLISH_SUPERSEDED; /* by somebody else, or by a store that refuses what it should take */
+  else if (f->refused == PUBLISH_BEGIN)
     go_on(f);
-  else if (begun)
-    f->next = f->refused; /* the same again: puts and deletes may be repeated */
   else
-    f->next = PUBLISH_SUPERSEDED;
+    f->next = f->refused; /* the same again: puts and deletes may be repeated */
 }

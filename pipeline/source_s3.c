@@ -375,6 +375,7 @@ static const struct source_vtable s3_vtable = {"s3", KPI_S3_OBJECT_CHANGED, s3_s
 /* Splits s3://bucket/prefix; the prefix has no slash at its end. False when there is no bucket. */
 static bool split_url(const char *url, struct view *bucket, struct view *prefix) {
   struct view rest = view_of(url);
+  *bucket = *prefix = VIEW_LIT("");
   if (!view_starts(rest, SCHEME))
     return false;
   rest = view_of(url + strlen(SCHEME));
@@ -392,7 +393,7 @@ bool source_s3_takes(const char *url) {
 
 /* Keeps bucket and prefix, which gets a final slash. False when memory is exhausted. */
 static bool keep_url(const char *url, struct source_s3 *s) {
-  struct view bucket = {0}, prefix = {0};
+  struct view bucket, prefix;
   split_url(url, &bucket, &prefix);
   s->bucket = strndup(bucket.ptr, bucket.len);
   int rc =

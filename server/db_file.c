@@ -6,6 +6,7 @@
 #include "base/scope.h"
 #include "server/migrate.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <glob.h>
@@ -237,8 +238,10 @@ enum kpi_code db_file_open(const char *path, const char *what, struct db_file **
     return err_set(err, KPI_OUT_OF_MEMORY, "no memory for the database");
   (*out)->lock_fd = -1;
   enum kpi_code rc = resolve(path, &(*out)->path, err);
-  if (rc == KPI_OK)
-    rc = take_lock(*out, what, err);
+  if (rc)
+    return rc;
+  assert((*out)->path);
+  rc = take_lock(*out, what, err);
   if (rc == KPI_OK)
     rc = open_checked(*out, sqlite, err);
   if (rc == KPI_OK)
