@@ -22,6 +22,7 @@ struct scan_run {
     pthread_cond_t changed;
     struct open_object *objects; /* the first `begun` of all objects of the data set */
     size_t begun, reading;       /* reading: begun and not over */
+    size_t over;                 /* all before this one are over */
     bool failed;
     struct place failed_at;
     struct err err;
@@ -64,7 +65,7 @@ static struct open_object *pick(struct scan_run *r) {
     r->synced.reading++;
     return o;
   }
-  for (size_t i = 0; i < r->synced.begun; i++)
+  for (size_t i = r->synced.over; i < r->synced.begun; i++)
     if (!r->synced.objects[i].over && !r->synced.objects[i].busy && is_wanted(r, i))
       return &r->synced.objects[i];
   return NULL;
@@ -72,7 +73,7 @@ static struct open_object *pick(struct scan_run *r) {
 
 /* True while an object that somebody reads from may yet have blocks for others. */
 static bool may_get_more(const struct scan_run *r) {
-  for (size_t i = 0; i < r->synced.begun; i++)
+  for (size_t i = r->synced.over; i < r->synced.begun; i++)
     if (r->synced.objects[i].busy && is_wanted(r, i))
       return true;
   return false;
@@ -100,6 +101,8 @@ static void give_back(struct scan_run *r, struct open_object *o, bool over) {
   o->busy = false;
   o->over = over;
   r->synced.reading -= over;
+  while (r->synced.over < r->synced.begun && r->synced.objects[r->synced.over].over)
+    r->synced.over++;
   pthread_cond_broadcast(&r->synced.changed);
 }
 
