@@ -1,7 +1,11 @@
 """Publishing in atomic mode: one date changes in one instant, and only when it has changed."""
 
+import json
+import subprocess
+import sys
 import threading
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 
@@ -9,7 +13,7 @@ from support.cli import DATA, OK, PUBLISH, backfill, read_tables
 from support.datasets import BASE_DATES, write_source
 from support.dynamodb_server import create_table
 from support.faults import Hold, Meanwhile, dynamodb_error
-from support.paths import LAB
+from support.paths import LAB, clean_env
 from support.published import (
     EXTRA,
     ORIGINAL,
@@ -20,6 +24,7 @@ from support.published import (
     disagreements,
     original,
 )
+from support.s3_server import REGION
 
 DAY, NEXT_DAY = BASE_DATES
 ELECTRONICS = {
@@ -141,6 +146,25 @@ def test_lab_data_gives_the_items_of_the_file_source(site):
         assert original(items, kind) == as_items(tables, kind)
     for day in site.tables.items("order"):
         assert disagreements(site.tables, day["order_date"]) == []
+
+
+def aws_cli(site, *words: str) -> dict:
+    """What a command of the AWS CLI prints."""
+    program = Path(sys.executable).parent / "aws"
+    command = [str(program), *words, "--region", REGION, "--output", "json", "--endpoint-url", direct(site)]
+    done = subprocess.run(command, env=clean_env(**site.settings), capture_output=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_aws_cli_reads_the_tables(shop):
+    assert shop.server().run(DAY)["state"] == "succeeded"
+    key = json.dumps({"order_date": {"S": DAY}})
+    found = aws_cli(shop, "dynamodb", "get-item", "--table-name", shop.tables.order, "--key", key)
+    assert found["Item"]["total_revenue"] == {"N": "46.5"}
+    assert found["Item"]["total_orders"] == {"N": "2"}
+    found = aws_cli(shop, "dynamodb", "scan", "--table-name", shop.tables.category)
+    assert sorted(item["category"]["S"] for item in found["Items"]) == ["Electronics", "Home"]
 
 
 # --- a date that is published again ------------------------------------------------------------

@@ -4,42 +4,14 @@ import json
 from collections.abc import Iterable
 from decimal import Decimal
 
-from support.cli import Tables
+from support.cli import CATEGORY_COLUMNS, ORDER_COLUMNS, Tables
 from support.dynamodb_server import Item, KpiTables
 from support.fault_proxy import Request
 
-ORIGINAL = {
-    "category": {
-        "category",
-        "order_date",
-        "daily_revenue",
-        "avg_order_value",
-        "avg_return_rate",
-    },
-    "order": {
-        "order_date",
-        "total_orders",
-        "total_revenue",
-        "total_items_sold",
-        "return_rate",
-        "unique_customers",
-    },
-}
-EXTRA = {
-    "category": {
-        "order_count",
-        "item_count",
-        "returned_items",
-        "returned_orders",
-        "orders_returned_rate",
-    },
-    "order": {
-        "returned_items",
-        "returned_orders",
-        "orders_returned_rate",
-        "avg_order_value",
-    },
-}
+# What the replaced job wrote stands first among the columns.
+COLUMNS = {"category": (CATEGORY_COLUMNS, 5), "order": (ORDER_COLUMNS, 6)}
+ORIGINAL = {kind: set(names[:count]) for kind, (names, count) in COLUMNS.items()}
+EXTRA = {kind: set(names[count:]) for kind, (names, count) in COLUMNS.items()}
 STAMPS = {"run_id", "published_at", "publish_version"}
 FILES = {"category": "category_kpis", "order": "order_kpis"}
 WRITES = ("TransactWriteItems", "BatchWriteItem", "UpdateItem", "PutItem", "DeleteItem")
