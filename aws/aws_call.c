@@ -353,6 +353,10 @@ void aws_backoff(uint32_t base_ms, unsigned attempt, const struct stop_flag *sto
               NULL);
 }
 
+bool aws_retry_allowed(struct aws *a, enum aws_service service) {
+  return retry_budget_take(&a->budgets[service]);
+}
+
 /* Waits before another attempt; false when there shall be none. */
 static bool try_again(struct aws *a, const struct aws_call *c, enum aws_verdict verdict,
                       struct effort *effort) {

@@ -52,6 +52,10 @@ struct aws_call {
 KPI_MUST_CHECK enum kpi_code aws_call(struct aws *a, struct aws_call *c, struct http_reply *reply,
                                       struct aws_error *error, struct err *err);
 
+/* Takes a retry out of the budget that all calls to a service share: for callers that send again what was
+ * answered, but not done. False when there is none left. */
+bool aws_retry_allowed(struct aws *a, enum aws_service service);
+
 /* Sleeps a random time up to min(base_ms x 2^attempt, 20 s), or until the flag is up. attempt is 0-based. */
 void aws_backoff(uint32_t base_ms, unsigned attempt, const struct stop_flag *stop);
 

@@ -27,7 +27,7 @@ static bool accept(struct aws_call *c, const struct http_reply *reply, const cha
     return false;
   }
   *problem = "the reply is no JSON";
-  x->reply = json_loadb(body.ptr, body.len, 0, NULL);
+  x->reply = json_loadb(body.ptr, body.len, JSON_ALLOW_NUL, NULL);
   if (json_is_object(x->reply))
     return true;
   json_decref(x->reply);

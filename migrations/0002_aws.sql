@@ -10,5 +10,7 @@ CREATE TABLE manifests (
 ALTER TABLE runs ADD COLUMN force INTEGER NOT NULL DEFAULT 0 CHECK (force IN (0, 1));
 -- The next attempt publishes the results that were kept.
 ALTER TABLE runs ADD COLUMN from_publish INTEGER NOT NULL DEFAULT 0 CHECK (from_publish IN (0, 1));
+-- The inputs that the kept results were computed from; input_fingerprint: those that were listed last.
+ALTER TABLE runs ADD COLUMN results_fingerprint TEXT;
 -- Every category of the products data: rows of others are stale.
 ALTER TABLE runs ADD COLUMN categories_json TEXT CHECK (categories_json IS NULL OR json_valid(categories_json));

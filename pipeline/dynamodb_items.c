@@ -99,7 +99,7 @@ json_t *control_key(const char *pk) {
 json_t *control_names(const struct names *names) {
   json_t *list = json_array();
   for (size_t i = 0; i < names->count; i++)
-    if (json_array_append_new(list, dynamodb_text(view_of(names->at[i]))) != 0) {
+    if (json_array_append_new(list, dynamodb_text(names->at[i])) != 0) {
       json_decref(list);
       return NULL;
     }
@@ -144,6 +144,8 @@ bool control_row_read(const json_t *item, struct control_row *out) {
             view_to_cstr(dynamodb_get_text(item, "digest"), out->digest, sizeof out->digest) &&
             read_names(item, "categories", &out->categories) &&
             read_names(item, "pending_categories", &out->pending_categories);
+  ok = ok && (c->version > 0) == (json_object_get(item, "ver") != NULL) &&
+       (c->version > 0) == (c->published_id[0] != '\0') && (c->pending > 0) == (c->pending_id[0] != '\0');
   if (!ok)
     control_row_clear(out);
   return ok;

@@ -85,6 +85,8 @@ struct job {
   struct source *source;
   struct budget *budget;
   struct stop_flag *stop;
+  const struct stop_flag *abandon; /* ends publishing too, which `stop` lets go on: raised after it, when the
+                                      process has to go; NULL: never */
   struct job_progress *progress;
 };
 

@@ -7,7 +7,7 @@
 
 /* Owns its texts. Zero-initialise. */
 struct names {
-  char **at; /* sorted bytewise, without repetition, after names_seal */
+  struct view *at; /* owned; sorted bytewise, without repetition, after names_seal */
   size_t count, cap;
 };
 

@@ -17,6 +17,7 @@ struct publish_order {
   const struct job_result *result; /* of this day only */
   bool force;                      /* write also what is published already */
   struct job_progress *progress;   /* items_published and items_total grow; NULL: not counted */
+  const struct stop_flag *abandon; /* gives up wherever it is, as a crash would; NULL: never */
 };
 
 struct publication;

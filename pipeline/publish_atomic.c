@@ -14,7 +14,8 @@ enum {
   CONFLICT_TRIES = 6,
   CONFLICT_MS = 50,
   NAMES_BYTES_MAX = 180 * 1024,
-  DIGEST_TEXT_MAX = 128
+  CONTROL_BYTES_MAX = 380 * 1024, /* of the 400 KiB of an item */
+  DIGEST_TEXT_MAX = 1024
 };
 
 /* One row to write or to delete. */
@@ -135,7 +136,7 @@ static bool collect_categories(struct publishing *p) {
 
 static bool add_stale(struct publishing *p, const struct names *from) {
   for (size_t i = 0; i < from->count; i++)
-    if (!names_has(&p->categories, view_of(from->at[i])) && !names_add(&p->stale, view_of(from->at[i])))
+    if (!names_has(&p->categories, from->at[i]) && !names_add(&p->stale, from->at[i]))
       return false;
   return true;
 }
@@ -162,25 +163,42 @@ static bool plan_actions(struct publishing *p) {
     p->actions[p->action_count++] =
         (struct action){KPI_CATEGORIES, &categories->rows[i], categories->rows[i].category};
   for (size_t i = 0; i < p->stale.count; i++)
-    p->actions[p->action_count++] = (struct action){KPI_CATEGORIES, NULL, view_of(p->stale.at[i])};
+    p->actions[p->action_count++] = (struct action){KPI_CATEGORIES, NULL, p->stale.at[i]};
   return true;
 }
 
 static size_t names_bytes(const struct names *names) {
   size_t bytes = 0;
   for (size_t i = 0; i < names->count; i++)
-    bytes += strlen(names->at[i]) + 3;
+    bytes += names->at[i].len + 3;
   return bytes;
 }
 
-/* What is published depends on the rows and on their shape. */
+/* What is published depends on the rows, on their shape and on where they go. */
 static bool make_digest(struct publishing *p) {
   char rows[SHA256_HEX_SIZE], text[DIGEST_TEXT_MAX];
   if (!kpi_tables_digest(p->order->result->tables, rows))
     return false;
-  int n = snprintf(text, sizeof text, "%s %d", rows, (int)p->target->shape);
+  const char *const *tables = p->target->tables.kpi;
+  int n = snprintf(text, sizeof text, "%s %d %s %s", rows, (int)p->target->shape, tables[KPI_ORDERS],
+                   tables[KPI_CATEGORIES]);
   crypto_sha256_hex((struct view){text, (size_t)n}, p->digest);
   return true;
+}
+
+/* The control row holds the names of what is published and of what is pending. A day's own must leave room
+ * for as many again. */
+static enum kpi_code check_sizes(const struct publishing *p, struct err *err) {
+  size_t own = names_bytes(&p->categories);
+  size_t all = names_bytes(&p->observed->categories) + names_bytes(&p->touched);
+  if (own <= NAMES_BYTES_MAX && all <= CONTROL_BYTES_MAX)
+    return KPI_OK;
+  return err_set(
+      err, KPI_DYNAMODB_VALIDATION,
+      "the names of the %zu categories of the day have %zu bytes (with those published and pending "
+      "%zu), more than the %d (%d) that fit into a control row; KPI_PUBLISH_MODE=plain has no such "
+      "limit",
+      p->categories.count, own, all, NAMES_BYTES_MAX, CONTROL_BYTES_MAX);
 }
 
 static enum kpi_code prepare(struct publishing *p, struct err *err) {
@@ -189,12 +207,9 @@ static enum kpi_code prepare(struct publishing *p, struct err *err) {
   clock_rfc3339(clock_wall_ms(), p->published_at);
   if (!collect_categories(p) || !collect_stale(p) || !plan_actions(p) || !make_digest(p))
     return err_set(err, KPI_OUT_OF_MEMORY, "no memory to publish");
-  if (names_bytes(&p->touched) > NAMES_BYTES_MAX)
-    return err_set(
-        err, KPI_DYNAMODB_VALIDATION,
-        "the names of the %zu categories of the day have %zu bytes, more than the %d that fit into a "
-        "control row; KPI_PUBLISH_MODE=plain has no such limit",
-        p->touched.count, names_bytes(&p->touched), NAMES_BYTES_MAX);
+  enum kpi_code rc = check_sizes(p, err);
+  if (rc)
+    return rc;
   crypto_uuid7(id);
   publish_flow_start(&p->flow, id, &p->observed->control, p->action_count, DYNAMODB_TRANSACTION_MAX);
   return KPI_OK;
@@ -247,16 +262,16 @@ static json_t *transaction(const struct publishing *p, const struct publish_step
 static enum kpi_code send(const struct publishing *p, const struct publish_step *step,
                           struct aws_error *error, struct err *err) {
   for (unsigned i = 0;; i++) {
-    enum kpi_code rc =
-        step->act == PUBLISH_BEGIN
-            ? dynamodb_call(p->target->aws, "UpdateItem", begin_update(p), NULL, NULL, error, err)
-            : dynamodb_call(p->target->aws, "TransactWriteItems", transaction(p, step), NULL, NULL, error,
-                            err);
+    enum kpi_code rc = step->act == PUBLISH_BEGIN
+                           ? dynamodb_call(p->target->aws, "UpdateItem", begin_update(p), p->order->abandon,
+                                           NULL, error, err)
+                           : dynamodb_call(p->target->aws, "TransactWriteItems", transaction(p, step),
+                                           p->order->abandon, NULL, error, err);
     bool conflict =
         rc && aws_error_has_reason(error, REASON_CONFLICT) && !aws_error_has_reason(error, REASON_CONDITION);
-    if (!conflict || i == CONFLICT_TRIES)
+    if (!conflict || i == CONFLICT_TRIES || !aws_retry_allowed(p->target->aws, AWS_DYNAMODB))
       return rc;
-    aws_backoff(CONFLICT_MS, i, NULL);
+    aws_backoff(CONFLICT_MS, i, p->order->abandon);
   }
 }
 
@@ -280,7 +295,7 @@ static enum kpi_code look(struct publishing *p, enum kpi_code failure, struct er
   struct control_row now = {0};
   struct err look_err;
   publish_flow_unsure(&p->flow);
-  enum kpi_code rc = publish_control_get(p->target, p->day, NULL, &now, &look_err);
+  enum kpi_code rc = publish_control_get(p->target, p->day, p->order->abandon, &now, &look_err);
   if (rc == KPI_OK)
     publish_flow_look(&p->flow, &now.control);
   bool is_told = p->flow.next == PUBLISH_DONE || p->flow.refused == PUBLISH_BEGIN;
@@ -341,7 +356,7 @@ static void tell_counts(const struct publishing *p, bool unchanged,
     return;
   out[KPI_ORDERS].deleted = result->tables[KPI_ORDERS].count == 0 && p->observed->orders > 0;
   for (size_t i = 0; i < p->stale.count; i++) /* what was there for sure */
-    out[KPI_CATEGORIES].deleted += names_has(&p->observed->categories, view_of(p->stale.at[i]));
+    out[KPI_CATEGORIES].deleted += names_has(&p->observed->categories, p->stale.at[i]);
 }
 
 enum kpi_code publish_atomic(const struct publish_target *t, day_t day, const struct control_row *observed,

@@ -20,28 +20,30 @@ static json_t *unprocessed_of(json_t *reply, const char *table, size_t *count) {
 
 /* Writes one batch to its end: what DynamoDB leaves undone is sent again, later and later. Takes requests. */
 static enum kpi_code write_batch(const struct publish_target *t, const char *table, json_t *requests,
-                                 struct job_progress *progress, struct err *err) {
+                                 const struct publish_order *order, struct err *err) {
   for (unsigned i = 0;; i++) {
     json_t *reply = NULL;
     size_t sent = json_array_size(requests), left;
     json_t *body = json_pack("{s:{s:o}}", "RequestItems", table, requests);
-    enum kpi_code rc = dynamodb_call(t->aws, "BatchWriteItem", body, NULL, &reply, NULL, err);
+    enum kpi_code rc = dynamodb_call(t->aws, "BatchWriteItem", body, order->abandon, &reply, NULL, err);
     if (rc)
       return rc;
     requests = unprocessed_of(reply, table, &left);
     json_decref(reply);
-    if (progress)
-      atomic_fetch_add(&progress->items_published, sent > left ? sent - left : 0);
+    if (order->progress)
+      atomic_fetch_add(&order->progress->items_published, sent > left ? sent - left : 0);
     if (!requests)
       return KPI_OK;
-    if (i == UNPROCESSED_TRIES) {
+    if (left < sent)
+      i = 0; /* it goes on, slowly */
+    else if (i == UNPROCESSED_TRIES || !aws_retry_allowed(t->aws, AWS_DYNAMODB)) {
       json_decref(requests);
       err_set(err, KPI_DYNAMODB_THROTTLED, "%s: %zu items stay unprocessed", table, left);
       view_to_cstr(VIEW_LIT("dynamodb"), err->remote.service, sizeof err->remote.service);
       view_to_cstr(VIEW_LIT("BatchWriteItem"), err->remote.operation, sizeof err->remote.operation);
       return err->code;
     }
-    aws_backoff(UNPROCESSED_MS, i, NULL);
+    aws_backoff(UNPROCESSED_MS, i, order->abandon);
   }
 }
 
@@ -56,7 +58,7 @@ static enum kpi_code write_table(const struct publish_target *t, enum kpi_table 
         json_decref(requests);
         return err_set(err, KPI_OUT_OF_MEMORY, "no memory to publish");
       }
-    enum kpi_code rc = write_batch(t, t->tables.kpi[table], requests, order->progress, err);
+    enum kpi_code rc = write_batch(t, t->tables.kpi[table], requests, order, err);
     if (rc)
       return rc;
   }

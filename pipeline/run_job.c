@@ -5,7 +5,7 @@
 
 #include <string.h>
 
-enum { RESTARTS_MAX = 3, SHRINK_PERCENT = 50, PERCENT = 100 };
+enum { SHRINK_PERCENT = 50, PERCENT = 100 };
 
 /* What a run carries from one round to the next. */
 struct rounds {
@@ -34,6 +34,9 @@ static enum kpi_code observe_and_list(const struct run_plan *plan, struct rounds
     rc = source_list(plan->job->source, &use, &r->listing, err);
   if (rc)
     return stop_reason(plan->job->stop) != STOP_NONE ? job_stopped_err(plan->job, err) : rc;
+  if (plan->kept && strcmp(r->fingerprint, r->listing.fingerprint) != 0)
+    return err_set(err, plan->job->source->vtable->changed,
+                   "the inputs have changed since the results were computed: retry from the start");
   atomic_store(&plan->job->progress->bytes_total, r->listing.bytes);
   atomic_store(&plan->job->progress->files_total, r->listing.objects);
   return plan->listener.listed ? plan->listener.listed(plan->listener.arg, &r->listing, err) : KPI_OK;
@@ -58,9 +61,6 @@ static enum kpi_code compute(const struct run_plan *plan, struct rounds *r, stru
                              struct err *err) {
   if (r->has_results && strcmp(r->fingerprint, r->listing.fingerprint) == 0)
     return KPI_OK;
-  if (plan->kept)
-    return err_set(err, plan->job->source->vtable->changed,
-                   "the inputs have changed since the results were computed: retry from the start");
   job_result_clear(result);
   r->has_results = false;
   enter(plan, PHASE_SCANNING);
@@ -97,14 +97,18 @@ enum kpi_code run_job_guard(const struct publication *p, const struct job_result
 static enum kpi_code publish(const struct run_plan *plan, const struct rounds *r,
                              const struct job_result *result,
                              struct publish_counts published[KPI_TABLE_COUNT], struct err *err) {
-  const struct publish_order order = {plan->run_id, result, plan->force, plan->job->progress};
+  const struct publish_order order = {plan->run_id, result, plan->force, plan->job->progress,
+                                      plan->job->abandon};
   if (!r->publication)
     return KPI_OK;
   enter(plan, PHASE_PUBLISHING);
   if (stop_reason(plan->job->stop) != STOP_NONE)
     return job_stopped_err(plan->job, err);
   enum kpi_code rc = run_job_guard(r->publication, result, plan->force, err);
-  return rc ? rc : publication_publish(r->publication, &order, published, err);
+  if (rc == KPI_OK)
+    rc = publication_publish(r->publication, &order, published, err);
+  bool is_abandoned = plan->job->abandon && stop_reason(plan->job->abandon) != STOP_NONE;
+  return rc && is_abandoned ? job_stopped_err(plan->job, err) : rc;
 }
 
 static enum kpi_code run_round(const struct run_plan *plan, struct rounds *r, struct job_result *result,
@@ -123,9 +127,9 @@ static enum kpi_code run_round(const struct run_plan *plan, struct rounds *r, st
 /* True when the world has moved on under this round, which a new one may catch up with. */
 static bool try_again(const struct run_plan *plan, struct rounds *r, enum kpi_code rc) {
   if (rc == KPI_NEWER_RUN_PUBLISHED)
-    return r->superseded++ < RESTARTS_MAX;
+    return r->superseded++ < RUN_RESTARTS_MAX;
   if (rc == KPI_S3_OBJECT_CHANGED && !plan->kept)
-    return r->changed++ < RESTARTS_MAX;
+    return r->changed++ < RUN_RESTARTS_MAX;
   return false;
 }
 

@@ -6,6 +6,8 @@
 
 #include "pipeline/publish.h"
 
+enum { RUN_RESTARTS_MAX = 3 }; /* how often a run starts again when others have overtaken it */
+
 /* Who wants to know what a run has come to. Any function may be NULL; an error they return ends the run. */
 struct run_listener {
   void *arg;

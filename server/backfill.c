@@ -59,9 +59,12 @@ static void publish(void *arg) {
   if (!t->claimed)
     return;
   struct run_computed computed = {t->b->input, &t->b->scanned, &t->result};
-  enum kpi_code rc = t->rc ? run_exec_failed(t->b->x, &t->run, &t->err)
-                           : run_exec_computed(t->b->x, &t->run, &computed, t->publication, &t->err);
-  t->rc = rc;
+  if (t->rc) {
+    publication_free(t->publication);
+    run_exec_failed(t->b->x, &t->run, &t->err);
+    return;
+  }
+  t->rc = run_exec_computed(t->b->x, &t->run, &computed, t->publication, &t->err);
 }
 
 /* Takes the days of the next window; returns how many. */
@@ -83,26 +86,21 @@ static size_t take_window(const struct backfill *b, struct walk *w, struct day_t
   return WINDOW_DAYS;
 }
 
-/* The inputs must be what was computed, now that what is published was observed. */
-static enum kpi_code check_inputs(const struct backfill *b, struct err *err) {
-  const struct source_use use = {.stop = b->stop};
-  struct source_listing now;
-  enum kpi_code rc = source_list(b->x->source, &use, &now, err);
-  if (rc == KPI_OK && strcmp(now.fingerprint, b->input->fingerprint) != 0)
-    rc = err_set(err, b->x->source->vtable->changed,
-                 "the inputs have changed since they were read: run the backfill again");
-  source_listing_clear(&now);
-  return rc;
+/* True for failures that the next days will share: not for those of a day's own data or readers. */
+static bool is_outage(const struct backfill *b, enum kpi_code rc) {
+  bool is_of_the_day = err_info(rc)->category == ERR_DATA || rc == KPI_NEWER_RUN_PUBLISHED;
+  return rc && (!is_of_the_day || rc == b->x->source->vtable->changed);
 }
 
-/* Publishes a window. *hopeless: not a single day could be. */
+/* Publishes a window. *hopeless: nothing but outages. */
 static enum kpi_code publish_window(const struct backfill *b, struct pool *pool, struct day_task *tasks,
                                     size_t count, bool *hopeless, struct err *err) {
   enum kpi_code rc = KPI_OK;
   *hopeless = count > 0;
   pool_map(pool, claim_and_observe, tasks, sizeof *tasks, count);
   struct err changed;
-  enum kpi_code check = count ? check_inputs(b, &changed) : KPI_OK;
+  /* The inputs must be what was computed, now that what is published was observed. */
+  enum kpi_code check = count ? run_exec_check_inputs(b->x, b->input, b->stop, &changed) : KPI_OK;
   for (size_t i = 0; i < count && check; i++)
     if (tasks[i].rc == KPI_OK) {
       tasks[i].rc = check;
@@ -110,12 +108,11 @@ static enum kpi_code publish_window(const struct backfill *b, struct pool *pool,
     }
   pool_map(pool, publish, tasks, sizeof *tasks, count);
   for (size_t i = 0; i < count; i++) {
-    *hopeless &= tasks[i].rc != KPI_OK;
+    *hopeless &= is_outage(b, tasks[i].rc);
     if (tasks[i].rc && rc == KPI_OK) {
       rc = tasks[i].rc;
       *err = tasks[i].err;
     }
-    publication_free(tasks[i].publication);
     run_clear(&tasks[i].run);
   }
   return rc;

@@ -21,9 +21,9 @@ struct backfill {
 };
 
 /* Publishes every day. The inputs are listed again after what is published was observed, so that newer
- * results of others are never overwritten. Goes on after a day that failed, but not when all of a window
- * have. Errors: that of the first day that failed (what the source calls a change when the inputs are no
- * longer those that were read), KPI_INTERRUPTED. */
+ * results of others are never overwritten. Goes on after a day that failed, but not when a whole window has
+ * for reasons that are not in its data. Errors: that of the first day that failed (what the source calls a
+ * change when the inputs are no longer those that were read), KPI_INTERRUPTED. */
 KPI_MUST_CHECK enum kpi_code backfill_publish(const struct backfill *b, struct err *err);
 
 #endif

@@ -16,7 +16,9 @@ enum {
   PK_SIZE = 64,
   PREFIX_LEN = 7,
   LOAD_RETRY_STEPS = 50,
-  LOAD_STEP_MS = 100
+  LOAD_STEP_MS = 100,
+  LEAVE_MS = 3000,
+  LEAVE_STEP_MS = 5
 };
 
 #define PREFIX "intent#"
@@ -42,7 +44,8 @@ struct intents {
   struct pool_group errands;
   intent_fn load_fn;
   void *load_arg;
-  struct stop_flag stop; /* of the loading */
+  struct stop_flag loading; /* ends the loading */
+  struct stop_flag stop;    /* ends everything */
   _Atomic bool loaded;
   struct {
     pthread_mutex_t lock;
@@ -112,7 +115,7 @@ static enum kpi_code send_remove(struct intents *i, const char *id, struct err *
   char pk[PK_SIZE];
   make_pk(id, pk);
   json_t *body = json_pack("{s:s, s:{s:o}}", "TableName", i->table, "Key", "pk", dynamodb_text(view_of(pk)));
-  return dynamodb_call(i->aws, "DeleteItem", body, NULL, NULL, NULL, err);
+  return dynamodb_call(i->aws, "DeleteItem", body, &i->stop, NULL, NULL, err);
 }
 
 /* ---- errands ---- */
@@ -159,7 +162,7 @@ static void run_put(struct errand *e) {
   char id[UUID_TEXT_SIZE];
   memcpy(id, e->id, sizeof id);
   json_t *body = json_pack("{s:s, s:O}", "TableName", i->table, "Item", e->item);
-  enum kpi_code rc = dynamodb_call(i->aws, "PutItem", body, NULL, NULL, NULL, &err);
+  enum kpi_code rc = dynamodb_call(i->aws, "PutItem", body, &i->stop, NULL, NULL, &err);
   if (settle(e, rc, &err)) {
     if (send_remove(i, id, &err))
       log_at(LOG_WARN, "intents.not_removed", err.message, LOG_S("run_id", id));
@@ -177,10 +180,11 @@ static void run_errand(void *arg) {
     run_remove(e);
 }
 
-/* Counts a new errand; puts go into the list. False when there are too many. */
+/* Counts a new errand; puts go into the list. False when there are too many: a removal is not refused, it was
+ * a run that was accepted. */
 static bool register_errand(struct intents *i, struct errand *e) {
   SCOPE_LOCK(&i->synced.lock);
-  if (i->synced.count >= UNDER_WAY_MAX)
+  if (e->item && i->synced.count >= UNDER_WAY_MAX)
     return false;
   i->synced.count++;
   if (e->item) {
@@ -249,14 +253,12 @@ void intents_remove(struct intents *i, const char *id) {
   if (abandon(i, id))
     return;
   struct errand *e = errand_new(i, id);
-  if (e && register_errand(i, e)) {
-    pool_submit(i->pool, &i->errands, run_errand, e);
+  if (!e) {
+    log_at(LOG_WARN, "intents.not_removed", "no memory; the next start removes it", LOG_S("run_id", id));
     return;
   }
-  log_at(LOG_WARN, "intents.not_removed", "too many are under way; the next start removes it",
-         LOG_S("run_id", id));
-  if (e)
-    errand_free(e);
+  register_errand(i, e);
+  pool_submit(i->pool, &i->errands, run_errand, e);
 }
 
 /* ---- all intents ---- */
@@ -267,7 +269,7 @@ static enum kpi_code scan_page(struct intents *i, json_t *start, json_t **reply,
                            ":prefix", dynamodb_text(VIEW_LIT(PREFIX)));
   if (start)
     json_object_set_new(body, "ExclusiveStartKey", start);
-  return dynamodb_call(i->aws, "Scan", body, &i->stop, reply, NULL, err);
+  return dynamodb_call(i->aws, "Scan", body, &i->loading, reply, NULL, err);
 }
 
 static void hand_on(struct intents *i, const json_t *items) {
@@ -299,13 +301,13 @@ static enum kpi_code load_all(struct intents *i, struct err *err) {
 static void run_load(void *arg) {
   struct intents *i = arg;
   struct err err;
-  while (stop_reason(&i->stop) == STOP_NONE) {
+  while (stop_reason(&i->loading) == STOP_NONE) {
     if (load_all(i, &err) == KPI_OK) {
       atomic_store(&i->loaded, true);
       return;
     }
     log_at(LOG_WARN, "intents.not_loaded", err.message, LOG_S("code", err_name(err.code)));
-    for (int n = 0; n < LOAD_RETRY_STEPS && stop_reason(&i->stop) == STOP_NONE; n++)
+    for (int n = 0; n < LOAD_RETRY_STEPS && stop_reason(&i->loading) == STOP_NONE; n++)
       nanosleep(&(struct timespec){.tv_nsec = LOAD_STEP_MS * 1000000L}, NULL);
   }
 }
@@ -336,9 +338,21 @@ struct intents *intents_new(struct aws *aws, const char *table, const char *sour
   return NULL;
 }
 
+/* Removals that are still to be sent get a moment; a service that does not answer is not waited for. */
+static void wait_for_errands(struct intents *i) {
+  int64_t deadline = clock_mono_ms() + LEAVE_MS;
+  for (size_t left = 1; left > 0 && clock_mono_ms() < deadline;) {
+    nanosleep(&(struct timespec){.tv_nsec = LEAVE_STEP_MS * 1000000L}, NULL);
+    SCOPE_LOCK(&i->synced.lock);
+    left = i->synced.count;
+  }
+}
+
 void intents_free(struct intents *i) {
   if (!i)
     return;
+  stop_raise(&i->loading, STOP_DRAIN);
+  wait_for_errands(i);
   stop_raise(&i->stop, STOP_DRAIN);
   pool_free(i->pool);
   while (i->synced.puts) {

@@ -28,7 +28,7 @@ static void write_categories(const struct names *categories, struct buf *out) {
   buf_add_char(out, '[');
   for (size_t i = 0; i < categories->count; i++) {
     buf_add_cstr(out, i ? ",\"" : "\"");
-    buf_add_json(out, view_of(categories->at[i]));
+    buf_add_json(out, categories->at[i]);
     buf_add_char(out, '"');
   }
   buf_add_char(out, ']');
@@ -110,7 +110,8 @@ static enum kpi_code do_keep(struct db_conn *c, void *arg, struct err *err) {
   if (rc)
     return rc;
   sqlite3_stmt *s =
-      db_statement(c, "UPDATE runs SET summary_json = ?2, results_sha256 = ?3, categories_json = ?4"
+      db_statement(c, "UPDATE runs SET summary_json = ?2, results_sha256 = ?3, categories_json = ?4,"
+                      " results_fingerprint = input_fingerprint"
                       " WHERE id = ?1");
   db_bind_text(s, 1, call->run_id);
   db_bind_view(s, 2, call->summary);
@@ -289,7 +290,7 @@ static enum kpi_code do_read(struct db_conn *c, void *arg, struct err *err) {
   db_bind_view(s, 1, id);
   if (!s || !read_names(s, &call->out->result.categories))
     return db_failure(c, err);
-  s = db_statement(c, "SELECT input_fingerprint FROM runs WHERE id = ?1");
+  s = db_statement(c, "SELECT results_fingerprint FROM runs WHERE id = ?1");
   db_bind_view(s, 1, id);
   if (sqlite3_step(s) != SQLITE_ROW)
     return db_failure(c, err);

@@ -174,6 +174,7 @@ void run_exec_job(const struct run_exec *x, day_t from, day_t to, struct budget 
                       .source = x->source,
                       .budget = budget,
                       .stop = &live->stop,
+                      .abandon = &live->abandon,
                       .progress = &live->progress};
 }
 
@@ -236,6 +237,9 @@ enum kpi_code run_exec(const struct run_exec *x, const struct run *run, struct r
                           .publisher = run->publish ? x->publisher : NULL,
                           .force = run->force,
                           .listener = {&e, on_phase, on_listed, on_computed}};
+  if (rc == KPI_OK && run->from_publish && strcmp(run->timezone, x->config->timezone) != 0)
+    rc = err_set(err, x->source->vtable->changed,
+                 "KPI_TIMEZONE was %s when the results were computed: retry from the start", run->timezone);
   if (rc == KPI_OK && run->from_publish) {
     rc = results_store_read(x->db, run->id, &kept, err);
     *result = kept.result;
@@ -250,13 +254,49 @@ enum kpi_code run_exec(const struct run_exec *x, const struct run *run, struct r
   return rc;
 }
 
+enum kpi_code run_exec_check_inputs(const struct run_exec *x, const struct run_input *input,
+                                    const struct stop_flag *stop, struct err *err) {
+  const struct source_use use = {.stop = stop};
+  struct source_listing now;
+  enum kpi_code rc = source_list(x->source, &use, &now, err);
+  if (rc == KPI_OK && strcmp(now.fingerprint, input->fingerprint) != 0)
+    rc = err_set(err, x->source->vtable->changed,
+                 "the inputs have changed since they were read: run the backfill again");
+  source_listing_clear(&now);
+  return rc;
+}
+
+/* Publishes; when somebody else has published the day meanwhile, looks again whether the results are still
+ * those of the inputs, which then are the newest. Takes the publication. */
+static enum kpi_code publish_computed(struct execution *e, const struct run_computed *computed,
+                                      struct publication *publication,
+                                      struct publish_counts counts[KPI_TABLE_COUNT], struct err *err) {
+  const struct run *run = e->run;
+  struct publish_order order = {run->id, computed->result, run->force, &e->live->progress, NULL};
+  enum kpi_code rc = KPI_NEWER_RUN_PUBLISHED;
+  for (int i = 0; rc == KPI_NEWER_RUN_PUBLISHED && i <= RUN_RESTARTS_MAX; i++) {
+    rc = KPI_OK;
+    if (i > 0) {
+      publication_free(publication);
+      rc = publisher_begin(e->x->publisher, run->date, NULL, &publication, err);
+      if (rc == KPI_OK)
+        rc = run_exec_check_inputs(e->x, computed->input, NULL, err);
+    }
+    if (rc == KPI_OK)
+      rc = run_job_guard(publication, computed->result, run->force, err);
+    if (rc == KPI_OK)
+      rc = publication_publish(publication, &order, counts, err);
+  }
+  publication_free(publication);
+  return rc;
+}
+
 enum kpi_code run_exec_computed(const struct run_exec *x, const struct run *run,
                                 const struct run_computed *computed, struct publication *publication,
                                 struct err *err) {
   const struct job_result *result = computed->result;
   struct run_live live = {0};
   struct execution e = {x, run, &live, computed->scanned};
-  struct publish_order order = {run->id, result, run->force, &live.progress};
   struct publish_counts counts[KPI_TABLE_COUNT] = {0};
   enum run_phase phase = PHASE_CHECKING;
   enum kpi_code rc = run_store_input(x->db, run->id, computed->input, err);
@@ -267,9 +307,9 @@ enum kpi_code run_exec_computed(const struct run_exec *x, const struct run *run,
     rc = on_computed(&e, result, err);
   }
   if (rc == KPI_OK)
-    rc = run_job_guard(publication, result, run->force, err);
-  if (rc == KPI_OK)
-    rc = publication_publish(publication, &order, counts, err);
+    rc = publish_computed(&e, computed, publication, counts, err);
+  else
+    publication_free(publication);
   return finish(&e, rc, phase, result, counts, err);
 }
 

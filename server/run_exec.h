@@ -24,6 +24,7 @@ struct run_exec {
 /* The live side of a run: others may raise the stop flag and look at the counters. Zero-initialise. */
 struct run_live {
   struct stop_flag stop;
+  struct stop_flag abandon; /* of publishing; raised after stop, when the process cannot wait any longer */
   struct job_progress progress;
 };
 
@@ -45,11 +46,16 @@ struct run_computed {
 };
 
 /* Ends a claimed run with results that were computed elsewhere, from inputs that are still those when they
- * are listed after `publication` was begun: judges, keeps, publishes and stores the end. Errors: as run_exec.
- */
+ * are listed after `publication`, which is taken, was begun: judges, keeps, publishes and stores the end.
+ * Errors: as run_exec. */
 KPI_MUST_CHECK enum kpi_code run_exec_computed(const struct run_exec *x, const struct run *run,
                                                const struct run_computed *computed,
                                                struct publication *publication, struct err *err);
+
+/* Lists the inputs and compares them with those that were read. Errors: what the source calls a change, and
+ * those of source_list. */
+KPI_MUST_CHECK enum kpi_code run_exec_check_inputs(const struct run_exec *x, const struct run_input *input,
+                                                   const struct stop_flag *stop, struct err *err);
 
 /* Ends a claimed run that failed before anything was done for it; err says why. Returns its code. */
 enum kpi_code run_exec_failed(const struct run_exec *x, const struct run *run, struct err *err);

@@ -89,6 +89,8 @@ size_t run_slots_drain(struct run_slots *s, int64_t waited_ms, int64_t left_ms) 
     bool is_hopeless = waited_ms >= HOPELESS_AFTER_MS && remaining_ms(live, waited_ms) > left_ms * 2;
     if (left_ms <= 0 || is_hopeless)
       stop_raise(&live->stop, STOP_DRAIN);
+    if (left_ms <= 0)
+      stop_raise(&live->abandon, STOP_DRAIN);
   }
   return active;
 }

@@ -319,7 +319,8 @@ static enum kpi_code do_claim(struct db_conn *c, void *arg, struct err *err) {
   sqlite3_reset(s);
   s = db_statement(
       c, "UPDATE runs SET state = 'running', phase = 'listing', attempt = attempt + 1, boot_id = ?2,"
-         " engine = ?4, timezone = ?5, input_base = ?6,"
+         " engine = iif(from_publish, engine, ?4), timezone = iif(from_publish, timezone, ?5),"
+         " input_base = iif(from_publish, input_base, ?6),"
          " started_at = ?3, updated_at = ?3, finished_at = NULL, error_json = NULL,"
          " summary_json = iif(from_publish, summary_json, NULL), quality_json = iif(from_publish, "
          "quality_json, NULL),"
@@ -503,7 +504,8 @@ static enum kpi_code do_input(struct db_conn *c, void *arg, struct err *err) {
     return rc;
   sqlite3_stmt *s =
       db_statement(c, "UPDATE runs SET input_fingerprint = ?2, input_objects = ?3, input_bytes = ?4,"
-                      " bytes_total = ?4, files_total = ?3, version = version + 1 WHERE id = ?1");
+                      " bytes_total = ?4, files_total = ?3, version = version + 1,"
+                      " results_sha256 = iif(results_fingerprint = ?2, results_sha256, NULL) WHERE id = ?1");
   db_bind_text(s, 1, call->id);
   db_bind_text(s, 2, call->input->fingerprint);
   db_bind_int(s, 3, (int64_t)call->input->objects);

@@ -444,11 +444,13 @@ bool service_keeps_intents(const struct service *s) {
 enum kpi_code service_intend(struct service *s, const struct run_request *request, char id[UUID_TEXT_SIZE],
                              struct err *err) {
   enum kpi_code rc = may_accept(s, request, err);
+  if (rc)
+    return rc;
   if (request->id)
     view_to_cstr(view_of(request->id), id, UUID_TEXT_SIZE);
   else
     crypto_uuid7(id);
-  return rc ? rc : intents_put(s->intents, id, request, err);
+  return intents_put(s->intents, id, request, err);
 }
 
 enum kpi_code service_intended(struct service *s, const char *id, bool *stored, struct err *err) {

@@ -191,3 +191,28 @@ def test_refused_retry_leaves_no_intent(kept):
     assert intents_become(kept)
     assert_problem(server.post(f"/runs/{run['id']}/retry"), 409, "run-already-finished")
     assert intents_become(kept)
+
+
+def test_refused_request_asks_nothing_of_dynamodb(kept):
+    server = kept.server().await_ready()
+    kept.dynamodb.clear()
+    assert_problem(server.post("/runs", {"date": "9999-01-01"}), 422, "date-in-future")
+    assert_problem(server.post("/runs", {"date": "soon"}), 422, "validation-failed")
+    time.sleep(0.3)
+    assert kept.dynamodb.seen() == []
+
+
+def test_shutdown_does_not_wait_for_intents_that_are_not_answered(kept):
+    gate = threading.Event()
+    server = kept.server(KPI_DRAIN_SECONDS=1).await_ready()
+    kept.dynamodb.spoil(Hold(gate, 120), "PutItem")
+    clients = [
+        threading.Thread(target=lambda: server.post("/runs", {"date": DAY}), daemon=True) for _ in range(20)
+    ]
+    for client in clients:
+        client.start()
+    kept.dynamodb.wait_for("PutItem", 4)
+    started = time.monotonic()
+    assert server.terminate() == 0
+    assert time.monotonic() - started < 15
+    gate.set()

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 import threading
+import time
 from decimal import Decimal
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 
 from support.cli import DATA, OK, PUBLISH, backfill, read_tables
 from support.datasets import BASE_DATES, write_source
-from support.dynamodb_server import create_table
+from support.dynamodb_server import KEYS, create_table
 from support.faults import Hold, Meanwhile, dynamodb_error
 from support.paths import LAB, clean_env
 from support.published import (
@@ -203,6 +204,27 @@ def test_changed_input_replaces_the_rows_and_removes_stale_ones(shop):
     assert deleted == {shop.tables.order: 0, shop.tables.category: 1}
 
 
+def test_other_tables_get_the_rows_although_the_control_table_knows_them(shop):
+    shop.server().run(DAY)
+    name = f"{shop.tables.category}_new"
+    create_table(shop.tables.client, name, KEYS["category"])
+    renamed = shop.server(db=shop.folder / "new.db", KPI_CATEGORY_TABLE=name)
+    assert renamed.run(DAY)["state"] == "succeeded"
+    assert len(shop.tables.client.scan(TableName=name)["Items"]) == 2
+
+
+def test_category_with_a_nul_is_a_category_of_its_own(site):
+    sell(site, ["A\0B", "A", "B"])
+    server = site.server()
+    run = server.run(DAY)
+    assert run["state"] == "succeeded", run["error"]
+    assert site.tables.categories(DAY) == ["A", "A\0B", "B"]
+    sell(site, ["B"])
+    run = server.run(DAY)
+    assert run["state"] == "succeeded", run["error"]
+    assert site.tables.categories(DAY) == ["B"]
+
+
 def test_other_dates_are_left_alone(shop):
     server = shop.server()
     server.run(NEXT_DAY)
@@ -329,6 +351,38 @@ def test_long_day_that_was_cut_off_leaves_nothing_behind_after_the_next_run(site
     assert "pending" not in site.tables.control_row(DAY)
 
 
+def test_day_that_was_cut_off_can_be_replaced_by_one_with_other_names(site):
+    """The names of both stand in the control row while the second is on its way."""
+    sell(site, [f"{n:04} {'x' * 95}" for n in range(1000)])
+    server = site.server()
+    site.dynamodb.spoil(dynamodb_error(500, "InternalServerError"), "TransactWriteItems", skip=1)
+    assert server.run(DAY)["state"] == "failed"
+    site.dynamodb.heal()
+    others = [f"{n:04} {'y' * 95}" for n in range(1000)]
+    sell(site, others)
+    run = server.run(DAY)
+    assert run["state"] == "succeeded", run["error"]
+    assert site.tables.categories(DAY) == others
+
+
+def test_names_that_no_control_row_holds_are_refused_with_the_reason(site):
+    sell(site, [f"{n:04} {'x' * 2000}" for n in range(97)])
+    run = site.server().run(DAY)
+    assert run["error"]["code"] == "dynamodb_validation", run
+    assert "KPI_PUBLISH_MODE=plain" in run["error"]["message"]
+    assert site.dynamodb.seen(*WRITES) == []
+
+
+@pytest.mark.parametrize(
+    "row", [{"ver": 0}, {"pending": 3}, {"ver": 3}, {"ver": 3, "publish_id": "x", "pending_id": "y"}]
+)
+def test_control_row_of_another_author_is_refused(shop, row):
+    shop.tables.put("control", {"pk": f"date#{DAY}", **row})
+    run = shop.server().run(DAY)
+    assert run["error"]["code"] == "dynamodb_schema_mismatch", run
+    assert shop.dynamodb.seen(*WRITES) == []
+
+
 # --- others that publish the same date ---------------------------------------------------------
 
 
@@ -362,6 +416,40 @@ def test_run_that_is_overtaken_again_and_again_gives_up(shop):
 def direct(site) -> str:
     """The address of DynamoDB without the proxy."""
     return f"http://127.0.0.1:{site.dynamodb.upstream_port}"
+
+
+def test_day_of_a_backfill_that_was_overtaken_is_published_after_all(shop):
+    second = shop.server(db=shop.folder / "second.db", AWS_ENDPOINT_URL_DYNAMODB=direct(shop))
+    shop.dynamodb.spoil(
+        Meanwhile(lambda: second.run(DAY, force=True)), "TransactWriteItems", times=1, body=DAY
+    )
+    result = shop.kpid("backfill", "--all", "--force")
+    assert result.code == OK, result
+    assert shop.tables.control_row(DAY)["ver"] == 2
+    assert disagreements(shop.tables, DAY) == []
+
+
+def test_backfill_goes_on_over_many_days_without_rows(shop):
+    result = shop.kpid("backfill", "--from", "2022-10-01", "--to", "2023-01-20", timeout=120)
+    assert (result.code, result.error_code) == (DATA, "quality_blocked"), result
+    assert [item["order_date"] for item in shop.tables.items("order")] == [DAY, NEXT_DAY]
+
+
+def test_shutdown_does_not_wait_for_a_service_that_does_not_answer(shop):
+    gate = threading.Event()
+    shop.dynamodb.spoil(Hold(gate, 120), "TransactWriteItems")
+    server = shop.server(KPI_DRAIN_SECONDS=1)
+    run = server.start_run(DAY)
+    shop.dynamodb.wait_for("TransactWriteItems")
+    started = time.monotonic()
+    assert server.terminate() == 0
+    assert time.monotonic() - started < 10
+    gate.set()
+    shop.dynamodb.heal()
+    server.start()
+    done = server.finish(run["id"])
+    assert (done["state"], done["attempt"]) == ("succeeded", 1), done
+    assert disagreements(shop.tables, DAY) == []
 
 
 def test_days_of_a_backfill_are_published_side_by_side(site):

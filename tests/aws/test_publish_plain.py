@@ -92,3 +92,14 @@ def test_day_without_rows_is_refused(plain):
     run = plain.server().run("2023-03-01")
     assert (run["state"], run["error"]["code"]) == ("failed", "quality_blocked")
     assert plain.dynamodb.seen() == []
+
+
+def test_shutdown_does_not_wait_for_items_that_stay_unprocessed(plain):
+    plain.dynamodb.spoil(Unprocessed(25), "BatchWriteItem")
+    server = plain.server(KPI_DRAIN_SECONDS=1)
+    run = server.start_run(DAY)
+    plain.dynamodb.wait_for("BatchWriteItem", 3)
+    assert server.terminate(timeout=15) == 0
+    plain.dynamodb.heal()
+    server.start()
+    assert server.finish(run["id"])["state"] in ("succeeded", "failed")

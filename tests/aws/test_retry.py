@@ -5,7 +5,7 @@ import threading
 import pytest
 
 from support.datasets import BASE_DATES
-from support.faults import Hold, dynamodb_error
+from support.faults import Hold, Meanwhile, dynamodb_error, s3_error
 from support.problems import assert_problem
 from support.published import disagreements
 
@@ -56,6 +56,52 @@ def test_retry_from_publish_refuses_inputs_that_have_changed(failed):
     assert site.tables.snapshot() == {"category": [], "order": [], "control": []}
     server.post(f"/runs/{run['id']}/retry", {"from": "start"})
     assert server.finish(run["id"])["state"] == "succeeded"
+
+
+@pytest.mark.parametrize("mode", ["atomic", "plain"])
+def test_retry_from_publish_never_brings_old_rows_back(site, mode):
+    server = site.upload().server(KPI_PUBLISH_MODE=mode)
+    site.dynamodb.spoil(OUTAGE, "TransactWriteItems|BatchWriteItem")
+    old = server.run(DAY)
+    site.dynamodb.heal()
+    site.bucket.put("Data/orders/more.csv", f"order_id,user_id,created_at\n900,9,{DAY}\n")
+    assert server.run(DAY)["summary"]["total_orders"] == 3
+    for _ in range(3):
+        reply = server.post(f"/runs/{old['id']}/retry", {"from": "publish"})
+        assert reply.status in (202, 409), reply
+        assert server.finish(old["id"])["state"] == "failed"
+        assert [item["total_orders"] for item in site.tables.items("order")] == [3]
+
+
+def test_results_of_inputs_that_are_no_more_are_not_published_after_an_overtaken_run(site):
+    """Round 1 computed; the run was overtaken, listed new inputs and could not read them."""
+    server = site.upload().server()
+    other = {"AWS_ENDPOINT_URL_S3": f"http://127.0.0.1:{site.s3.upstream_port}"}
+    other["AWS_ENDPOINT_URL_DYNAMODB"] = f"http://127.0.0.1:{site.dynamodb.upstream_port}"
+    second = site.server(db=site.folder / "second.db", **other)
+
+    def overtake():
+        site.bucket.put("Data/orders/more.csv", f"order_id,user_id,created_at\n900,9,{DAY}\n")
+        assert second.run(DAY)["state"] == "succeeded"
+        site.s3.spoil(s3_error(403, "AccessDenied"), "GetObject")
+
+    site.dynamodb.spoil(Meanwhile(overtake), "TransactWriteItems", times=1)
+    run = server.run(DAY)
+    assert run["error"]["code"] == "s3_access_denied", run
+    site.s3.heal()
+    reply = server.post(f"/runs/{run['id']}/retry", {"from": "publish"})
+    assert_problem(reply, 409, "results-not-ready")
+    assert [item["total_orders"] for item in site.tables.items("order")] == [3]
+
+
+def test_retry_from_publish_refuses_results_of_another_zone(failed):
+    site, server, run = failed
+    server.terminate()
+    moved = site.server(db=server.db, KPI_TIMEZONE="Asia/Tokyo")
+    moved.post(f"/runs/{run['id']}/retry", {"from": "publish"})
+    done = moved.finish(run["id"])
+    assert done["state"] == "failed" and "KPI_TIMEZONE" in done["error"]["message"]
+    assert done["timezone"] == "UTC"
 
 
 def test_kept_results_survive_a_restart(failed):
