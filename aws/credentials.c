@@ -11,12 +11,7 @@
 #include <string.h>
 #include <time.h>
 
-enum {
-  ADVISORY_MS = 15 * 60 * 1000,
-  MANDATORY_MS = 10 * 60 * 1000,
-  ADVISORY_RETRY_MS = 60 * 1000,
-  LOOK_MS = 100
-};
+enum { REFRESH_AHEAD_MS = 15 * 60 * 1000, REFRESH_PAUSE_MS = 60 * 1000, LOOK_MS = 100 };
 
 static const credential_fn chain[] = {cred_environment, cred_web_identity, cred_profile, cred_container,
                                       cred_instance};
@@ -28,7 +23,7 @@ struct credential_cache {
     pthread_cond_t changed;
     struct credentials now; /* access_key NULL: none yet, or refused */
     bool refreshing;
-    int64_t advisory_after; /* monotonic ms: no early refresh before that */
+    int64_t quiet_until; /* monotonic ms: no refresh before that while `now` is valid */
   } synced;
 };
 
@@ -153,29 +148,26 @@ void credential_cache_free(struct credential_cache *c) {
   free(c);
 }
 
-enum freshness { FRESH, SOON, STALE };
+enum freshness { FRESH, AGEING, SPENT };
 
-static enum freshness freshness_of(const struct credential_cache *c) {
-  const struct credentials *now = &c->synced.now;
-  if (!now->access_key)
-    return STALE;
-  int64_t left = now->expires_at - clock_wall_ms();
-  if (now->expires_at == 0 || left > ADVISORY_MS)
-    return FRESH;
-  return left > MANDATORY_MS ? SOON : STALE;
+static enum freshness freshness_of(const struct credentials *c) {
+  int64_t left = c->expires_at - clock_wall_ms();
+  if (!c->access_key || (c->expires_at != 0 && left <= 0))
+    return SPENT;
+  return c->expires_at == 0 || left > REFRESH_AHEAD_MS ? FRESH : AGEING;
 }
 
 static bool is_stopped(const struct stop_flag *stop) {
   return stop && stop_reason(stop) != STOP_NONE;
 }
 
-/* Decides who fetches: *fetch when the caller has to; otherwise `now` may be used. Waits for a fetch under
- * way when it may not. */
+/* Decides who fetches: *fetch when the caller has to; otherwise `now` may be used. Only who has no valid
+ * credentials waits for a fetch under way. */
 static enum kpi_code await_turn(struct credential_cache *c, const struct stop_flag *stop, bool *fetch,
                                 struct err *err) {
   for (;;) {
-    enum freshness f = freshness_of(c);
-    bool quiet = f == SOON && (c->synced.refreshing || clock_mono_ms() < c->synced.advisory_after);
+    enum freshness f = freshness_of(&c->synced.now);
+    bool quiet = f == AGEING && (c->synced.refreshing || clock_mono_ms() < c->synced.quiet_until);
     *fetch = f != FRESH && !quiet;
     if (!*fetch)
       return KPI_OK;
@@ -195,22 +187,37 @@ static enum kpi_code give_copy(struct credential_cache *c, struct credentials *o
                                    : err_set(err, KPI_OUT_OF_MEMORY, "no memory for AWS credentials");
 }
 
-/* Stores what was fetched; a failure is forgiven while the old ones are still good. */
+/* 45 to 75 s, so that a fleet that began together does not ask together. */
+static int64_t pick_pause_ms(void) {
+  uint32_t random;
+  crypto_random(&random, sizeof random);
+  return REFRESH_PAUSE_MS * 3 / 4 + random % (REFRESH_PAUSE_MS / 2);
+}
+
+static bool ends_before(const struct credentials *a, const struct credentials *b) {
+  return a->expires_at != 0 && (b->expires_at == 0 || a->expires_at < b->expires_at);
+}
+
+/* Stores what was fetched. Valid credentials outlive a refresh that failed or brought none that last longer;
+ * the next one then has to wait, as each would cost its caller time and bring nothing. */
 static enum kpi_code settle(struct credential_cache *c, enum kpi_code rc, struct credentials *fetched,
                             struct credentials *out, struct err *err) {
   SCOPE_LOCK(&c->synced.lock);
+  struct credentials *now = &c->synced.now;
+  bool had_valid = freshness_of(now) != SPENT;
   c->synced.refreshing = false;
   pthread_cond_broadcast(&c->synced.changed);
-  if (rc == KPI_OK) {
-    credentials_clear(&c->synced.now);
-    c->synced.now = *fetched;
-    *fetched = (struct credentials){0};
-    return give_copy(c, out, err);
-  }
-  c->synced.advisory_after = clock_mono_ms() + ADVISORY_RETRY_MS;
-  if (!c->synced.now.access_key || c->synced.now.expires_at <= clock_wall_ms())
+  if (rc && (rc == KPI_CANCELLED || !had_valid))
     return rc;
-  log_at(LOG_WARN, "aws.credentials_not_refreshed", err->message);
+  if (rc)
+    log_at(LOG_WARN, "aws.credentials_not_refreshed", err->message);
+  else if (!had_valid || !ends_before(fetched, now)) {
+    credentials_clear(now);
+    *now = *fetched;
+    *fetched = (struct credentials){0};
+  }
+  if (had_valid && freshness_of(now) != FRESH)
+    c->synced.quiet_until = clock_mono_ms() + pick_pause_ms();
   return give_copy(c, out, err);
 }
 
@@ -231,7 +238,9 @@ enum kpi_code credential_cache_get(struct credential_cache *c, const struct stop
   rc = ask_chain(&context, &fetched, err);
   if (rc && is_stopped(stop))
     rc = err_set(err, KPI_CANCELLED, "the run was stopped");
-  return settle(c, rc, &fetched, out, err);
+  rc = settle(c, rc, &fetched, out, err);
+  credentials_clear(&fetched);
+  return rc;
 }
 
 void credential_cache_refuse(struct credential_cache *c, const struct credentials *used) {

@@ -60,10 +60,10 @@ struct credential_cache *credential_cache_new(const struct credential_context *c
 /* Accepts NULL. */
 void credential_cache_free(struct credential_cache *c);
 
-/* Returns a copy, owned, in *out. Asks the chain when there is none yet or the end is near (10 min: waits for
- * new ones; 15 min: one caller fetches while the others go on with the old). `stop` ends the asking and the
- * waiting; NULL: none. Any thread. Errors: KPI_CREDENTIALS_MISSING, KPI_CREDENTIALS_EXPIRED, KPI_CANCELLED.
- */
+/* Returns a copy, owned, in *out. Asks the chain when there is none yet; from 15 min before the end one
+ * caller asks while the others go on with the old, and for about a minute nobody when that brought nothing.
+ * Valid ones are given out until they end. `stop` ends the asking and the waiting; NULL: none. Any thread.
+ * Errors: KPI_CREDENTIALS_MISSING, KPI_CREDENTIALS_EXPIRED, KPI_CANCELLED. */
 KPI_MUST_CHECK enum kpi_code credential_cache_get(struct credential_cache *c, const struct stop_flag *stop,
                                                   struct credentials *out, struct err *err);
 

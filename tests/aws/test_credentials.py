@@ -289,14 +289,12 @@ def test_token_of_the_container_is_sent(container, endpoint):
 def test_token_file_of_the_container_is_read_each_time(container, endpoint, tmp_path):
     path = tmp_path / "token"
     path.write_text("first")
-    endpoint.answer(Plan(keys(minutes=5)))
     server = container.server(AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE=str(path), KPI_PUBLISH="local")
     assert server.run(DAY)["state"] == "succeeded"
-    before = len(endpoint.asked)
     path.write_text("second\n")
+    container.s3.spoil(EXPIRED, LIST, times=1)
     assert server.run(DAY)["state"] == "succeeded"
-    sent = [asked["authorization"] for asked in endpoint.asked]
-    assert set(sent[:before]) == {"first"} and set(sent[before:]) == {"second"}
+    assert [asked["authorization"] for asked in endpoint.asked] == ["first", "second"]
 
 
 @pytest.mark.parametrize("token", ["a\r\nX-Evil: 1", "a\nb"], ids=["crlf", "lf"])
@@ -461,8 +459,20 @@ def test_keys_near_their_end_are_renewed_in_advance(container, endpoint):
     assert len(endpoint.asked) == 2 and tokens(container)[-1] == "new"
 
 
-def test_endpoint_that_is_away_matters_only_when_the_keys_end(container, endpoint):
-    endpoint.answer(Plan(keys(minutes=14)), Plan(b"down", 500))
+@pytest.mark.parametrize("minutes", [8, 14])
+def test_keys_that_cannot_be_prolonged_are_not_asked_for_by_every_call(
+    container, endpoint, minutes
+):
+    rows = {n: f"{HEADERS['orders']}\n{n},1,c,{DAY}\n" for n in range(1000, 1020)}
+    container.bucket.put_all({f"Data/orders/{n}.csv": row for n, row in rows.items()})
+    endpoint.answer(Plan(keys(minutes=minutes)))
+    assert compute(container).code == OK
+    assert len(container.s3.seen()) > 20 and len(endpoint.asked) == 2
+
+
+@pytest.mark.parametrize("minutes", [8, 14])
+def test_endpoint_that_is_away_matters_only_when_the_keys_end(container, endpoint, minutes):
+    endpoint.answer(Plan(keys(minutes=minutes)), Plan(b"down", 500))
     server = container.server()
     assert server.run(DAY)["state"] == "succeeded"
     assert server.run(DAY)["state"] == "succeeded"
