@@ -134,12 +134,11 @@ enum kpi_code profiles_load(struct profiles *out, struct err *err) {
   *out = (struct profiles){0};
   const char *name = getenv("AWS_PROFILE");
   char text[SECTION_BYTES_MAX];
-  out->name_is_set = name && *name;
-  out->name = out->name_is_set ? view_of(name) : VIEW_LIT("default");
+  out->name = name && *name ? view_of(name) : VIEW_LIT("default");
   enum kpi_code rc = load_file("AWS_CONFIG_FILE", "config", &out->config, err);
   if (rc == KPI_OK)
     rc = load_file("AWS_SHARED_CREDENTIALS_FILE", "credentials", &out->credentials, err);
-  if (rc == KPI_OK && out->name_is_set && !view_is(out->name, "default") &&
+  if (rc == KPI_OK && !view_is(out->name, "default") &&
       !has_section(&out->config, config_section("profile", out->name, text)) &&
       !has_section(&out->credentials, out->name))
     rc = err_set(err, KPI_CONFIG_INVALID, "AWS_PROFILE=%s: there is no such profile in the files of AWS",

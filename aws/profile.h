@@ -23,8 +23,7 @@ struct profile_file {
 
 /* The profile in use and both files; a missing file is an empty one. profiles_clear releases it. */
 struct profiles {
-  struct view name;
-  bool name_is_set; /* AWS_PROFILE names it */
+  struct view name; /* AWS_PROFILE, else "default" */
   struct profile_file config, credentials;
 };
 

@@ -176,8 +176,31 @@ def test_profile_that_does_not_exist_stops_the_start(profiles):
     assert (result.code, "AWS_PROFILE=weekly" in result.message) == (CONFIG, True), result
 
 
-def test_profile_of_an_unsupported_kind_is_named(profiles):
-    assert_refused(profiles, "credentials_missing", "role_arn", "assumed", AWS_PROFILE="assumed")
+UNSUPPORTED = {
+    "role_arn": f"role_arn = {ROLE}\nsource_profile = base",
+    "credential_process": "credential_process = /bin/false",
+    "sso_session": "sso_session = staff",
+    "sso_start_url": "sso_start_url = https://example.com/start",
+}
+FILES = ("config", "credentials")
+KEYS = f"aws_access_key_id = {ACCESS_KEY}\naws_secret_access_key = {SECRET_KEY}\n"
+
+
+@pytest.mark.parametrize("setting", UNSUPPORTED)
+@pytest.mark.parametrize("name", ["default", "night"])
+@pytest.mark.parametrize("keys_in", ["", "config", "credentials"])
+def test_profile_of_an_unsupported_kind_is_named(
+    profiles, endpoint, tmp_path, setting, name, keys_in
+):
+    """Also when it holds keys, and when another place would have some: they are somebody else's."""
+    section = name if name == "default" else f"profile {name}"
+    in_config, in_credentials = (KEYS if keys_in == file else "" for file in FILES)
+    (tmp_path / "config").write_text(f"[{section}]\n{UNSUPPORTED[setting]}\n{in_config}")
+    (tmp_path / "credentials").write_text(f"[{name}]\n{in_credentials}")
+    chosen = {} if name == "default" else {"AWS_PROFILE": name}
+    place = endpoint.settings | chosen
+    assert_refused(profiles, "credentials_missing", setting, f"profile {name}", **place)
+    assert endpoint.asked == []
 
 
 # --- web identity ------------------------------------------------------------------------------
@@ -249,6 +272,15 @@ def test_exchange_that_is_refused_is_named(identity, fault, code):
     sts.heal()
     rule = sts.spoil(Reset(), times=1)
     assert compute(site).code == OK and rule.hits == 1
+
+
+def test_role_of_a_profile_with_a_token_file_is_taken(identity, moto, tmp_path):
+    site, sts = identity
+    role, token = (site.extra.pop(f"AWS_{name}") for name in ("ROLE_ARN", "WEB_IDENTITY_TOKEN_FILE"))
+    text = f"[default]\nrole_arn = {role}\nweb_identity_token_file = {token}\n{KEYS}"
+    (tmp_path / "config").write_text(text)
+    assert compute(site, AWS_CONFIG_FILE=str(tmp_path / "config")).code == OK
+    assert len(sts.seen()) == 1
 
 
 def test_token_file_that_is_missing_is_named(identity, tmp_path):
