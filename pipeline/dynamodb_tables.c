@@ -25,8 +25,8 @@ static json_t *name_body(const char *name) {
 /* ---- checking ---- */
 
 static enum kpi_code mismatch(const struct table_keys *k, const char *what, struct err *err) {
-  err_set(err, KPI_DYNAMODB_SCHEMA_MISMATCH, "%s: %s; it needs the keys %s (HASH, S)%s%s%s", k->name, what,
-          k->hash, k->range ? " and " : "", k->range ? k->range : "", k->range ? " (RANGE, S)" : "");
+  err_set(err, KPI_DYNAMODB_SCHEMA_MISMATCH, "%s; it needs the keys %s (HASH, S)%s%s%s", what, k->hash,
+          k->range ? " and " : "", k->range ? k->range : "", k->range ? " (RANGE, S)" : "");
   view_to_cstr(view_of("dynamodb"), err->remote.service, sizeof err->remote.service);
   view_to_cstr(view_of("DescribeTable"), err->remote.operation, sizeof err->remote.operation);
   return err->code;
@@ -61,7 +61,7 @@ static enum kpi_code check_keys(const struct table_keys *k, const json_t *table,
   return KPI_OK;
 }
 
-/* Puts the table's name before what the service said. */
+/* Puts the table's name before what is wrong with it. */
 static enum kpi_code name_table(const struct table_keys *k, struct err *err) {
   struct err why = *err;
   err_set(err, why.code, "%s: %s", k->name, why.message);
@@ -73,7 +73,7 @@ static enum kpi_code describe(struct aws *a, const struct table_keys *k, bool *i
   json_t *reply = NULL;
   enum kpi_code rc = dynamodb_call(a, "DescribeTable", name_body(k->name), NULL, &reply, NULL, err);
   if (rc)
-    return name_table(k, err);
+    return rc;
   const json_t *table = json_object_get(reply, "Table");
   const char *status = text_of(table, "TableStatus");
   *is_active = strcmp(status, "ACTIVE") == 0 || strcmp(status, "UPDATING") == 0;
@@ -90,12 +90,12 @@ enum kpi_code dynamodb_tables_check(struct aws *a, const struct dynamodb_tables 
   for (size_t i = 0; i < *count; i++) {
     bool is_active = false;
     enum kpi_code rc = describe(a, &keys[i], &is_active, err);
+    if (rc == KPI_OK && !is_active)
+      rc = err_set(err, KPI_DYNAMODB_UNAVAILABLE, "the table is not active yet");
     if (rc)
-      return rc;
-    if (!is_active)
-      return err_set(err, KPI_DYNAMODB_UNAVAILABLE, "%s: the table is not active yet", keys[i].name);
+      return name_table(&keys[i], err);
     if (report)
-      report[i] = (struct table_report){keys[i].name, TABLE_OK};
+      report[i] = (struct table_report){.name = keys[i].name, .finding = TABLE_OK};
   }
   return KPI_OK;
 }
@@ -114,54 +114,76 @@ static json_t *create_body(const struct table_keys *k) {
                    "KeySchema", schema, "AttributeDefinitions", attributes);
 }
 
+static void pause_between_tries(void) {
+  nanosleep(&(struct timespec){.tv_nsec = WAIT_MS * 1000000L}, NULL);
+}
+
 static enum kpi_code wait_until_active(struct aws *a, const struct table_keys *k, struct err *err) {
   for (int i = 0; i < WAIT_TRIES; i++) {
     bool is_active = false;
     enum kpi_code rc = describe(a, k, &is_active, err);
     if (is_active || (rc && rc != KPI_DYNAMODB_TABLE_MISSING))
       return rc;
-    nanosleep(&(struct timespec){.tv_nsec = WAIT_MS * 1000000L}, NULL);
+    pause_between_tries();
   }
-  return err_set(err, KPI_DYNAMODB_UNAVAILABLE, "%s: created, but not active after a minute", k->name);
+  return err_set(err, KPI_DYNAMODB_UNAVAILABLE, "the table is not active after a minute");
 }
 
-/* Emulators do not know it: that is told, and no reason to fail. */
-static enum kpi_code switch_recovery_on(struct aws *a, const struct table_keys *k,
-                                        enum table_finding *finding, struct err *err) {
-  struct aws_error error;
-  json_t *body = json_pack("{s:s, s:{s:b}}", "TableName", k->name, "PointInTimeRecoverySpecification",
-                           "PointInTimeRecoveryEnabled", 1);
-  enum kpi_code rc = dynamodb_call(a, "UpdateContinuousBackups", body, NULL, NULL, &error, err);
-  if (rc && strcmp(error.code, "UnknownOperationException") == 0) {
-    *finding = TABLE_NO_RECOVERY;
-    return KPI_OK;
+/* A new table can be active before its backups can be switched on. Emulators do not know them: that is told,
+ * and no reason to fail. */
+static enum kpi_code switch_recovery_on(struct aws *a, const struct table_keys *k, enum table_recovery *out,
+                                        struct err *err) {
+  enum kpi_code rc = KPI_OK;
+  for (int i = 0; i < WAIT_TRIES; i++) {
+    struct aws_error error;
+    json_t *body = json_pack("{s:s, s:{s:b}}", "TableName", k->name, "PointInTimeRecoverySpecification",
+                             "PointInTimeRecoveryEnabled", 1);
+    rc = dynamodb_call(a, "UpdateContinuousBackups", body, NULL, NULL, &error, err);
+    bool is_unsupported = rc && strcmp(error.code, "UnknownOperationException") == 0;
+    if (rc == KPI_OK || is_unsupported) {
+      *out = is_unsupported ? RECOVERY_UNSUPPORTED : RECOVERY_ON;
+      return KPI_OK;
+    }
+    if (strcmp(error.code, "ContinuousBackupsUnavailableException") != 0)
+      return rc;
+    pause_between_tries();
   }
-  return rc ? name_table(k, err) : KPI_OK;
+  return rc;
 }
 
 static enum kpi_code create_one(struct aws *a, const struct table_keys *k, struct table_report *out,
                                 struct err *err) {
   struct aws_error error;
-  *out = (struct table_report){k->name, TABLE_CREATED};
   enum kpi_code rc = dynamodb_call(a, "CreateTable", create_body(k), NULL, NULL, &error, err);
   bool existed = rc && strcmp(error.code, "ResourceInUseException") == 0;
   if (rc && !existed)
-    return name_table(k, err);
+    return rc;
+  if (!existed)
+    out->finding = TABLE_CREATED;
   rc = wait_until_active(a, k, err);
+  if (rc)
+    return rc;
   if (existed)
     out->finding = TABLE_OK;
-  return rc || existed ? rc : switch_recovery_on(a, k, &out->finding, err);
+  return switch_recovery_on(a, k, &out->recovery, err);
 }
 
 enum kpi_code dynamodb_tables_create(struct aws *a, const struct dynamodb_tables *t,
                                      struct table_report report[DYNAMODB_TABLE_COUNT], size_t *count,
                                      struct err *err) {
   struct table_keys keys[DYNAMODB_TABLE_COUNT];
+  enum kpi_code first = KPI_OK;
   *count = list_tables(t, keys);
   for (size_t i = 0; i < *count; i++) {
-    enum kpi_code rc = create_one(a, &keys[i], &report[i], err);
-    if (rc)
-      return rc;
+    struct err trouble = {0};
+    report[i] = (struct table_report){.name = keys[i].name};
+    if (create_one(a, &keys[i], &report[i], &trouble) == KPI_OK)
+      continue;
+    report[i].trouble = trouble;
+    if (first == KPI_OK) {
+      *err = trouble;
+      first = name_table(&keys[i], err);
+    }
   }
-  return KPI_OK;
+  return first;
 }

@@ -10,19 +10,25 @@
 
 enum { REQUESTS = 4 };
 
-static const char *finding_text(enum table_finding f) {
-  static const char *const texts[] = {[TABLE_OK] = "exists, with the keys it needs",
-                                      [TABLE_CREATED] = "created: on demand, point-in-time recovery on",
-                                      [TABLE_NO_RECOVERY] =
-                                          "created: on demand (no point-in-time recovery at this endpoint)"};
-  return texts[f];
+static void add_line(const struct table_report *r, struct buf *out) {
+  static const char *const findings[] = {[TABLE_UNUSABLE] = "cannot be used",
+                                         [TABLE_OK] = "exists, with the keys it needs",
+                                         [TABLE_CREATED] = "created: on demand"};
+  static const char *const recoveries[] = {[RECOVERY_UNKNOWN] = "",
+                                           [RECOVERY_ON] = ", point-in-time recovery on",
+                                           [RECOVERY_UNSUPPORTED] =
+                                               " (no point-in-time recovery at this endpoint)"};
+  buf_printf(out, "%s: %s%s", r->name, findings[r->finding], recoveries[r->recovery]);
+  if (r->trouble.code)
+    buf_printf(out, "; failed: %s", r->trouble.message);
+  buf_add_char(out, '\n');
 }
 
 static enum kpi_code print_report(const struct table_report *report, size_t count, struct err *err) {
   auto_buf struct buf text;
   buf_init(&text, SIZE_MAX);
   for (size_t i = 0; i < count; i++)
-    buf_printf(&text, "%s: %s\n", report[i].name, finding_text(report[i].finding));
+    add_line(&report[i], &text);
   return cli_put(buf_view(&text), err);
 }
 
@@ -37,7 +43,11 @@ static enum kpi_code run_tables(const struct config *config, bool create, struct
   rc = create ? dynamodb_tables_create(aws, &tables, report, &count, err)
               : dynamodb_tables_check(aws, &tables, report, &count, err);
   aws_free(aws);
-  return rc ? rc : print_report(report, count, err);
+  if (rc && !create)
+    return rc;
+  struct err unprinted;
+  enum kpi_code printed = print_report(report, count, rc ? &unprinted : err);
+  return rc ? rc : printed;
 }
 
 int cli_tables(int argc, char **argv) {
