@@ -7,26 +7,39 @@
 #include <curl/curl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
 
 enum {
   POLL_MS = 100,
   RECEIVE_BYTES = 256 * 1024,
   STALL_BYTES_PER_SECOND = 1024,
-  KEEP_CONNECTIONS_SECONDS = 50 /* less than the idle time after which servers close */
+  KEEP_CONNECTIONS_SECONDS = 50, /* less than the idle time after which servers close */
+  RESOLVE_SPARE_MS = 3 * POLL_MS,
+  ORPHAN_MS = 60 * 60 * 1000 /* longer than any resolver tries */
 };
 
-/* One call: lives on the stack of its caller, who waits until it is over. */
-struct transfer {
-  const struct http_request *request;
-  struct http_reply *reply;
-  CURL *easy;
-  struct curl_slist *headers;
-  int64_t deadline; /* monotonic ms */
-  bool head_is_over;
+/* One call: lives on the stack of its caller, who waits until it is over. Guarded by the client's lock. */
+struct call {
   enum http_outcome outcome;
   pthread_cond_t ended; /* of its own, so that an end wakes nobody else */
-  bool over;            /* guarded by the client's lock, as next */
-  struct transfer *next;
+  bool over;
+};
+
+/* The work for a call. Owned by the loop, as curl may need it for longer than the caller waits: curl 7.88
+ * waits for the thread that resolves the name when a transfer is removed or times out, and all others with
+ * it. So a call that ends while its name is being resolved leaves an orphan behind, which ends by itself with
+ * that thread, before a connection is opened. */
+struct transfer {
+  struct call *call;                  /* NULL: an orphan, as the next two */
+  const struct http_request *request; /* borrowed from the caller */
+  struct http_reply *reply;           /* borrowed from the caller */
+  CURL *easy;
+  struct curl_slist *headers;
+  int64_t deadline;         /* monotonic ms */
+  int64_t resolve_deadline; /* monotonic ms; earlier than curl's own, which waits for the thread */
+  bool is_resolving, head_is_over;
+  enum http_outcome outcome;
+  struct transfer *next; /* guarded by the client's lock while it waits to be begun */
 };
 
 struct curl_client {
@@ -35,8 +48,9 @@ struct curl_client {
   char *ca_bundle; /* owned */
   size_t max_in_flight;
   pthread_t thread;
-  struct transfer *active; /* loop thread only */
-  size_t active_count;     /* loop thread only */
+  struct transfer *active;  /* loop thread only, as the next two */
+  struct transfer *orphans; /* not counted */
+  size_t active_count;
   struct {
     pthread_mutex_t lock;
     struct transfer *first, **last; /* those that wait to be begun */
@@ -108,6 +122,22 @@ static size_t on_body(char *bytes, size_t size, size_t count, void *arg) {
   return 0;
 }
 
+static int on_resolve(void *resolver, void *reserved, void *arg) {
+  struct transfer *t = arg;
+  (void)resolver;
+  (void)reserved;
+  t->is_resolving = true;
+  return 0;
+}
+
+/* Nobody waits for an orphan: it must not be sent. */
+static curl_socket_t on_open(void *arg, curlsocktype purpose, struct curl_sockaddr *at) {
+  struct transfer *t = arg;
+  (void)purpose;
+  t->is_resolving = false;
+  return t->call ? socket(at->family, at->socktype | SOCK_CLOEXEC, at->protocol) : CURL_SOCKET_BAD;
+}
+
 /* ---- setting up ---- */
 
 static bool add_header(struct transfer *t, const char *line) {
@@ -167,6 +197,10 @@ static bool set_up(const struct curl_client *c, struct transfer *t) {
   curl_easy_setopt(t->easy, CURLOPT_HEADERDATA, t);
   curl_easy_setopt(t->easy, CURLOPT_WRITEFUNCTION, on_body);
   curl_easy_setopt(t->easy, CURLOPT_WRITEDATA, t);
+  curl_easy_setopt(t->easy, CURLOPT_RESOLVER_START_FUNCTION, on_resolve);
+  curl_easy_setopt(t->easy, CURLOPT_RESOLVER_START_DATA, t);
+  curl_easy_setopt(t->easy, CURLOPT_OPENSOCKETFUNCTION, on_open);
+  curl_easy_setopt(t->easy, CURLOPT_OPENSOCKETDATA, t);
   curl_easy_setopt(t->easy, CURLOPT_PRIVATE, t);
   curl_easy_setopt(t->easy, CURLOPT_ERRORBUFFER, t->reply->problem);
   return true;
@@ -174,26 +208,60 @@ static bool set_up(const struct curl_client *c, struct transfer *t) {
 
 /* ---- the loop ---- */
 
-/* Releases a transfer to its caller, who may return at once: nothing of it may be touched afterwards. */
-static void end(struct curl_client *c, struct transfer *t, enum http_outcome outcome, const char *why) {
-  if (why && !t->reply->problem[0])
-    view_to_cstr(view_of(why), t->reply->problem, sizeof t->reply->problem);
+static void transfer_free(struct transfer *t) {
   curl_easy_cleanup(t->easy);
   curl_slist_free_all(t->headers);
+  free(t);
+}
+
+/* Lets the caller go, who may return at once: nothing of the call may be touched afterwards. */
+static void answer(struct curl_client *c, struct call *call, enum http_outcome outcome) {
   SCOPE_LOCK(&c->synced.lock);
-  t->outcome = outcome;
-  t->over = true;
-  pthread_cond_signal(&t->ended);
+  call->outcome = outcome;
+  call->over = true;
+  pthread_cond_signal(&call->ended);
+}
+
+static void end(struct curl_client *c, struct transfer *t, enum http_outcome outcome, const char *why) {
+  struct call *call = t->call;
+  if (why && !t->reply->problem[0])
+    view_to_cstr(view_of(why), t->reply->problem, sizeof t->reply->problem);
+  transfer_free(t);
+  answer(c, call, outcome);
+}
+
+static void take_off(struct transfer **list, const struct transfer *t) {
+  while (*list != t)
+    list = &(*list)->next;
+  *list = t->next;
 }
 
 static void forget(struct curl_client *c, struct transfer *t) {
-  for (struct transfer **at = &c->active; *at; at = &(*at)->next)
-    if (*at == t) {
-      *at = t->next;
-      break;
-    }
+  take_off(&c->active, t);
   c->active_count--;
   curl_multi_remove_handle(c->multi, t->easy);
+}
+
+/* Ends the call, but not the transfer. */
+static void orphan(struct curl_client *c, struct transfer *t, enum http_outcome outcome, const char *why) {
+  struct call *call = t->call;
+  view_to_cstr(view_of(why), t->reply->problem, sizeof t->reply->problem);
+  curl_easy_setopt(t->easy, CURLOPT_ERRORBUFFER, NULL);
+  curl_easy_setopt(t->easy, CURLOPT_CONNECTTIMEOUT_MS, (long)ORPHAN_MS);
+  t->call = NULL;
+  t->request = NULL;
+  t->reply = NULL;
+  take_off(&c->active, t);
+  c->active_count--;
+  t->next = c->orphans;
+  c->orphans = t;
+  answer(c, call, outcome);
+}
+
+static void end_orphan(struct curl_client *c, struct transfer *t) {
+  take_off(&c->orphans, t);
+  curl_multi_remove_handle(c->multi, t->easy);
+  transfer_free(t);
 }
 
 /* Takes the next waiting transfer while there is room; NULL otherwise. */
@@ -215,6 +283,7 @@ static void begin_waiting(struct curl_client *c) {
       end(c, t, HTTP_NO_MEMORY, "no memory for the request");
       continue;
     }
+    t->resolve_deadline = clock_mono_ms() + t->request->connect_ms - RESOLVE_SPARE_MS;
     t->next = c->active;
     c->active = t;
     c->active_count++;
@@ -247,6 +316,10 @@ static void end_finished(struct curl_client *c) {
     struct transfer *t = NULL;
     CURLcode code = message->data.result;
     curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, (char **)&t);
+    if (!t->call) {
+      end_orphan(c, t);
+      continue;
+    }
     curl_easy_getinfo(message->easy_handle, CURLINFO_RESPONSE_CODE, &t->reply->status);
     forget(c, t);
     end(c, t, outcome_of(t, code), code ? curl_easy_strerror(code) : NULL);
@@ -259,10 +332,19 @@ static void end_overdue(struct curl_client *c) {
   for (struct transfer *t = c->active, *next; t; t = next) {
     next = t->next;
     bool stopped = t->request->stop && stop_reason(t->request->stop) != STOP_NONE;
-    if (!stopped && now < t->deadline)
+    bool unresolved = t->is_resolving && now >= t->resolve_deadline;
+    if (!stopped && !unresolved && now < t->deadline)
       continue;
+    enum http_outcome outcome = stopped ? HTTP_STOPPED : HTTP_TIMED_OUT;
+    const char *why = stopped           ? "stopped"
+                      : t->is_resolving ? "the name was not resolved in time"
+                                        : "no whole reply in time";
+    if (t->is_resolving) {
+      orphan(c, t, outcome, why);
+      continue;
+    }
     forget(c, t);
-    end(c, t, stopped ? HTTP_STOPPED : HTTP_TIMED_OUT, stopped ? "stopped" : "no whole reply in time");
+    end(c, t, outcome, why);
   }
 }
 
@@ -295,16 +377,21 @@ static void enqueue(struct curl_client *c, struct transfer *t) {
 static enum http_outcome curl_call(struct http_client *base, const struct http_request *q,
                                    struct http_reply *out) {
   struct curl_client *c = (struct curl_client *)base;
-  struct transfer t = {.request = q, .reply = out, .deadline = clock_mono_ms() + q->timeout_ms};
-  pthread_cond_init(&t.ended, NULL);
-  enqueue(c, &t);
+  struct call call = {.over = false};
+  struct transfer *t = calloc(1, sizeof *t);
+  if (!t)
+    return HTTP_NO_MEMORY;
+  *t = (struct transfer){
+      .call = &call, .request = q, .reply = out, .deadline = clock_mono_ms() + q->timeout_ms};
+  pthread_cond_init(&call.ended, NULL);
+  enqueue(c, t);
   curl_multi_wakeup(c->multi);
   pthread_mutex_lock(&c->synced.lock);
-  while (!t.over)
-    pthread_cond_wait(&t.ended, &c->synced.lock);
+  while (!call.over)
+    pthread_cond_wait(&call.ended, &c->synced.lock);
   pthread_mutex_unlock(&c->synced.lock);
-  pthread_cond_destroy(&t.ended);
-  return t.outcome;
+  pthread_cond_destroy(&call.ended);
+  return call.outcome;
 }
 
 static void curl_client_release(struct curl_client *c) {
@@ -321,6 +408,10 @@ static void curl_client_free(struct http_client *base) {
   pthread_mutex_unlock(&c->synced.lock);
   curl_multi_wakeup(c->multi);
   pthread_join(c->thread, NULL);
+  while (c->orphans) {
+    curl_easy_setopt(c->orphans->easy, CURLOPT_QUICK_EXIT, 1L);
+    end_orphan(c, c->orphans);
+  }
   curl_client_release(c);
 }
 

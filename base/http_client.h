@@ -34,7 +34,7 @@ struct http_request {
   size_t header_count;
   bool has_body; /* false: none, not even an empty one */
   struct view body;
-  uint32_t connect_ms;
+  uint32_t connect_ms;          /* for name, connection and TLS; at least 500 */
   uint32_t stall_seconds;       /* a reply slower than 1 KiB/s for so long is given up; 0: never */
   uint32_t timeout_ms;          /* of the whole call, queueing included */
   size_t reply_max;             /* most body bytes that are collected */
@@ -78,7 +78,7 @@ KPI_MUST_CHECK enum http_outcome http_call(struct http_client *c, const struct h
  * for the system's. Returns owned, NULL when threads or memory are exhausted. */
 struct http_client *http_client_new(size_t max_in_flight, const char *ca_bundle);
 
-/* Stops the thread; no call may be under way. Accepts NULL. */
+/* Stops the thread; no call may be under way. A resolver that still hangs is left to itself. Accepts NULL. */
 void http_client_free(struct http_client *c);
 
 #endif
