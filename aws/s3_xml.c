@@ -29,12 +29,14 @@ static bool hand_on(struct reading *r) {
       return false;
     o.key = buf_view(&decoded);
   }
-  if (buf_failed(&decoded) || buf_failed(&r->key) || buf_failed(&r->etag) || o.etag.len == 0 ||
-      !view_to_u64(buf_view(&r->size), &o.size) ||
+  if (buf_failed(&decoded) || buf_failed(&r->key) || buf_failed(&r->etag) || o.key.len == 0 ||
+      o.etag.len == 0 || !view_to_u64(buf_view(&r->size), &o.size) ||
       !credentials_parse_time(buf_view(&r->modified), &o.modified_ms))
     return false;
   r->rc = r->page->fn(r->page->arg, &o, r->err);
-  buf_reset(&r->etag);
+  struct buf *const texts[] = {&r->key, &r->etag, &r->size, &r->modified};
+  for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++)
+    buf_reset(texts[i]);
   return r->rc == KPI_OK;
 }
 

@@ -46,6 +46,8 @@ static void on_text(void *arg, const XML_Char *bytes, int len) {
 
 static void on_end(void *arg, const XML_Char *name) {
   struct walk *w = arg;
+  if (w->failed) /* expat still ends an empty element at whose start the walk was given up */
+    return;
   size_t start = w->text_starts[--w->depth], name_len = view_of(name).len;
   struct view text = {w->text.ptr ? w->text.ptr + start : NULL, w->text.len - start};
   if (!w->fn(w->arg, buf_view(&w->path), text))
