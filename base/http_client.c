@@ -326,9 +326,28 @@ static void end_finished(struct curl_client *c) {
   }
 }
 
-/* Ends what was stopped or is past its deadline, also while it waits for the first byte. */
+/* Takes a transfer out of those that wait for their turn when it has to end; NULL when none has. */
+static struct transfer *take_overdue(struct curl_client *c, int64_t now, bool *stopped) {
+  SCOPE_LOCK(&c->synced.lock);
+  for (struct transfer **at = &c->synced.first; *at; at = &(*at)->next) {
+    struct transfer *t = *at;
+    *stopped = t->request->stop && stop_reason(t->request->stop) != STOP_NONE;
+    if (!*stopped && now < t->deadline)
+      continue;
+    *at = t->next;
+    if (!t->next)
+      c->synced.last = at;
+    return t;
+  }
+  return NULL;
+}
+
+/* Ends what was stopped or is past its deadline, also while it waits for the first byte or for its turn. */
 static void end_overdue(struct curl_client *c) {
   int64_t now = clock_mono_ms();
+  bool was_stopped;
+  for (struct transfer *t; (t = take_overdue(c, now, &was_stopped)) != NULL;)
+    end(c, t, was_stopped ? HTTP_STOPPED : HTTP_TIMED_OUT, was_stopped ? "stopped" : "no turn in time");
   for (struct transfer *t = c->active, *next; t; t = next) {
     next = t->next;
     bool stopped = t->request->stop && stop_reason(t->request->stop) != STOP_NONE;
@@ -357,10 +376,10 @@ static void *loop(void *arg) {
   struct curl_client *c = arg;
   while (!is_stopping(c)) {
     int running;
-    begin_waiting(c);
     curl_multi_perform(c->multi, &running);
     end_finished(c);
     end_overdue(c);
+    begin_waiting(c); /* last, so that a place that became free is taken before the loop sleeps */
     curl_multi_poll(c->multi, NULL, 0, c->active_count ? POLL_MS : 10 * POLL_MS, NULL);
   }
   return NULL;
