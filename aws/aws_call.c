@@ -348,7 +348,7 @@ void aws_backoff(uint32_t base_ms, unsigned attempt, const struct stop_flag *sto
   uint64_t most = (uint64_t)base_ms << (attempt < 16 ? attempt : 16);
   crypto_random(&random, sizeof random);
   int64_t left = (int64_t)((most > BACKOFF_CAP_MS ? BACKOFF_CAP_MS : most) * random / UINT32_MAX);
-  for (; left > 0 && (!stop || stop_reason(stop) == STOP_NONE); left -= BACKOFF_STEP_MS)
+  for (; left > 0 && stop_reason(stop) == STOP_NONE; left -= BACKOFF_STEP_MS)
     nanosleep(&(struct timespec){.tv_nsec = (left < BACKOFF_STEP_MS ? left : BACKOFF_STEP_MS) * 1000000L},
               NULL);
 }
@@ -360,7 +360,7 @@ bool aws_retry_allowed(struct aws *a, enum aws_service service) {
 /* Waits before another attempt; false when there shall be none. */
 static bool try_again(struct aws *a, const struct aws_call *c, enum aws_verdict verdict,
                       struct effort *effort) {
-  if (c->stop && stop_reason(c->stop) != STOP_NONE)
+  if (stop_reason(c->stop) != STOP_NONE)
     return false;
   if (verdict == AWS_RETRY_SKEW || verdict == AWS_RETRY_EXPIRED)
     return true;

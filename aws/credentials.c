@@ -157,10 +157,6 @@ static enum freshness freshness_of(const struct credentials *c) {
   return c->expires_at == 0 || left > REFRESH_AHEAD_MS ? FRESH : AGEING;
 }
 
-static bool is_stopped(const struct stop_flag *stop) {
-  return stop && stop_reason(stop) != STOP_NONE;
-}
-
 /* Decides who fetches: *fetch when the caller has to; otherwise `now` may be used. Only who has no valid
  * credentials waits for a fetch under way. */
 static enum kpi_code await_turn(struct credential_cache *c, const struct stop_flag *stop, bool *fetch,
@@ -175,7 +171,7 @@ static enum kpi_code await_turn(struct credential_cache *c, const struct stop_fl
       c->synced.refreshing = true;
       return KPI_OK;
     }
-    if (is_stopped(stop))
+    if (stop_reason(stop) != STOP_NONE)
       return err_set(err, KPI_CANCELLED, "the run was stopped");
     struct timespec until = clock_timespec(clock_mono_ms() + LOOK_MS);
     pthread_cond_clockwait(&c->synced.changed, &c->synced.lock, CLOCK_MONOTONIC, &until);
@@ -236,7 +232,7 @@ enum kpi_code credential_cache_get(struct credential_cache *c, const struct stop
     return rc;
   context.stop = stop;
   rc = ask_chain(&context, &fetched, err);
-  if (rc && is_stopped(stop))
+  if (rc && stop_reason(stop) != STOP_NONE)
     rc = err_set(err, KPI_CANCELLED, "the run was stopped");
   rc = settle(c, rc, &fetched, out, err);
   credentials_clear(&fetched);

@@ -326,13 +326,28 @@ static void end_finished(struct curl_client *c) {
   }
 }
 
+/* How a transfer has to end now; HTTP_REPLIED: it has not to. */
+static enum http_outcome due(const struct transfer *t, int64_t now) {
+  bool unresolved = t->is_resolving && now >= t->resolve_deadline;
+  if (stop_reason(t->request->stop) != STOP_NONE)
+    return HTTP_STOPPED;
+  return unresolved || now >= t->deadline ? HTTP_TIMED_OUT : HTTP_REPLIED;
+}
+
+static const char *why_due(const struct transfer *t, enum http_outcome outcome) {
+  if (outcome == HTTP_STOPPED)
+    return "stopped";
+  if (!t->easy)
+    return "no turn in time";
+  return t->is_resolving ? "the name was not resolved in time" : "no whole reply in time";
+}
+
 /* Takes a transfer out of those that wait for their turn when it has to end; NULL when none has. */
-static struct transfer *take_overdue(struct curl_client *c, int64_t now, bool *stopped) {
+static struct transfer *take_due(struct curl_client *c, int64_t now) {
   SCOPE_LOCK(&c->synced.lock);
   for (struct transfer **at = &c->synced.first; *at; at = &(*at)->next) {
     struct transfer *t = *at;
-    *stopped = t->request->stop && stop_reason(t->request->stop) != STOP_NONE;
-    if (!*stopped && now < t->deadline)
+    if (due(t, now) == HTTP_REPLIED)
       continue;
     *at = t->next;
     if (!t->next)
@@ -345,25 +360,22 @@ static struct transfer *take_overdue(struct curl_client *c, int64_t now, bool *s
 /* Ends what was stopped or is past its deadline, also while it waits for the first byte or for its turn. */
 static void end_overdue(struct curl_client *c) {
   int64_t now = clock_mono_ms();
-  bool was_stopped;
-  for (struct transfer *t; (t = take_overdue(c, now, &was_stopped)) != NULL;)
-    end(c, t, was_stopped ? HTTP_STOPPED : HTTP_TIMED_OUT, was_stopped ? "stopped" : "no turn in time");
+  enum http_outcome outcome;
+  for (struct transfer *t; (t = take_due(c, now)) != NULL;) {
+    outcome = due(t, now);
+    end(c, t, outcome, why_due(t, outcome));
+  }
   for (struct transfer *t = c->active, *next; t; t = next) {
     next = t->next;
-    bool stopped = t->request->stop && stop_reason(t->request->stop) != STOP_NONE;
-    bool unresolved = t->is_resolving && now >= t->resolve_deadline;
-    if (!stopped && !unresolved && now < t->deadline)
+    outcome = due(t, now);
+    if (outcome == HTTP_REPLIED)
       continue;
-    enum http_outcome outcome = stopped ? HTTP_STOPPED : HTTP_TIMED_OUT;
-    const char *why = stopped           ? "stopped"
-                      : t->is_resolving ? "the name was not resolved in time"
-                                        : "no whole reply in time";
     if (t->is_resolving) {
-      orphan(c, t, outcome, why);
+      orphan(c, t, outcome, why_due(t, outcome));
       continue;
     }
     forget(c, t);
-    end(c, t, outcome, why);
+    end(c, t, outcome, why_due(t, outcome));
   }
 }
 

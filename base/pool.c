@@ -29,7 +29,7 @@ void stop_raise(struct stop_flag *f, enum stop_reason why) {
 }
 
 enum stop_reason stop_reason(const struct stop_flag *f) {
-  return (enum stop_reason)atomic_load_explicit(&f->reason, memory_order_acquire);
+  return f ? (enum stop_reason)atomic_load_explicit(&f->reason, memory_order_acquire) : STOP_NONE;
 }
 
 /* Takes the next task; false when the pool stops and nothing is left. */

@@ -22,7 +22,7 @@ struct stop_flag {
 /* Raises the flag unless it is up already. Any thread. */
 void stop_raise(struct stop_flag *f, enum stop_reason why);
 
-/* Returns why work should stop, STOP_NONE while it should go on. */
+/* Returns why work should stop, STOP_NONE while it should go on; NULL is a flag that is never raised. */
 enum stop_reason stop_reason(const struct stop_flag *f);
 
 struct pool;

@@ -27,8 +27,7 @@ static json_t *name_body(const char *name) {
 static enum kpi_code mismatch(const struct table_keys *k, const char *what, struct err *err) {
   err_set(err, KPI_DYNAMODB_SCHEMA_MISMATCH, "%s; it needs the keys %s (HASH, S)%s%s%s", what, k->hash,
           k->range ? " and " : "", k->range ? k->range : "", k->range ? " (RANGE, S)" : "");
-  view_to_cstr(view_of("dynamodb"), err->remote.service, sizeof err->remote.service);
-  view_to_cstr(view_of("DescribeTable"), err->remote.operation, sizeof err->remote.operation);
+  aws_error_place(AWS_DYNAMODB, "DescribeTable", err);
   return err->code;
 }
 

@@ -39,8 +39,7 @@ static enum kpi_code write_batch(const struct publish_target *t, const char *tab
     else if (i == UNPROCESSED_TRIES || !aws_retry_allowed(t->aws, AWS_DYNAMODB)) {
       json_decref(requests);
       err_set(err, KPI_DYNAMODB_THROTTLED, "%s: %zu items stay unprocessed", table, left);
-      view_to_cstr(VIEW_LIT("dynamodb"), err->remote.service, sizeof err->remote.service);
-      view_to_cstr(VIEW_LIT("BatchWriteItem"), err->remote.operation, sizeof err->remote.operation);
+      aws_error_place(AWS_DYNAMODB, "BatchWriteItem", err);
       return err->code;
     }
     aws_backoff(UNPROCESSED_MS, i, order->abandon);

@@ -107,8 +107,7 @@ static enum kpi_code publish(const struct run_plan *plan, const struct rounds *r
   enum kpi_code rc = run_job_guard(r->publication, result, plan->force, err);
   if (rc == KPI_OK)
     rc = publication_publish(r->publication, &order, published, err);
-  bool is_abandoned = plan->job->abandon && stop_reason(plan->job->abandon) != STOP_NONE;
-  return rc && is_abandoned ? job_stopped_err(plan->job, err) : rc;
+  return rc && stop_reason(plan->job->abandon) != STOP_NONE ? job_stopped_err(plan->job, err) : rc;
 }
 
 static enum kpi_code run_round(const struct run_plan *plan, struct rounds *r, struct job_result *result,

@@ -177,17 +177,13 @@ static void begin_reading(struct s3_reader *r) {
   r->source->synced.reading++;
 }
 
-static bool is_stopped(const struct s3_reader *r) {
-  return r->use->stop && stop_reason(r->use->stop) != STOP_NONE;
-}
-
 /* Waits for bytes of the first part: *ready many. Errors: why the part ended early. */
 static enum kpi_code wait_for_bytes(struct s3_reader *r, struct part *p, size_t *ready, struct err *err) {
   SCOPE_LOCK(&r->synced.lock);
   while (p->filled == p->used && !p->over) {
     struct timespec until = clock_timespec(clock_mono_ms() + LOOK_MS);
     pthread_cond_clockwait(&r->synced.more, &r->synced.lock, CLOCK_MONOTONIC, &until);
-    if (is_stopped(r))
+    if (stop_reason(r->use->stop) != STOP_NONE)
       return err_set(err, KPI_CANCELLED, "the run was stopped");
   }
   *ready = p->filled - p->used;

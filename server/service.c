@@ -184,6 +184,15 @@ static void *supervise(void *arg) {
 
 /* ---- ticker: stalls, health, upkeep ---- */
 
+/* False while runs that were accepted on a disk that is gone may still come to light. */
+static bool knows_its_runs(const struct service *s) {
+  return !s->intents || intents_are_loaded(s->intents);
+}
+
+static void check_intents(struct service *s) {
+  set_check(s, CHECK_INTENTS, knows_its_runs(s), "the runs kept in DynamoDB are not loaded yet");
+}
+
 /* Returns true when a stalled run does not stop. */
 static bool stop_stalled(struct service *s, int64_t now) {
   bool stuck = run_slots_stop_stalled(&s->slots, now, (int64_t)s->config->stall_seconds * MS_PER_SECOND);
@@ -212,11 +221,6 @@ static void prune(struct service *s) {
     log_at(LOG_WARN, "service.prune", err.message);
 }
 
-/* False while runs that were accepted on a disk that is gone may still come to light. */
-static bool knows_its_runs(const struct service *s) {
-  return !s->intents || intents_are_loaded(s->intents);
-}
-
 /* Sleeps one tick; false when the service stops. */
 static bool next_tick(struct service *s) {
   struct timespec until = clock_timespec(clock_mono_ms() + TICK_MS);
@@ -234,7 +238,7 @@ static void *tick(void *arg) {
   do {
     int64_t now = clock_mono_ms();
     set_check(s, CHECK_WORKERS, !stop_stalled(s, now), "a run has stalled and does not stop");
-    set_check(s, CHECK_INTENTS, knows_its_runs(s), "the runs kept in DynamoDB are not loaded yet");
+    check_intents(s);
     if (checked_at == 0 || now - checked_at >= DATABASE_CHECK_MS ||
         db_refuses_writes(s->db) != was_refusing) {
       checked_at = now;
@@ -277,7 +281,7 @@ static enum kpi_code open_intents(struct service *s, struct err *err) {
   s->intents = intents_new(s->backends.aws, s->config->control_table, s->config->source, on_run_changed, s);
   if (!s->intents)
     return err_set(err, KPI_OUT_OF_MEMORY, "no memory or threads for the intents");
-  set_check(s, CHECK_INTENTS, false, "the runs kept in DynamoDB are not loaded yet");
+  check_intents(s); /* before the first tick: nobody may be told that all are known */
   intents_load(s->intents, take_intent, s);
   return KPI_OK;
 }

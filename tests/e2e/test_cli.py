@@ -25,6 +25,7 @@ from support.cli import (
     SOURCE,
     USAGE,
     backfill,
+    interrupted,
     kpid,
     read_tables,
     run_date,
@@ -744,12 +745,5 @@ def test_interrupted_run_exits_130_and_writes_nothing(signal_number, tmp_path):
         env=clean_env(),
         stderr=subprocess.PIPE,
     )
-    try:
-        with pytest.raises(subprocess.TimeoutExpired):
-            process.wait(0.5)
-        process.send_signal(signal_number)
-        assert process.wait(15) == INTERRUPTED
-    finally:
-        process.kill()
-        process.communicate()
+    assert interrupted(process, signal_number) == INTERRUPTED
     assert not (tmp_path / "out" / "order_kpis.csv").exists()

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from support.cli import DATA, INTERRUPTED, OK, SOURCE, kpid, source_url
+from support.cli import DATA, INTERRUPTED, OK, SOURCE, interrupted, kpid, source_url
 from support.datasets import BASE, BASE_DATES, copy_base, slow_source, write_lines
 from support.paths import clean_env, kpid_binary
 
@@ -31,13 +31,7 @@ def rows(db: Path, sql: str) -> list[tuple]:
 
 def leave_running(source: Path, db: Path) -> None:
     """A run whose process was killed."""
-    process = start_run(source, db)
-    try:
-        with pytest.raises(subprocess.TimeoutExpired):
-            process.wait(0.5)
-    finally:
-        process.kill()
-        process.communicate()
+    assert interrupted(start_run(source, db), signal.SIGKILL) == -signal.SIGKILL
 
 
 def backfill(db: Path, source: Path, *options: str):
@@ -51,15 +45,7 @@ def slow(tmp_path_factory):
 
 @pytest.mark.parametrize("signal_number", [signal.SIGINT, signal.SIGTERM])
 def test_interrupted_run_ends_cancelled_and_the_database_is_free(signal_number, slow, tmp_path):
-    process = start_run(slow, tmp_path / "k.db")
-    try:
-        with pytest.raises(subprocess.TimeoutExpired):
-            process.wait(0.5)
-        process.send_signal(signal_number)
-        assert process.wait(15) == INTERRUPTED
-    finally:
-        process.kill()
-        process.communicate()
+    assert interrupted(start_run(slow, tmp_path / "k.db"), signal_number) == INTERRUPTED
     assert rows(tmp_path / "k.db", "SELECT state FROM runs") == [("cancelled",)]
     assert rows(tmp_path / "k.db", "SELECT outcome FROM attempts") == [("cancelled",)]
     assert kpid("run", "--date", DAY, "--source", source_url(BASE), env={"KPI_DB": str(tmp_path / "k.db")}).code == OK
@@ -67,15 +53,7 @@ def test_interrupted_run_ends_cancelled_and_the_database_is_free(signal_number, 
 
 def test_second_signal_ends_the_process_at_once(slow, tmp_path):
     process = start_run(slow, tmp_path / "k.db")
-    try:
-        with pytest.raises(subprocess.TimeoutExpired):
-            process.wait(0.5)
-        process.send_signal(signal.SIGINT)
-        process.send_signal(signal.SIGINT)
-        assert process.wait(5) in (INTERRUPTED, -signal.SIGINT)
-    finally:
-        process.kill()
-        process.communicate()
+    assert interrupted(process, signal.SIGINT, signal.SIGINT, within=5) in (INTERRUPTED, -signal.SIGINT)
 
 
 def test_left_over_run_of_a_killed_command_gives_way_to_the_next_one(slow, tmp_path):

@@ -3,6 +3,7 @@
 import csv
 import re
 import subprocess
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -95,6 +96,19 @@ def kpid(
         done.stdout.decode("utf-8", "replace"),
         done.stderr.decode("utf-8", "replace"),
     )
+
+
+def interrupted(process: subprocess.Popen, *signals: int, within: float = 15) -> int:
+    """Lets a process work for half a second, sends it signals, and returns its exit code. It is dead afterwards."""
+    try:
+        time.sleep(0.5)
+        assert process.poll() is None, "it ended by itself"
+        for number in signals:
+            process.send_signal(number)
+        return process.wait(within)
+    finally:
+        process.kill()
+        process.communicate()
 
 
 def source_url(folder: Path) -> str:

@@ -503,22 +503,27 @@ static void a_call_that_waits_for_its_turn_is_stopped_too(void **state) {
 
 /* ---- how many ---- */
 
+/* Sends calls side by side, each of which is answered with HELLO. */
+static void send_together(const char *url, struct call *calls, size_t count) {
+  for (size_t i = 0; i < count; i++) {
+    calls[i] = call_to(url);
+    begin_call(&calls[i]);
+  }
+  for (size_t i = 0; i < count; i++) {
+    await_call(&calls[i]);
+    assert_int_equal(calls[i].outcome, HTTP_REPLIED);
+    assert_view(buf_view(&calls[i].reply.body), "hello");
+    http_reply_clear(&calls[i].reply);
+  }
+}
+
 static void no_more_than_the_bound_are_in_flight(void **state) {
   (void)state;
   static const struct tcp_reply slow = {{HELLO}, 15, TCP_KEEP};
   struct tcp_server s;
   struct call calls[5 * IN_FLIGHT];
   tcp_server_start(&s, &slow, 1);
-  for (size_t i = 0; i < COUNT_OF(calls); i++) {
-    calls[i] = call_to(s.url);
-    begin_call(&calls[i]);
-  }
-  for (size_t i = 0; i < COUNT_OF(calls); i++) {
-    await_call(&calls[i]);
-    assert_int_equal(calls[i].outcome, HTTP_REPLIED);
-    assert_view(buf_view(&calls[i].reply.body), "hello");
-    http_reply_clear(&calls[i].reply);
-  }
+  send_together(s.url, calls, COUNT_OF(calls));
   assert_int_equal(s.synced.requests, COUNT_OF(calls));
   assert_int_equal(s.synced.most_under_way, IN_FLIGHT);
   tcp_server_stop(&s);
@@ -533,15 +538,7 @@ static void a_place_that_becomes_free_is_taken_at_once(void **state) {
   client = http_client_new(1, NULL);
   tcp_server_start(&s, &quick, 1);
   int64_t began = clock_mono_ms();
-  for (size_t i = 0; i < COUNT_OF(calls); i++) {
-    calls[i] = call_to(s.url);
-    begin_call(&calls[i]);
-  }
-  for (size_t i = 0; i < COUNT_OF(calls); i++) {
-    await_call(&calls[i]);
-    assert_int_equal(calls[i].outcome, HTTP_REPLIED);
-    http_reply_clear(&calls[i].reply);
-  }
+  send_together(s.url, calls, COUNT_OF(calls));
   /* 8 x 5 ms; a loop that sleeps between them needs 7 s. */
   assert_true(clock_mono_ms() - began < 3000);
   tcp_server_stop(&s);
