@@ -477,6 +477,12 @@ static void transitions_strike_at_their_second(void **state) {
     assert_int_equal(tz_offset_at_local(z, starts[i] - 18000 + 3600), -14400);
   }
   tz_free(z);
+  z = zone_of("CET-1CEST,M3.5.0,M10.5.0/3", 0);
+  enum { END = 1792890000 }; /* 2026-10-25: the last Sunday is the fourth */
+  assert_int_equal(tz_offset_at_utc(z, END - 1), 7200);
+  assert_int_equal(tz_offset_at_utc(z, END), 3600);
+  assert_int_equal(tz_offset_at_local(z, END + 3600 + 1800), 7200); /* 02:30 comes twice: the earlier */
+  tz_free(z);
 }
 
 int main(void) {

@@ -345,7 +345,9 @@ static void items_that_are_not_ours_are_left_alone(void **state) {
   (void)state;
   static const char *const items[] = {
       "{\"pk\":{\"S\":\"date#2024-10-04\"},\"ver\":{\"N\":\"1\"}}",
-      "{\"pk\":{\"S\":\"intent#00000001-0000-7000-8000-000000000000\"},\"source\":{\"S\":\"s3://other\"}}",
+      "{\"pk\":{\"S\":\"intent#00000001-0000-7000-8000-000000000000\"},\"source\":{\"S\":\"s3://other\"},"
+      "\"date\":{\"S\":\"2024-02-29\"},\"quality_gate\":{\"S\":\"off\"},\"bad_rows\":{\"S\":\"fail\"},"
+      "\"publish\":{\"N\":\"1\"},\"force\":{\"N\":\"0\"}}",
       "{\"pk\":{\"S\":\"intent#nonsense\"},\"source\":{\"S\":\"" SOURCE "\"}}",
       "{\"pk\":{\"S\":\"intent#00000002-0000-7000-8000-000000000000\"},\"source\":{\"S\":\"" SOURCE "\"}}",
       "{\"pk\":{\"S\":\"intent#00000003-0000-7000-8000-000000000000\"},\"source\":{\"S\":\"" SOURCE "\"},"
