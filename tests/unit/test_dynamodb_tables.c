@@ -11,10 +11,9 @@ static const struct dynamodb_tables two = {{[KPI_ORDERS] = "ord", [KPI_CATEGORIE
 
 #define KEY(name, type) "{\"AttributeName\":\"" name "\",\"KeyType\":\"" type "\"}"
 #define TYPE(name, type) "{\"AttributeName\":\"" name "\",\"AttributeType\":\"" type "\"}"
+#define KEYS_AND_TYPES(keys, types) "\"KeySchema\":[" keys "],\"AttributeDefinitions\":[" types "]"
 #define TABLE(status, keys, types)                                                                           \
-  "{\"Table\":{\"TableStatus\":\"" status "\",\"KeySchema\":[" keys "],\"AttributeDefinitions\":[" types "]" \
-                                                                                                         "}" \
-                                                                                                         "}"
+  "{\"Table\":{\"TableStatus\":\"" status "\"," KEYS_AND_TYPES(keys, types) "}}"
 #define CATEGORY_KEYS KEY("category", "HASH") "," KEY("order_date", "RANGE")
 #define CATEGORY_TYPES TYPE("category", "S") "," TYPE("order_date", "S")
 #define CATEGORIES(status) TABLE(status, CATEGORY_KEYS, CATEGORY_TYPES)
