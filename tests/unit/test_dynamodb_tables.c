@@ -180,7 +180,7 @@ static void missing_tables_are_created_with_recovery(void **state) {
   assert_int_equal(a.rc, KPI_OK);
   assert_int_equal(a.count, 3);
   for (size_t i = 0; i < 3; i++)
-    assert_int_equal(a.report[i].finding, TABLE_CREATED);
+    assert_true(a.report[i].finding == TABLE_CREATED && a.report[i].recovery == RECOVERY_ON);
   assert_int_equal(a.http.asked, COUNT_OF(script));
   assert_int_equal(fake_http_count(&a.http, "\"BillingMode\":\"PAY_PER_REQUEST\""), 3);
   assert_int_equal(fake_http_count(&a.http, "\"PointInTimeRecoveryEnabled\":true"), 3);
@@ -190,24 +190,29 @@ static void missing_tables_are_created_with_recovery(void **state) {
   buf_clear(&a.http.requests);
 }
 
-static void tables_that_exist_are_left_as_they_are(void **state) {
+static void recovery_is_switched_on_for_tables_that_exist(void **state) {
   (void)state;
-  static const struct fake_reply script[] = {REFUSED("ResourceInUseException"), OK(CATEGORIES("ACTIVE")),
-                                             REFUSED("ResourceInUseException"), OK(ORDERS("ACTIVE"))};
+  static const struct fake_reply script[] = {
+      REFUSED("ResourceInUseException"), OK(CATEGORIES("ACTIVE")), OK("{}"),
+      REFUSED("ResourceInUseException"), OK(ORDERS("ACTIVE")),     OK("{}")};
   struct asked a = ask(dynamodb_tables_create, &two, script, COUNT_OF(script));
   assert_int_equal(a.rc, KPI_OK);
-  assert_int_equal(a.report[0].finding, TABLE_OK);
-  assert_int_equal(a.report[1].finding, TABLE_OK);
-  assert_int_equal(fake_http_count(&a.http, "UpdateContinuousBackups"), 0);
+  for (size_t i = 0; i < 2; i++)
+    assert_true(a.report[i].finding == TABLE_OK && a.report[i].recovery == RECOVERY_ON);
+  assert_int_equal(fake_http_count(&a.http, "DynamoDB_20120810.UpdateContinuousBackups"), 2);
   buf_clear(&a.http.requests);
 }
 
-static void a_table_that_exists_with_other_keys_is_refused(void **state) {
+static void recovery_is_waited_for(void **state) {
   (void)state;
-  static const struct fake_reply script[] = {REFUSED("ResourceInUseException"), OK(ORDERS("ACTIVE"))};
+  static const struct fake_reply script[] = {
+      OK(CREATED), OK(CATEGORIES("ACTIVE")),          REFUSED("ContinuousBackupsUnavailableException"),
+      OK("{}"),    REFUSED("ResourceInUseException"), OK(ORDERS("ACTIVE")),
+      OK("{}")};
   struct asked a = ask(dynamodb_tables_create, &two, script, COUNT_OF(script));
-  assert_int_equal(a.rc, KPI_DYNAMODB_SCHEMA_MISMATCH);
-  assert_int_equal(a.http.asked, 2);
+  assert_int_equal(a.rc, KPI_OK);
+  assert_int_equal(a.report[0].recovery, RECOVERY_ON);
+  assert_int_equal(a.http.asked, COUNT_OF(script));
   buf_clear(&a.http.requests);
 }
 
@@ -218,26 +223,52 @@ static void an_emulator_without_recovery_is_told(void **state) {
       OK(CREATED), OK(ORDERS("ACTIVE")),     REFUSED("UnknownOperationException")};
   struct asked a = ask(dynamodb_tables_create, &two, script, COUNT_OF(script));
   assert_int_equal(a.rc, KPI_OK);
-  assert_int_equal(a.report[0].finding, TABLE_NO_RECOVERY);
-  assert_int_equal(a.report[1].finding, TABLE_NO_RECOVERY);
+  for (size_t i = 0; i < 2; i++)
+    assert_true(a.report[i].finding == TABLE_CREATED && a.report[i].recovery == RECOVERY_UNSUPPORTED);
   buf_clear(&a.http.requests);
 }
 
-static void what_refuses_to_be_created_ends_it(void **state) {
+/* The first table is in trouble, at one step or another; the second is created all the same. */
+static void one_tables_trouble_keeps_the_others_from_nothing(void **state) {
   (void)state;
   static const struct {
     struct fake_reply script[3];
     const char *operation;
+    enum kpi_code code;
+    enum table_finding finding;
   } cases[] = {
-      {{REFUSED("AccessDeniedException")}, "CreateTable"},
-      {{OK(CREATED), REFUSED("AccessDeniedException")}, "DescribeTable"},
-      {{OK(CREATED), OK(CATEGORIES("ACTIVE")), REFUSED("AccessDeniedException")}, "UpdateContinuousBackups"}};
+      {{REFUSED("AccessDeniedException")}, "CreateTable", KPI_DYNAMODB_ACCESS_DENIED, TABLE_UNUSABLE},
+      {{OK(CREATED), REFUSED("AccessDeniedException")},
+       "DescribeTable",
+       KPI_DYNAMODB_ACCESS_DENIED,
+       TABLE_CREATED},
+      {{REFUSED("ResourceInUseException"), OK(ORDERS("ACTIVE"))},
+       "DescribeTable",
+       KPI_DYNAMODB_SCHEMA_MISMATCH,
+       TABLE_UNUSABLE},
+      {{OK(CREATED), OK(CATEGORIES("ACTIVE")), REFUSED("AccessDeniedException")},
+       "UpdateContinuousBackups",
+       KPI_DYNAMODB_ACCESS_DENIED,
+       TABLE_CREATED}};
+  static const struct fake_reply good[] = {OK(CREATED), OK(ORDERS("ACTIVE")), OK("{}")};
   for (size_t i = 0; i < COUNT_OF(cases); i++) {
-    struct asked a = ask(dynamodb_tables_create, &two, cases[i].script, i + 1);
-    assert_int_equal(a.rc, KPI_DYNAMODB_ACCESS_DENIED);
+    struct fake_reply script[6];
+    size_t len = 0;
+    while (len < 3 && cases[i].script[len].status) {
+      script[len] = cases[i].script[len];
+      len++;
+    }
+    memcpy(script + len, good, sizeof good);
+    struct asked a = ask(dynamodb_tables_create, &two, script, len + 3);
+    assert_int_equal(a.rc, cases[i].code);
     assert_ptr_equal(strstr(a.err.message, "cat: "), a.err.message);
     assert_string_equal(a.err.remote.operation, cases[i].operation);
-    assert_int_equal(a.http.asked, i + 1);
+    assert_int_equal(a.report[0].finding, cases[i].finding);
+    assert_int_equal(a.report[0].trouble.code, cases[i].code);
+    assert_int_equal(a.report[1].finding, TABLE_CREATED);
+    assert_int_equal(a.report[1].trouble.code, KPI_OK);
+    assert_int_equal(a.count, 2);
+    assert_int_equal(a.http.asked, len + 3);
     buf_clear(&a.http.requests);
   }
 }
@@ -251,10 +282,10 @@ int main(void) {
       cmocka_unit_test(a_table_that_is_not_active_is_not_usable),
       cmocka_unit_test(a_refusal_names_the_table),
       cmocka_unit_test(missing_tables_are_created_with_recovery),
-      cmocka_unit_test(tables_that_exist_are_left_as_they_are),
-      cmocka_unit_test(a_table_that_exists_with_other_keys_is_refused),
+      cmocka_unit_test(recovery_is_switched_on_for_tables_that_exist),
+      cmocka_unit_test(recovery_is_waited_for),
       cmocka_unit_test(an_emulator_without_recovery_is_told),
-      cmocka_unit_test(what_refuses_to_be_created_ends_it),
+      cmocka_unit_test(one_tables_trouble_keeps_the_others_from_nothing),
   };
   return cmocka_run_group_tests_name("dynamodb_tables", tests, set_environment, NULL);
 }

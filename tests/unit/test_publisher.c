@@ -167,7 +167,8 @@ static void what_is_published_is_observed(void **state) {
       {NULL, NULL, 0, 2},
       {NULL, "{\"order_date\":{\"S\":\"" DATE "\"},\"total_orders\":{\"N\":\"7\"}}", 7, 2},
       {NULL, "{\"order_date\":{\"S\":\"" DATE "\"},\"total_orders\":{\"S\":\"x\"}}", 0, 2},
-      {"{\"pk\":{\"S\":\"date#" DATE "\"},\"ver\":{\"N\":\"3\"},\"orders\":{\"N\":\"9\"}}",
+      {"{\"pk\":{\"S\":\"date#" DATE
+       "\"},\"ver\":{\"N\":\"3\"},\"publish_id\":{\"S\":\"p\"},\"orders\":{\"N\":\"9\"}}",
        "{\"order_date\":{\"S\":\"" DATE "\"},\"total_orders\":{\"N\":\"7\"}}", 9, 1},
       {"{\"pk\":{\"S\":\"date#" DATE "\"},\"pending\":{\"N\":\"1\"},\"pending_id\":{\"S\":\"x\"}}",
        "{\"order_date\":{\"S\":\"" DATE "\"},\"total_orders\":{\"N\":\"7\"}}", 7, 2},
