@@ -102,7 +102,8 @@ static const char *keep_bytes(struct dict *d, struct shard *s, struct view text)
     s->synced.slabs = slab;
   }
   char *at = slab->bytes + slab->used;
-  memcpy(at, text.ptr, text.len);
+  if (text.len) /* an empty view may point nowhere */
+    memcpy(at, text.ptr, text.len);
   slab->used += text.len;
   return at;
 }

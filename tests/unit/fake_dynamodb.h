@@ -26,6 +26,7 @@ struct fake_dynamodb {
   size_t unprocessed; /* most items of a batch that are left undone; BatchWriteItem */
   size_t unprocessed_times;
   size_t page;            /* items of a page of Scan; 0: all */
+  bool has_other_keys;    /* DescribeTable tells of tables of somebody else */
   void (*before)(void *); /* called before each request, without the lock; NULL: nothing */
   void *before_arg;
   struct {
@@ -220,6 +221,22 @@ static inline json_t *fake_scan(struct fake_dynamodb *f, const json_t *body) {
   return reply;
 }
 
+/* A table by its name: "control", "orders", or else that of the categories. */
+static inline json_t *fake_describe(const struct fake_dynamodb *f, const char *name) {
+  bool is_single = strcmp(name, "control") == 0 || strcmp(name, "orders") == 0;
+  const char *hash = f->has_other_keys              ? "id"
+                     : strcmp(name, "control") == 0 ? "pk"
+                     : is_single                    ? "order_date"
+                                                    : "category";
+  json_t *keys = json_pack("[{s:s, s:s}]", "AttributeName", hash, "KeyType", "HASH");
+  json_t *types = json_pack("[{s:s, s:s}, {s:s, s:s}]", "AttributeName", hash, "AttributeType", "S",
+                            "AttributeName", "order_date", "AttributeType", "S");
+  if (!is_single)
+    json_array_append_new(keys, json_pack("{s:s, s:s}", "AttributeName", "order_date", "KeyType", "RANGE"));
+  return json_pack("{s:{s:s, s:o, s:o}}", "Table", "TableStatus", "ACTIVE", "KeySchema", keys,
+                   "AttributeDefinitions", types);
+}
+
 static inline json_t *fake_operate(struct fake_dynamodb *f, const char *op, const json_t *body) {
   if (strcmp(op, "TransactWriteItems") == 0)
     return fake_transact(f, body);
@@ -227,6 +244,8 @@ static inline json_t *fake_operate(struct fake_dynamodb *f, const char *op, cons
     return fake_batch(f, body);
   if (strcmp(op, "Scan") == 0)
     return fake_scan(f, body);
+  if (strcmp(op, "DescribeTable") == 0)
+    return fake_describe(f, fake_string(body, "TableName"));
   if (strcmp(op, "GetItem") == 0) {
     json_t *item = fake_stored(f, body, "Key");
     return item ? json_pack("{s:O}", "Item", item) : json_object();

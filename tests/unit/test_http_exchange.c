@@ -565,15 +565,6 @@ static void a_connection_is_used_again(void **state) {
   tcp_server_stop(&s);
 }
 
-static void a_reply_is_cleared_more_than_once(void **state) {
-  (void)state;
-  struct http_reply none = {0};
-  http_reply_clear(NULL);
-  http_reply_clear(&none);
-  http_reply_clear(&none);
-  http_client_free(NULL);
-}
-
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(headers_are_found_in_any_case_and_trimmed),
@@ -599,7 +590,6 @@ int main(void) {
       cmocka_unit_test(no_more_than_the_bound_are_in_flight),
       cmocka_unit_test(a_place_that_becomes_free_is_taken_at_once),
       cmocka_unit_test(a_connection_is_used_again),
-      cmocka_unit_test(a_reply_is_cleared_more_than_once),
   };
   return cmocka_run_group_tests_name("http_client", tests, start_client, stop_client);
 }

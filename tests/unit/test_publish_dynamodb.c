@@ -292,6 +292,26 @@ static void a_publication_that_was_left_half_done_is_taken_over(void **state) {
   bench_clear(&b);
 }
 
+/* Two servers die one after the other: the third knows what both may have written. */
+static void what_all_before_may_have_written_is_removed(void **state) {
+  (void)state;
+  struct bench b;
+  bench_init(&b);
+  b.db.wanted = "TransactWriteItems";
+  b.db.fault = FAULT_REQUEST_LOST;
+  b.db.skip = 1;
+  b.db.times = 1000;
+  set_result(&b, "first", 250, 5); /* writes a chunk */
+  assert_int_equal(publish_anew(&b), KPI_DYNAMODB_UNAVAILABLE);
+  set_result(&b, "second", 250, 6); /* only begins */
+  assert_int_equal(publish_anew(&b), KPI_DYNAMODB_UNAVAILABLE);
+  b.db.times = 0;
+  set_result(&b, "c", 3, 8);
+  assert_int_equal(publish_anew(&b), KPI_OK);
+  assert_published(&b, "3");
+  bench_clear(&b);
+}
+
 static void who_was_overtaken_writes_no_further_rows(void **state) {
   (void)state;
   struct bench b;
@@ -342,6 +362,21 @@ static void a_fault_that_passes_changes_nothing(void **state) {
       assert_published(&b, "2");
       bench_clear(&b);
     }
+}
+
+/* Conflicts last longer than the attempts of one call. */
+static void conflicts_are_waited_for(void **state) {
+  (void)state;
+  struct bench b;
+  bench_init(&b);
+  set_result(&b, "c", 3, 7);
+  b.db.wanted = "TransactWriteItems";
+  b.db.fault = FAULT_CONFLICT;
+  b.db.times = 4;
+  assert_int_equal(publish_anew(&b), KPI_OK);
+  assert_int_equal(fake_count(&b.db, "TransactWriteItems"), 5);
+  assert_published(&b, "1");
+  bench_clear(&b);
 }
 
 /* All attempts of a step are done but never answered: a look at the control row tells that they were. */
@@ -506,8 +541,10 @@ int main(void) {
       cmocka_unit_test(names_that_do_not_fit_into_a_control_row_are_refused),
       cmocka_unit_test(somebody_elses_publication_is_not_overwritten),
       cmocka_unit_test(a_publication_that_was_left_half_done_is_taken_over),
+      cmocka_unit_test(what_all_before_may_have_written_is_removed),
       cmocka_unit_test(who_was_overtaken_writes_no_further_rows),
       cmocka_unit_test(a_fault_that_passes_changes_nothing),
+      cmocka_unit_test(conflicts_are_waited_for),
       cmocka_unit_test(replies_that_are_lost_for_good_are_found_out),
       cmocka_unit_test(a_failure_that_has_changed_nothing_stays_a_failure),
       cmocka_unit_test(a_control_row_that_is_none_is_refused),
