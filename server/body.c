@@ -167,8 +167,18 @@ static enum kpi_code read_json(const struct request *rq, json_t **out, struct er
   return KPI_OK;
 }
 
+/* The value of a field of a form, which is a boolean or a number where the field is and it looks like one. */
+static json_t *form_value(const char *name, struct view text, const struct body_form *form) {
+  uint64_t number;
+  if (form && is_listed(name, form->booleans) && (view_is(text, "true") || view_is(text, "false")))
+    return json_boolean(view_is(text, "true"));
+  if (form && is_listed(name, form->numbers) && view_to_u64(text, &number) && number <= INT64_MAX)
+    return json_integer((json_int_t)number);
+  return json_stringn(text.ptr, text.len);
+}
+
 /* Adds one pair of a form; false when it is malformed or repeats a name. */
-static bool add_pair(json_t *object, struct view pair, const char *const *booleans, char **scratch) {
+static bool add_pair(json_t *object, struct view pair, const struct body_form *form, char **scratch) {
   struct view value = pair, name = view_split(&value, '=');
   struct view key, text;
   if (!request_decode(name, scratch, &key) || !request_decode(value, scratch, &text) || key.len == 0)
@@ -176,20 +186,17 @@ static bool add_pair(json_t *object, struct view pair, const char *const *boolea
   char key_text[128];
   if (!view_to_cstr(key, key_text, sizeof key_text) || json_object_get(object, key_text))
     return false;
-  bool is_boolean =
-      booleans && is_listed(key_text, booleans) && (view_is(text, "true") || view_is(text, "false"));
-  json_t *member = is_boolean ? json_boolean(view_is(text, "true")) : json_stringn(text.ptr, text.len);
-  return json_object_set_new(object, key_text, member) == 0;
+  return json_object_set_new(object, key_text, form_value(key_text, text, form)) == 0;
 }
 
-static enum kpi_code read_form(const struct request *rq, const char *const *booleans, json_t **out,
+static enum kpi_code read_form(const struct request *rq, const struct body_form *form, json_t **out,
                                struct err *err) {
   auto_free char *scratch = malloc(rq->body.len + 1);
   json_t *object = json_object();
   char *to = scratch;
   bool ok = scratch && object;
   for (struct view rest = rq->body; ok && rest.ptr && rest.len;)
-    ok = add_pair(object, view_split(&rest, '&'), booleans, &to);
+    ok = add_pair(object, view_split(&rest, '&'), form, &to);
   if (!ok) {
     json_decref(object);
     return err_set(err, KPI_VALIDATION_FAILED, "The form must be name=value pairs in UTF-8, each name once.");
@@ -198,14 +205,18 @@ static enum kpi_code read_form(const struct request *rq, const char *const *bool
   return KPI_OK;
 }
 
-enum kpi_code body_read_object(const struct request *rq, const char *const *form_booleans, json_t **out,
+enum kpi_code body_read_object(const struct request *rq, const struct body_form *form, json_t **out,
                                struct err *err) {
   enum body_type type;
   *out = NULL;
   enum kpi_code rc = check_type(rq, &type, err);
   if (rc)
     return rc;
-  return type == BODY_JSON ? read_json(rq, out, err) : read_form(rq, form_booleans, out, err);
+  return type == BODY_JSON ? read_json(rq, out, err) : read_form(rq, form, out, err);
+}
+
+struct view body_text(const json_t *value) {
+  return (struct view){json_string_value(value), json_string_length(value)};
 }
 
 /* RFC 6901: '~' is written ~0 and '/' is written ~1. */

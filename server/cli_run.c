@@ -7,7 +7,8 @@
 #include "server/cli_options.h"
 #include "server/cli_output.h"
 #include "server/run_exec.h"
-#include "server/run_store.h"
+#include "server/run_move_store.h"
+#include "server/run_submit_store.h"
 #include "server/upkeep_store.h"
 
 #include <errno.h>
@@ -146,10 +147,12 @@ static bool is_of_command_line(const struct run *run) {
  * service has accepted does not: it was promised with its own options. */
 static enum kpi_code submit(struct workshop *w, const struct run_request *request,
                             const struct run_defaults *defaults, struct run *out, struct err *err) {
-  enum disposition disposition;
+  const struct submit_policy policy = {.on_active = ON_ACTIVE_ATTACH};
+  struct submitted done;
   struct run left;
-  enum kpi_code rc = run_store_submit(w->x.db, request, defaults, out, &disposition, err);
-  if (rc || disposition == DISPOSITION_CREATED)
+  enum kpi_code rc = run_store_submit(w->x.db, request, &policy, defaults, &done, err);
+  *out = done.run;
+  if (rc || done.disposition == DISPOSITION_CREATED)
     return rc;
   if (is_of_command_line(out))
     rc = run_store_cancel(w->x.db, view_of(out->id), &left, err);
@@ -162,7 +165,9 @@ static enum kpi_code submit(struct workshop *w, const struct run_request *reques
   if (rc)
     return rc;
   run_clear(&left);
-  return run_store_submit(w->x.db, request, defaults, out, &disposition, err);
+  rc = run_store_submit(w->x.db, request, &policy, defaults, &done, err);
+  *out = done.run;
+  return rc;
 }
 
 /* Queues a run of this process for a day and claims it. Returns owned in *out. */
@@ -175,6 +180,7 @@ static enum kpi_code claim_day(void *arg, day_t day, struct run *out, struct err
                                 .gate = w->options.gate,
                                 .bad_rows = config->bad_rows,
                                 .max_bad_rows = view_of(config->max_bad_rows_text),
+                                .max_attempts = 1, /* who calls it tries again */
                                 .labels_json = VIEW_LIT("{}"),
                                 .user_agent = VIEW_LIT(USER_AGENT)};
   struct run_defaults defaults = {config->timezone, w->x.engine->vtable->name, config->source,

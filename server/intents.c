@@ -60,7 +60,8 @@ static void make_pk(const char *id, char out[PK_SIZE]) {
   snprintf(out, PK_SIZE, PREFIX "%s", id);
 }
 
-static json_t *intent_item(const struct intents *i, const char *id, const struct run_request *q) {
+static json_t *intent_item(const struct intents *i, const char *id, const struct run_request *q,
+                           const struct submit_policy *policy) {
   char pk[PK_SIZE], date[DAY_TEXT_SIZE], now[CLOCK_RFC3339_SIZE];
   make_pk(id, pk);
   const struct {
@@ -76,19 +77,38 @@ static json_t *intent_item(const struct intents *i, const char *id, const struct
                {"reason", q->reason},
                {"user_agent", q->user_agent},
                {"request_id", q->request_id},
+               {"principal", q->principal},
+               {"trace_id", q->trace_id},
+               {"idempotency_key", policy->key},
+               {"fingerprint", view_of(policy->fingerprint)},
                {"accepted_at", view_of(clock_rfc3339(clock_wall_ms(), now))}};
   json_t *item = json_object();
   for (size_t n = 0; n < sizeof texts / sizeof texts[0]; n++)
     if (texts[n].text.len)
       json_object_set_new(item, texts[n].name, dynamodb_text(texts[n].text));
-  json_object_set_new(item, "publish", dynamodb_count(q->publish));
-  json_object_set_new(item, "force", dynamodb_count(q->force));
+  const struct {
+    const char *name;
+    uint64_t count;
+  } counts[] = {{"publish", q->publish},
+                {"force", q->force},
+                {"timeout_seconds", q->timeout_seconds},
+                {"max_attempts", q->max_attempts},
+                {"expires_in_seconds", q->expires_in_seconds}};
+  for (size_t n = 0; n < sizeof counts / sizeof counts[0]; n++)
+    json_object_set_new(item, counts[n].name, dynamodb_count(counts[n].count));
   return item;
 }
 
-/* Reads an item into a request that borrows from it. False when it is no intent of this source. */
+/* A number that intents of earlier versions do not have. */
+static uint32_t limit_of(const json_t *item, const char *name) {
+  uint64_t count = 0;
+  return dynamodb_get_count(item, name, &count) && count <= UINT32_MAX ? (uint32_t)count : 0;
+}
+
+/* Reads an item into a request and its key, which borrow from it. False when it is no intent of this source.
+ */
 static bool read_intent(const struct intents *i, const json_t *item, char id[UUID_TEXT_SIZE],
-                        struct run_request *out) {
+                        struct run_request *out, struct submit_policy *policy) {
   struct view pk = dynamodb_get_text(item, "pk");
   uint64_t publish = 1, force = 0;
   if (!view_starts(pk, PREFIX) || !view_is(dynamodb_get_text(item, "source"), i->source))
@@ -98,7 +118,14 @@ static bool read_intent(const struct intents *i, const json_t *item, char id[UUI
                               .labels_json = dynamodb_get_text(item, "labels"),
                               .reason = dynamodb_get_text(item, "reason"),
                               .user_agent = dynamodb_get_text(item, "user_agent"),
-                              .request_id = dynamodb_get_text(item, "request_id")};
+                              .request_id = dynamodb_get_text(item, "request_id"),
+                              .principal = dynamodb_get_text(item, "principal"),
+                              .trace_id = dynamodb_get_text(item, "trace_id"),
+                              .timeout_seconds = limit_of(item, "timeout_seconds"),
+                              .max_attempts = limit_of(item, "max_attempts"),
+                              .expires_in_seconds = limit_of(item, "expires_in_seconds")};
+  *policy = (struct submit_policy){.key = dynamodb_get_text(item, "idempotency_key"),
+                                   .fingerprint = dynamodb_get_text(item, "fingerprint").ptr};
   bool ok = crypto_is_uuid(tail) && view_to_cstr(tail, id, UUID_TEXT_SIZE) &&
             day_parse(dynamodb_get_text(item, "date"), &out->date) &&
             quality_gate_of(dynamodb_get_text(item, "quality_gate"), &out->gate) &&
@@ -204,9 +231,9 @@ static struct errand *errand_new(struct intents *i, const char *id) {
 }
 
 enum kpi_code intents_put(struct intents *i, const char *id, const struct run_request *request,
-                          struct err *err) {
+                          const struct submit_policy *policy, struct err *err) {
   struct errand *e = errand_new(i, id);
-  if (!e || (e->item = intent_item(i, id, request)) == NULL || !register_errand(i, e)) {
+  if (!e || (e->item = intent_item(i, id, request, policy)) == NULL || !register_errand(i, e)) {
     if (e)
       errand_free(e);
     return err_set(err, KPI_QUEUE_FULL, "%d intents are on their way to DynamoDB already", UNDER_WAY_MAX);
@@ -278,7 +305,8 @@ static void hand_on(struct intents *i, const json_t *items) {
   json_array_foreach(items, n, item) {
     char id[UUID_TEXT_SIZE];
     struct run_request request;
-    if (read_intent(i, item, id, &request) && !i->load_fn(i->load_arg, id, &request))
+    struct submit_policy policy;
+    if (read_intent(i, item, id, &request, &policy) && !i->load_fn(i->load_arg, id, &request, &policy))
       intents_remove(i, id);
   }
 }

@@ -25,7 +25,7 @@ enum intent_state { INTENT_UNDER_WAY, INTENT_STORED, INTENT_FAILED };
 
 /* Begins to store an intent; returns at once. Errors: KPI_QUEUE_FULL when too many are under way. */
 KPI_MUST_CHECK enum kpi_code intents_put(struct intents *i, const char *id, const struct run_request *request,
-                                         struct err *err);
+                                         const struct submit_policy *policy, struct err *err);
 
 /* How a put has come along; err says why it failed. The answer is forgotten once it is not INTENT_UNDER_WAY.
  */
@@ -35,8 +35,10 @@ enum intent_state intents_state(struct intents *i, const char *id, struct err *e
  * at the next start. */
 void intents_remove(struct intents *i, const char *id);
 
-/* Takes one intent that was found; what it returns says whether the intent is still wanted. */
-typedef bool (*intent_fn)(void *arg, const char *id, const struct run_request *request);
+/* Takes one intent that was found, with its idempotency key; what it returns says whether the intent is still
+ * wanted. */
+typedef bool (*intent_fn)(void *arg, const char *id, const struct run_request *request,
+                          const struct submit_policy *policy);
 
 /* Hands every intent of this source to fn, on a thread of the intents, and removes those that are not wanted.
  * Tries until DynamoDB answers. Returns at once. */

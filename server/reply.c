@@ -163,7 +163,7 @@ void problem_add(struct problem *p, const char *pointer, const char *fmt, ...) {
 }
 
 /* Seconds a client should wait before it tries again; 0 when trying again is no use. */
-static unsigned default_retry_after(uint16_t status) {
+static unsigned default_retry_after(unsigned status) {
   return status == 429 || status == 503 ? 5 : 0;
 }
 
@@ -192,18 +192,19 @@ static void write_errors(struct json_out *j, const struct problem *p) {
 void reply_problem(struct reply *rp, const struct request *rq, const struct problem *p) {
   enum kpi_code code = public_code(p->code);
   const struct err_info *info = err_info(code);
+  unsigned status = p->status ? p->status : info->http_status;
   unsigned retry_after =
-      p->retry_after_seconds ? p->retry_after_seconds : default_retry_after(info->http_status);
+      p->retry_after_seconds ? p->retry_after_seconds : default_retry_after(status);
   char type[96];
   snprintf(type, sizeof type, "/problems/%s", info->name);
   reply_reset(rp);
   if (retry_after)
     reply_header(rp, "Retry-After", "%u", retry_after);
-  struct json_out j = {.to = reply_begin(rp, info->http_status, "application/problem+json")};
+  struct json_out j = {.to = reply_begin(rp, status, "application/problem+json")};
   jout_object(&j, NULL);
   jout_string(&j, "type", type);
   jout_string(&j, "title", info->title);
-  jout_uint(&j, "status", info->http_status);
+  jout_uint(&j, "status", status);
   jout_string(&j, "detail", p->detail[0] ? p->detail : info->hint);
   if (rq->path.len)
     jout_text(&j, "instance", rq->path);

@@ -106,6 +106,7 @@ struct problem {
   char run_id[UUID_TEXT_SIZE];  /* empty if none */
   unsigned retry_after_seconds; /* 0: the default of the code, if it has one */
   bool is_final;                /* trying again is no use here, whatever the code says */
+  unsigned status;              /* 0: that of the code */
 };
 
 /* Returns the problem that a filled err is. */

@@ -6,7 +6,11 @@
 
 static const char *const state_names[RUN_STATE_COUNT] = {"queued",    "running", "retry_wait", "cancelling",
                                                          "succeeded", "failed",  "cancelled"};
-static const char *const disposition_names[] = {"created", "attached"};
+static const char *const disposition_names[DISPOSITION_COUNT] = {"created", "attached",   "replayed",
+                                                                 "retried", "superseded", "unchanged"};
+static const char *const on_active_names[ON_ACTIVE_COUNT] = {"attach", "reject", "supersede"};
+static const char *const on_finished_names[ON_FINISHED_COUNT] = {"new", "attach", "retry_failed",
+                                                                 "if_changed", "reject"};
 
 #define TO(s) (1u << (s))
 
@@ -30,13 +34,30 @@ const char *disposition_name(enum disposition d) {
   return disposition_names[d];
 }
 
+/* The index of a name; -1 when it is none of them. */
+static int find_name(struct view name, const char *const *names, int count) {
+  for (int i = 0; i < count; i++)
+    if (view_is(name, names[i]))
+      return i;
+  return -1;
+}
+
 bool run_state_of(struct view name, enum run_state *out) {
-  for (int s = 0; s < RUN_STATE_COUNT; s++)
-    if (view_is(name, state_names[s])) {
-      *out = (enum run_state)s;
-      return true;
-    }
-  return false;
+  int s = find_name(name, state_names, RUN_STATE_COUNT);
+  *out = s < 0 ? *out : (enum run_state)s;
+  return s >= 0;
+}
+
+bool on_active_of(struct view name, enum on_active *out) {
+  int o = find_name(name, on_active_names, ON_ACTIVE_COUNT);
+  *out = o < 0 ? *out : (enum on_active)o;
+  return o >= 0;
+}
+
+bool on_finished_of(struct view name, enum on_finished *out) {
+  int o = find_name(name, on_finished_names, ON_FINISHED_COUNT);
+  *out = o < 0 ? *out : (enum on_finished)o;
+  return o >= 0;
 }
 
 bool run_state_is_terminal(enum run_state s) {
@@ -58,18 +79,33 @@ struct run_request run_request_of(const struct run *r) {
                               .labels_json = view_of(r->labels_json),
                               .reason = view_of(r->reason),
                               .user_agent = view_of(r->user_agent),
-                              .request_id = view_of(r->request_id)};
+                              .request_id = view_of(r->request_id),
+                              .principal = view_of(r->principal),
+                              .trace_id = view_of(r->trace_id),
+                              .timeout_seconds = r->timeout_seconds,
+                              .max_attempts = r->max_attempts};
 }
 
 void run_clear(struct run *r) {
   if (!r)
     return;
-  char *owned[] = {r->timezone,     r->engine,       r->max_bad_rows, r->input_base, r->input_fingerprint,
-                   r->summary_json, r->quality_json, r->output_json,  r->error_json, r->attempts_json,
-                   r->labels_json,  r->reason,       r->user_agent,   r->request_id, r->service_version};
+  char *owned[] = {r->timezone,          r->engine,         r->max_bad_rows, r->input_base,
+                   r->input_fingerprint, r->summary_json,   r->quality_json, r->output_json,
+                   r->error_json,        r->attempts_json,  r->labels_json,  r->reason,
+                   r->user_agent,        r->request_id,     r->principal,    r->trace_id,
+                   r->idempotency_key,   r->service_version};
   for (size_t i = 0; i < sizeof owned / sizeof owned[0]; i++)
     free(owned[i]);
   memset(r, 0, sizeof *r);
+}
+
+int64_t run_retry_wait_ms(uint32_t failures, uint64_t random) {
+  int64_t most = RETRY_WAIT_MS_MIN;
+  for (uint32_t i = 0; i < failures && most < RETRY_WAIT_MS_MAX; i++)
+    most *= 2;
+  if (most > RETRY_WAIT_MS_MAX)
+    most = RETRY_WAIT_MS_MAX;
+  return RETRY_WAIT_MS_MIN + (int64_t)(random % (uint64_t)(most - RETRY_WAIT_MS_MIN + 1));
 }
 
 void run_list_clear(struct run_list *list) {

@@ -21,7 +21,28 @@ enum run_state {
 };
 
 /* How a POST was answered. */
-enum disposition { DISPOSITION_CREATED, DISPOSITION_ATTACHED };
+enum disposition {
+  DISPOSITION_CREATED,
+  DISPOSITION_ATTACHED,   /* to another request's run of the date */
+  DISPOSITION_REPLAYED,   /* the key's own run, as it is now */
+  DISPOSITION_RETRIED,    /* a run that had failed is queued again in its place */
+  DISPOSITION_SUPERSEDED, /* created after the active run of the date was cancelled */
+  DISPOSITION_UNCHANGED,  /* the last run of the date has read these very inputs */
+  DISPOSITION_COUNT
+};
+
+/* What a request does when a run of its date is active. */
+enum on_active { ON_ACTIVE_ATTACH, ON_ACTIVE_REJECT, ON_ACTIVE_SUPERSEDE, ON_ACTIVE_COUNT };
+
+/* What it does when the last one of its date has finished. */
+enum on_finished {
+  ON_FINISHED_NEW,
+  ON_FINISHED_ATTACH,
+  ON_FINISHED_RETRY_FAILED,
+  ON_FINISHED_IF_CHANGED,
+  ON_FINISHED_REJECT,
+  ON_FINISHED_COUNT
+};
 
 /* Names as they stand in JSON, SQL and openapi.yaml. */
 const char *run_state_name(enum run_state s);
@@ -29,6 +50,8 @@ const char *disposition_name(enum disposition d);
 
 /* The inverse; false for an unknown name. */
 bool run_state_of(struct view name, enum run_state *out);
+bool on_active_of(struct view name, enum on_active *out);
+bool on_finished_of(struct view name, enum on_finished *out);
 
 /* True when no move leaves the state by itself (failed and cancelled can be retried by hand). */
 bool run_state_is_terminal(enum run_state s);
@@ -36,7 +59,21 @@ bool run_state_is_terminal(enum run_state s);
 /* True when the table allows from -> to. */
 bool run_state_may_move(enum run_state from, enum run_state to);
 
-enum { LABELS_MAX = 32, LABEL_NAME_CHARS_MAX = 64, LABEL_VALUE_CHARS_MAX = 255, REASON_CHARS_MAX = 500 };
+/* Limits of what a client may say of a run. */
+enum run_limit {
+  LABELS_MAX = 32,
+  LABEL_NAME_CHARS_MAX = 64,
+  LABEL_VALUE_CHARS_MAX = 255,
+  REASON_CHARS_MAX = 500,
+  IDEMPOTENCY_KEY_BYTES_MAX = 255,
+  TIMEOUT_SECONDS_DEFAULT = 3600,
+  TIMEOUT_SECONDS_MAX = 7 * 86400,
+  ATTEMPTS_DEFAULT = 3,
+  ATTEMPTS_MAX = 10,
+  EXPIRES_SECONDS_MAX = 30 * 86400,
+  RETRY_WAIT_MS_MIN = 2 * 1000, /* before an automatic attempt; the most doubles with every failure */
+  RETRY_WAIT_MS_MAX = 5 * 60 * 1000
+};
 
 /* What a client asks for; all fields checked by the caller. Strings are borrowed. */
 struct run_request {
@@ -51,6 +88,20 @@ struct run_request {
   struct view reason;       /* empty if none */
   struct view user_agent;
   struct view request_id;
+  struct view principal;       /* whose key it was; empty: none was needed */
+  struct view trace_id;        /* 32 hex digits; empty if none */
+  uint32_t timeout_seconds;    /* of one attempt; 0: TIMEOUT_SECONDS_DEFAULT */
+  uint32_t max_attempts;       /* 0: ATTEMPTS_DEFAULT */
+  uint32_t expires_in_seconds; /* from now, unless it has started; 0: never */
+};
+
+/* How a request meets the runs that are there; zero-initialised: attaches to an active one, else creates. */
+struct submit_policy {
+  struct view key;         /* idempotency key; empty: none */
+  const char *fingerprint; /* sha256 hex of what was asked for; with a key */
+  enum on_active on_active;
+  enum on_finished on_finished;
+  const char *listed; /* fingerprint of the inputs, listed for ON_FINISHED_IF_CHANGED; NULL: not listed */
 };
 
 /* One run as stored. Owns its strings; free with run_clear. Times are Unix milliseconds, 0 = not yet. */
@@ -62,8 +113,11 @@ struct run {
   enum run_state state;
   enum run_phase phase;
   uint32_t attempt, max_attempts; /* attempt is 0 until it starts first */
+  uint32_t failures;              /* failed attempts since a client has queued it */
+  uint32_t timeout_seconds;       /* of one attempt */
   int64_t created_at, started_at, finished_at, updated_at, next_attempt_at, cancel_requested_at, published_at;
-  uint64_t version; /* grows with every change of the record; makes the ETag */
+  int64_t expires_at; /* 0: never */
+  uint64_t version;   /* grows with every change of the record; makes the ETag */
   bool publish;
   enum quality_gate gate;
   enum bad_rows bad_rows;
@@ -74,15 +128,18 @@ struct run {
   char *input_base;        /* source URL */
   char *input_fingerprint; /* sha256 hex of the manifest, NULL until listed */
   uint64_t input_objects, input_bytes;
-  char *summary_json;  /* object {total_orders,...}, NULL until computed */
-  char *quality_json;  /* object {status, passed, warned, failed}, NULL until computed */
-  char *output_json;   /* array of {name, put, unchanged, deleted}, NULL until published */
-  char *error_json;    /* run error object, NULL if none */
-  char *attempts_json; /* array, never NULL after reading */
-  char *labels_json;   /* object, never NULL after reading */
-  char *reason;        /* NULL if none */
-  char *user_agent;    /* NULL if none */
-  char *request_id;    /* NULL if none */
+  char *summary_json;    /* object {total_orders,...}, NULL until computed */
+  char *quality_json;    /* object {status, passed, warned, failed}, NULL until computed */
+  char *output_json;     /* array of {name, put, unchanged, deleted}, NULL until published */
+  char *error_json;      /* run error object, NULL if none */
+  char *attempts_json;   /* array, never NULL after reading */
+  char *labels_json;     /* object, never NULL after reading */
+  char *reason;          /* NULL if none */
+  char *user_agent;      /* NULL if none */
+  char *request_id;      /* NULL if none */
+  char *principal;       /* NULL if none */
+  char *trace_id;        /* NULL if none */
+  char *idempotency_key; /* that made it; NULL if none */
   char *service_version;
 };
 
@@ -91,6 +148,10 @@ void run_clear(struct run *r);
 
 /* Returns the request that would make this run again, under its own id. Borrows from the run. */
 struct run_request run_request_of(const struct run *r);
+
+/* Milliseconds to wait before the attempt that follows `failures` failed ones, by full jitter: anything from
+ * RETRY_WAIT_MS_MIN to a most that doubles up to RETRY_WAIT_MS_MAX. `random` is any number. */
+int64_t run_retry_wait_ms(uint32_t failures, uint64_t random);
 
 /* A page of runs. Owns them. */
 struct run_list {

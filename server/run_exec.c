@@ -5,7 +5,7 @@
 #include "base/log.h"
 #include "base/scope.h"
 #include "server/results_store.h"
-#include "server/run_store.h"
+#include "server/run_move_store.h"
 
 #include <string.h>
 #include <time.h>
@@ -18,6 +18,7 @@ struct execution {
   const struct run *run;
   struct run_live *live;
   const struct run_progress *scanned; /* what was read elsewhere; NULL: what `live` counts */
+  enum run_state ended;               /* what the run has come to */
 };
 
 static void tell_changed(const struct execution *e) {
@@ -137,22 +138,25 @@ static void log_end(const struct execution *e, enum kpi_code rc, const struct er
   char date[DAY_TEXT_SIZE];
   log_at(rc == KPI_OK ? LOG_INFO : LOG_WARN, "run.finished", rc == KPI_OK ? "run succeeded" : err->message,
          LOG_S("run_id", e->run->id), LOG_S("date", day_text(e->run->date, date)),
-         LOG_I("attempt", e->run->attempt), LOG_S("state", run_state_name(end_state(rc))),
+         LOG_I("attempt", e->run->attempt), LOG_S("state", run_state_name(e->ended)),
          LOG_S("code", rc ? err_name(rc) : NULL), LOG_I("duration_ms", clock_wall_ms() - e->run->started_at),
          LOG_I("bytes", atomic_load(&e->live->progress.bytes_read)),
          LOG_I("memory_peak_bytes", atomic_load(&budget->peak)));
 }
 
-/* Stores the end. A database that cannot take it now is asked again: an end that is not stored leaves the run
- * in limbo until the next start. What it refuses for good is not. */
-static void store_end(const struct execution *e, const struct run_end *end) {
+/* Stores the end; returns the state that the run has come to. A database that cannot take it now is asked
+ * again: an end that is not stored leaves the run in limbo until the next start. What it refuses for good is
+ * not. */
+static enum run_state store_end(const struct execution *e, const struct run_end *end) {
   struct err err;
-  while (run_store_finish(e->x->db, end, &err)) {
+  enum run_state ended = end->state;
+  while (run_store_finish(e->x->db, end, &ended, &err)) {
     log_at(LOG_ERROR, "run.end_not_stored", err.message, LOG_S("run_id", e->run->id));
     if (err.code == KPI_INTERNAL || db_is_broken(e->x->db) || stop_reason(&e->live->stop) == STOP_DRAIN)
-      return;
+      break;
     nanosleep(&(struct timespec){.tv_sec = STORE_RETRY_MS / 1000}, NULL);
   }
+  return ended;
 }
 
 /* Codes of the storage are no run errors: the closed list has its own words for them. */
@@ -210,17 +214,18 @@ static enum kpi_code finish(struct execution *e, enum kpi_code rc, enum run_phas
   }
   struct run_end end = {.id = e->run->id,
                         .state = end_state(rc),
+                        .is_retryable = rc && err_info(rc)->retryable,
                         .error_json = error.len ? error.ptr : NULL,
                         .error_code = rc ? err_name(rc) : NULL,
                         .output_json = output.len ? output.ptr : NULL,
                         .progress = progress_of(e)};
-  store_end(e, &end);
+  e->ended = store_end(e, &end);
   return rc;
 }
 
 enum kpi_code run_exec(const struct run_exec *x, const struct run *run, struct run_live *live,
                        struct job_result *result, struct err *err) {
-  struct execution e = {x, run, live, NULL};
+  struct execution e = {x, run, live, NULL, RUN_RUNNING};
   struct budget budget;
   struct job job;
   struct publish_counts counts[KPI_TABLE_COUNT] = {0};
@@ -296,7 +301,7 @@ enum kpi_code run_exec_computed(const struct run_exec *x, const struct run *run,
                                 struct err *err) {
   const struct job_result *result = computed->result;
   struct run_live live = {0};
-  struct execution e = {x, run, &live, computed->scanned};
+  struct execution e = {x, run, &live, computed->scanned, RUN_RUNNING};
   struct publish_counts counts[KPI_TABLE_COUNT] = {0};
   enum run_phase phase = PHASE_CHECKING;
   enum kpi_code rc = run_store_input(x->db, run->id, computed->input, err);
@@ -315,7 +320,7 @@ enum kpi_code run_exec_computed(const struct run_exec *x, const struct run *run,
 
 enum kpi_code run_exec_failed(const struct run_exec *x, const struct run *run, struct err *err) {
   struct run_live live = {0};
-  struct execution e = {x, run, &live, NULL};
+  struct execution e = {x, run, &live, NULL, RUN_RUNNING};
   const struct job_result nothing = {0};
   const struct publish_counts none[KPI_TABLE_COUNT] = {0};
   return finish(&e, err->code, PHASE_PUBLISHING, &nothing, none, err);

@@ -26,6 +26,7 @@ struct run_live {
   struct stop_flag stop;
   struct stop_flag abandon; /* of publishing; raised after stop, when the process cannot wait any longer */
   struct job_progress progress;
+  int64_t overdue_ms; /* monotonic: when the attempt has taken too long; 0: never */
 };
 
 /* Fills a job from settings and a day range; `budget`, `live` and the source are borrowed by it. */

@@ -71,7 +71,7 @@ static void write_input_and_output(struct json_out *j, const struct run *r) {
 }
 
 static void write_links(struct json_out *j, const struct run *r) {
-  static const char *const names[] = {"results", "quality", "cancel", "retry"};
+  static const char *const names[] = {"gate", "results", "quality", "cancel", "retry"};
   char link[64];
   jout_object(j, "links");
   snprintf(link, sizeof link, "/runs/%s", r->id);
@@ -89,6 +89,7 @@ static void write_times(struct json_out *j, const struct run *r) {
   jout_time(j, "finished_at", r->finished_at);
   jout_time(j, "updated_at", r->updated_at);
   jout_time(j, "next_attempt_at", r->next_attempt_at);
+  jout_time(j, "expires_at", r->expires_at);
   jout_time(j, "cancel_requested_at", r->cancel_requested_at);
 }
 
@@ -99,10 +100,12 @@ static void write_request(struct json_out *j, const struct run *r) {
   jout_string(j, "bad_rows", bad_rows_name(r->bad_rows));
   jout_string(j, "max_bad_rows", r->max_bad_rows);
   jout_bool(j, "force", r->force);
+  jout_uint(j, "timeout_seconds", r->timeout_seconds);
   jout_raw(j, "labels", r->labels_json ? r->labels_json : "{}");
   jout_string(j, "reason", r->reason);
+  jout_string(j, "idempotency_key", r->idempotency_key);
   jout_object(j, "trigger");
-  jout_null(j, "principal");
+  jout_string(j, "principal", r->principal);
   jout_string(j, "user_agent", r->user_agent);
   jout_string(j, "request_id", r->request_id);
   jout_object_end(j);
@@ -130,6 +133,7 @@ void run_json(struct json_out *j, const char *key, const struct run *r, const ch
   jout_raw(j, "error", r->error_json);
   jout_raw(j, "attempts", r->attempts_json ? r->attempts_json : "[]");
   write_request(j, r);
+  jout_string(j, "trace_id", r->trace_id);
   jout_string(j, "service_version", r->service_version);
   write_links(j, r);
   jout_object_end(j);

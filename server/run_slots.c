@@ -68,6 +68,15 @@ bool run_slots_stop_stalled(struct run_slots *s, int64_t now_ms, int64_t limit_m
   return stuck;
 }
 
+void run_slots_stop_overdue(struct run_slots *s, int64_t now_ms) {
+  SCOPE_LOCK(&s->synced.lock);
+  for (size_t i = 0; i < s->count; i++) {
+    struct run_live *live = s->synced.at[i].live;
+    if (live && live->overdue_ms && now_ms >= live->overdue_ms)
+      stop_raise(&live->stop, STOP_TIMEOUT);
+  }
+}
+
 /* ---- draining ---- */
 
 /* Milliseconds that a run still needs, from its bytes so far; 0 when that cannot be told yet. */

@@ -41,6 +41,9 @@ void run_slots_stop(struct run_slots *s, struct view run_id, enum stop_reason wh
  * again. To be called by one thread, again and again; now_ms is monotonic. */
 bool run_slots_stop_stalled(struct run_slots *s, int64_t now_ms, int64_t limit_ms);
 
+/* Stops the runs whose attempt has taken too long. */
+void run_slots_stop_overdue(struct run_slots *s, int64_t now_ms);
+
 /* Waited for waited_ms already, stops the runs that will not end within left_ms by the look of their bytes;
  * all, when left_ms is not positive. Returns how many are at work. */
 size_t run_slots_drain(struct run_slots *s, int64_t waited_ms, int64_t left_ms);

@@ -6,10 +6,13 @@
 #include "base/scope.h"
 #include "server/backends.h"
 #include "server/config.h"
+#include "server/health.h"
+#include "server/input_look.h"
 #include "server/intents.h"
 #include "server/results_store.h"
+#include "server/run_move_store.h"
 #include "server/run_slots.h"
-#include "server/run_store.h"
+#include "server/run_submit_store.h"
 #include "server/upkeep_store.h"
 
 #include <stdio.h>
@@ -25,13 +28,7 @@ enum {
   DRAIN_STEP_MS = 20,
   DRAIN_STOP_MS = 10 * 1000, /* how long stopped runs may take to notice */
   MS_PER_SECOND = 1000,
-  MS_PER_DAY = 86400 * 1000,
-  CHECK_DATABASE = 0,
-  CHECK_QUEUE,
-  CHECK_SOURCE,
-  CHECK_WORKERS,
-  CHECK_INTENTS, /* last: shown only where intents are kept */
-  CHECKS
+  MS_PER_DAY = 86400 * 1000
 };
 
 /* The thread that drives the runs of one slot. */
@@ -49,6 +46,7 @@ struct service {
   struct engine *engine;
   struct backends backends;
   struct intents *intents; /* NULL: none are kept */
+  struct input_look *input;
   char boot_id[UUID_TEXT_SIZE];
   struct {
     pthread_rwlock_t lock;
@@ -58,15 +56,13 @@ struct service {
   pthread_t ticker;
   bool ticker_started;
   struct run_slots slots;
+  struct health_board health;
   struct supervisor supervisors[RUN_SLOTS_MAX];
   struct {
     pthread_mutex_t lock;
     pthread_cond_t wake;
     bool draining, stopping;
     uint64_t posted; /* grows when a run is queued; a supervisor that sees it unchanged may sleep */
-    struct health_check checks[CHECKS];
-    uint64_t queued;
-    bool stuck; /* a stalled run did not stop when it was told to */
   } synced;
 };
 
@@ -80,14 +76,6 @@ static void tell_changed(struct service *s, const char *run_id) {
 
 static void on_run_changed(void *arg, const char *run_id) {
   tell_changed(arg, run_id);
-}
-
-static void set_check(struct service *s, int check, bool ok, const char *error) {
-  SCOPE_LOCK(&s->synced.lock);
-  struct health_check *c = &s->synced.checks[check];
-  c->ok = ok;
-  c->checked_at = clock_wall_ms();
-  view_to_cstr(ok ? (struct view){0} : view_of(error), c->error, sizeof c->error);
 }
 
 /* A run was queued. */
@@ -152,12 +140,13 @@ static void drive(struct service *s, size_t slot, struct run *run) {
                        on_run_changed, s};
   log_at(LOG_INFO, "run.started", "run started", LOG_S("run_id", run->id),
          LOG_S("date", day_text(run->date, date)), LOG_I("attempt", run->attempt));
+  live.overdue_ms = clock_mono_ms() + (int64_t)run->timeout_seconds * MS_PER_SECOND;
   run_slots_enter(&s->slots, slot, run->id, &live);
   look_for_cancel(s, run, &live);
   tell_changed(s, run->id);
   enum kpi_code rc = run_exec(&x, run, &live, &result, &err);
   bool source_failed = rc && err_info(rc)->exit_code == err_info(KPI_SOURCE_NOT_FOUND)->exit_code;
-  set_check(s, CHECK_SOURCE, !source_failed, err.message);
+  health_board_set(&s->health, CHECK_SOURCE, !source_failed, err.message);
   run_slots_leave(&s->slots, slot);
   remove_intent_unless_active(s, run->id);
   job_result_clear(&result);
@@ -190,14 +179,14 @@ static bool knows_its_runs(const struct service *s) {
 }
 
 static void check_intents(struct service *s) {
-  set_check(s, CHECK_INTENTS, knows_its_runs(s), "the runs kept in DynamoDB are not loaded yet");
+  health_board_set(&s->health, CHECK_INTENTS, knows_its_runs(s),
+                   "the runs kept in DynamoDB are not loaded yet");
 }
 
 /* Returns true when a stalled run does not stop. */
 static bool stop_stalled(struct service *s, int64_t now) {
   bool stuck = run_slots_stop_stalled(&s->slots, now, (int64_t)s->config->stall_seconds * MS_PER_SECOND);
-  SCOPE_LOCK(&s->synced.lock);
-  s->synced.stuck = stuck;
+  health_board_set_stuck(&s->health, stuck);
   return stuck;
 }
 
@@ -207,12 +196,28 @@ static void check_database(struct service *s) {
   struct err err;
   enum kpi_code rc = run_store_count_queued(s->db, &queued, &err);
   if (rc == KPI_OK)
-    set_check(s, CHECK_QUEUE, queued < QUEUE_MAX, "the queue is full");
+    health_board_set(&s->health, CHECK_QUEUE, queued < QUEUE_MAX, "the queue is full");
   if (rc == KPI_OK && db_refuses_writes(s->db))
     rc = upkeep_probe(s->db, &err);
-  set_check(s, CHECK_DATABASE, rc == KPI_OK, err.message);
-  SCOPE_LOCK(&s->synced.lock);
-  s->synced.queued = queued;
+  health_board_set(&s->health, CHECK_DATABASE, rc == KPI_OK, err.message);
+  health_board_set_queued(&s->health, queued);
+}
+
+/* Runs whose next attempt is due, and those that were not to start so late. */
+static void wake_runs(struct service *s) {
+  struct run_wakes wakes;
+  struct err err;
+  if (run_store_wake(s->db, &wakes, &err))
+    return; /* check_database says it */
+  if (wakes.queued) {
+    wake_supervisors(s);
+    tell_changed(s, NULL);
+  }
+  for (size_t i = 0; i < wakes.expired.count; i++) {
+    remove_intent_unless_active(s, wakes.expired.runs[i].id);
+    tell_changed(s, wakes.expired.runs[i].id);
+  }
+  run_list_clear(&wakes.expired);
 }
 
 static void prune(struct service *s) {
@@ -237,8 +242,10 @@ static void *tick(void *arg) {
   bool was_refusing = false;
   do {
     int64_t now = clock_mono_ms();
-    set_check(s, CHECK_WORKERS, !stop_stalled(s, now), "a run has stalled and does not stop");
+    health_board_set(&s->health, CHECK_WORKERS, !stop_stalled(s, now), "a run has stalled and does not stop");
+    run_slots_stop_overdue(&s->slots, now);
     check_intents(s);
+    wake_runs(s);
     if (checked_at == 0 || now - checked_at >= DATABASE_CHECK_MS ||
         db_refuses_writes(s->db) != was_refusing) {
       checked_at = now;
@@ -256,21 +263,22 @@ static void *tick(void *arg) {
 /* ---- intents ---- */
 
 /* An intent that was found at the start: a run that is not known here was accepted on a disk that is gone. */
-static bool take_intent(void *arg, const char *id, const struct run_request *found) {
+static bool take_intent(void *arg, const char *id, const struct run_request *found,
+                        const struct submit_policy *policy) {
   struct service *s = arg;
-  struct run run;
+  struct submitted done;
   struct err err;
-  enum disposition disposition = DISPOSITION_CREATED;
   struct run_request request = *found;
   struct run_defaults defaults = defaults_of(s);
   request.id = id;
-  enum kpi_code rc = run_store_submit(s->db, &request, &defaults, &run, &disposition, &err);
-  bool wanted = rc || (disposition == DISPOSITION_CREATED && !run_state_is_terminal(run.state));
+  enum kpi_code rc = run_store_submit(s->db, &request, policy, &defaults, &done, &err);
+  bool is_own = rc || strcmp(done.run.id, id) == 0;
+  bool wanted = is_own && (rc || !run_state_is_terminal(done.run.state));
   if (rc)
     log_at(LOG_ERROR, "intents.run_not_created", err.message, LOG_S("run_id", id));
   else if (wanted)
     log_at(LOG_INFO, "intents.run_kept", "a run that was accepted before is queued", LOG_S("run_id", id));
-  run_clear(&run);
+  run_clear(&done.run);
   wake_supervisors(s);
   return wanted;
 }
@@ -287,12 +295,6 @@ static enum kpi_code open_intents(struct service *s, struct err *err) {
 }
 
 /* ---- life ---- */
-
-static void init_checks(struct service *s) {
-  static const char *const names[CHECKS] = {"database", "queue", "source", "workers", "intents"};
-  for (int i = 0; i < CHECKS; i++)
-    s->synced.checks[i] = (struct health_check){.name = names[i], .ok = true, .checked_at = clock_wall_ms()};
-}
 
 static enum kpi_code recover(struct service *s, struct err *err) {
   uint64_t recovered;
@@ -313,7 +315,8 @@ static enum kpi_code open_parts(struct service *s, struct err *err) {
     return rc;
   s->pool = pool_new(s->config->threads, POOL_QUEUE);
   s->engine = s->pool ? engine_native_new(s->pool) : NULL;
-  if (!s->engine)
+  s->input = input_look_new(s->backends.source, on_run_changed, s);
+  if (!s->engine || !s->input)
     return err_set(err, KPI_OUT_OF_MEMORY, "no memory or threads for %llu workers",
                    (unsigned long long)s->config->threads);
   return open_intents(s, err);
@@ -341,7 +344,7 @@ enum kpi_code service_start(const struct config *config, struct service **out, s
   pthread_cond_init(&s->synced.wake, NULL);
   pthread_rwlock_init(&s->listener.lock, NULL);
   run_slots_init(&s->slots, config->max_active_runs);
-  init_checks(s);
+  health_board_init(&s->health);
   enum kpi_code rc = open_parts(s, err);
   if (rc == KPI_OK)
     rc = start_threads(s, err);
@@ -399,10 +402,12 @@ void service_stop(struct service *s) {
     pthread_join(s->ticker, NULL);
   engine_free(s->engine);
   pool_free(s->pool);
+  input_look_free(s->input);
   intents_free(s->intents);
   backends_close(&s->backends);
   db_close(s->db);
   run_slots_clear(&s->slots);
+  health_board_clear(&s->health);
   pthread_rwlock_destroy(&s->listener.lock);
   pthread_cond_destroy(&s->synced.wake);
   pthread_mutex_destroy(&s->synced.lock);
@@ -445,8 +450,8 @@ bool service_keeps_intents(const struct service *s) {
   return s->intents != NULL;
 }
 
-enum kpi_code service_intend(struct service *s, const struct run_request *request, char id[UUID_TEXT_SIZE],
-                             struct err *err) {
+enum kpi_code service_intend(struct service *s, const struct run_request *request,
+                             const struct submit_policy *policy, char id[UUID_TEXT_SIZE], struct err *err) {
   enum kpi_code rc = may_accept(s, request, err);
   if (rc)
     return rc;
@@ -454,7 +459,7 @@ enum kpi_code service_intend(struct service *s, const struct run_request *reques
     view_to_cstr(view_of(request->id), id, UUID_TEXT_SIZE);
   else
     crypto_uuid7(id);
-  return intents_put(s->intents, id, request, err);
+  return intents_put(s->intents, id, request, policy, err);
 }
 
 enum kpi_code service_intended(struct service *s, const char *id, bool *stored, struct err *err) {
@@ -471,21 +476,35 @@ void service_forget_intent(struct service *s, const char *id) {
   remove_intent_unless_active(s, id);
 }
 
-enum kpi_code service_submit(struct service *s, const struct run_request *request, struct run *out,
-                             enum disposition *disposition, struct err *err) {
-  *out = (struct run){0};
+/* Of a request whose intent is stored, but which another run answers. */
+static void drop_needless_intent(struct service *s, const struct run_request *request, enum kpi_code rc,
+                                 const struct submitted *out) {
+  bool is_wanted = rc == KPI_OK && request->id && (out->must_wait || strcmp(out->run.id, request->id) == 0);
+  if (request->id && !is_wanted)
+    remove_intent_unless_active(s, request->id);
+}
+
+enum kpi_code service_submit(struct service *s, const struct run_request *request,
+                             const struct submit_policy *policy, struct submitted *out, struct err *err) {
+  *out = (struct submitted){0};
   enum kpi_code refused = may_accept(s, request, err);
   if (refused)
     return refused;
   struct run_defaults defaults = defaults_of(s);
-  enum kpi_code rc = run_store_submit(s->db, request, &defaults, out, disposition, err);
-  if (request->id && (rc || *disposition != DISPOSITION_CREATED))
-    remove_intent_unless_active(s, request->id);
+  enum kpi_code rc = run_store_submit(s->db, request, policy, &defaults, out, err);
+  drop_needless_intent(s, request, rc, out);
   if (rc)
     return rc;
-  run_slots_overlay(&s->slots, out);
+  if (out->must_wait)
+    run_slots_stop(&s->slots, view_of(out->run.id), STOP_CANCEL);
+  run_slots_overlay(&s->slots, &out->run);
   wake_supervisors(s);
+  tell_changed(s, out->run.id);
   return KPI_OK;
+}
+
+struct input_look *service_input(struct service *s) {
+  return s->input;
 }
 
 /* A run that is not known may yet be loaded. `was_complete`: all were before it was looked for. */
@@ -521,14 +540,14 @@ enum kpi_code service_cancel(struct service *s, struct view id, struct run *out,
   return KPI_OK;
 }
 
-enum kpi_code service_retry(struct service *s, struct view id, bool from_publish, struct run *out,
+enum kpi_code service_retry(struct service *s, const struct retry_order *order, struct run *out,
                             struct err *err) {
   uint64_t seen;
   *out = (struct run){0};
   if (!takes_runs(s, &seen))
     return err_set(err, KPI_DRAINING, "the service is shutting down and takes no runs");
   bool is_complete = knows_its_runs(s);
-  enum kpi_code rc = run_store_retry(s->db, id, from_publish, out, err);
+  enum kpi_code rc = run_store_retry(s->db, order, out, err);
   if (rc)
     return or_not_yet(s, is_complete, rc, err);
   wake_supervisors(s);
@@ -549,14 +568,9 @@ enum kpi_code service_quality(struct service *s, struct view id, struct buf *out
 
 void service_health(struct service *s, struct health *out) {
   *out = (struct health){.active = run_slots_active(&s->slots)};
+  health_board_show(&s->health, s->intents ? HEALTH_CHECKS : CHECK_INTENTS, out);
   SCOPE_LOCK(&s->synced.lock);
-  out->alive = !s->synced.stuck && !db_is_broken(s->db);
+  out->alive &= !db_is_broken(s->db);
   out->draining = s->synced.draining;
-  out->ready = !out->draining;
-  out->queued = s->synced.queued;
-  out->check_count = s->intents ? CHECKS : CHECK_INTENTS;
-  for (size_t i = 0; i < out->check_count; i++) {
-    out->checks[i] = s->synced.checks[i];
-    out->ready &= s->synced.checks[i].ok || i == CHECK_SOURCE;
-  }
+  out->ready &= !out->draining;
 }

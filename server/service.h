@@ -55,7 +55,8 @@ bool service_keeps_intents(const struct service *s);
  * and returns at once. Changes are told under that id. Errors: KPI_QUEUE_FULL, KPI_DRAINING, KPI_STARTING,
  * KPI_DATE_IN_FUTURE. */
 KPI_MUST_CHECK enum kpi_code service_intend(struct service *s, const struct run_request *request,
-                                            char id[UUID_TEXT_SIZE], struct err *err);
+                                            const struct submit_policy *policy, char id[UUID_TEXT_SIZE],
+                                            struct err *err);
 
 /* *stored: the request may be submitted with that id. False and KPI_OK: not yet. Errors:
  * KPI_STORAGE_UNAVAILABLE: the intent could not be stored. */
@@ -65,12 +66,24 @@ KPI_MUST_CHECK enum kpi_code service_intended(struct service *s, const char *id,
 /* Nobody waits for that intent any more: it goes unless its run is active. */
 void service_forget_intent(struct service *s, const char *id);
 
-/* Accepts a run: durable when it returns KPI_OK. An active run with the same date that also publishes is
- * attached to instead. Returns owned in *out. Errors: KPI_QUEUE_FULL, KPI_DRAINING, KPI_STARTING (runs of a
- * lost disk are not loaded yet), KPI_DATE_IN_FUTURE,
- * KPI_RUN_ALREADY_ACTIVE (the active run is being cancelled), KPI_STORAGE_UNAVAILABLE. */
+/* What a submission has come to. */
+struct submitted {
+  struct run run; /* owned: the run that answers the request */
+  enum disposition disposition;
+  bool
+      must_wait; /* nothing was created yet: `run` is being cancelled for this request and has to end first */
+};
+
+/* Accepts a run, or finds the one that answers by the policy: durable when it returns KPI_OK. Returns owned
+ * in *out. Errors: KPI_QUEUE_FULL, KPI_DRAINING, KPI_STARTING (runs of a lost disk are not loaded yet),
+ * KPI_DATE_IN_FUTURE, KPI_IDEMPOTENCY_KEY_REUSED, KPI_RUN_ALREADY_ACTIVE, KPI_RUN_ALREADY_FINISHED,
+ * KPI_STORAGE_UNAVAILABLE. */
 KPI_MUST_CHECK enum kpi_code service_submit(struct service *s, const struct run_request *request,
-                                            struct run *out, enum disposition *disposition, struct err *err);
+                                            const struct submit_policy *policy, struct submitted *out,
+                                            struct err *err);
+
+/* Looking at what the source holds now, see input_look.h; borrowed. */
+struct input_look *service_input(struct service *s);
 
 /* Reads one run with its live progress. Returns owned in *out. Errors: KPI_RUN_NOT_FOUND, KPI_STARTING (it
  * may be among the runs that are not loaded yet; so for all that take an id), KPI_STORAGE_UNAVAILABLE. */
@@ -86,6 +99,7 @@ struct run_filter {
   day_t date, from, to;               /* from and to are inclusive */
   bool active;                        /* true: not terminal; false: terminal */
   struct view label_key, label_value; /* key empty: any */
+  struct view idempotency_key;        /* empty: any */
   struct view before_id;              /* keyset: only runs older than this id; empty: from the newest */
   size_t limit;                       /* 1-200 */
 };
@@ -99,10 +113,17 @@ KPI_MUST_CHECK enum kpi_code service_list_runs(struct service *s, const struct r
 KPI_MUST_CHECK enum kpi_code service_cancel(struct service *s, struct view id, struct run *out,
                                             struct err *err);
 
-/* Queues a failed or cancelled run again; `from_publish` to publish the results it has kept. Returns owned in
- * *out. Errors: KPI_RUN_NOT_FOUND, KPI_RUN_ALREADY_FINISHED, KPI_RUN_ALREADY_ACTIVE, KPI_RESULTS_NOT_READY,
+/* What a retry by hand asks for. */
+struct retry_order {
+  struct view id;
+  bool from_publish;   /* publish the results that the run has kept */
+  uint64_t if_version; /* only while the record has this version; 0: whatever it has */
+};
+
+/* Queues a failed or cancelled run again. Returns owned in *out. Errors: KPI_RUN_NOT_FOUND,
+ * KPI_PRECONDITION_FAILED, KPI_RUN_ALREADY_FINISHED, KPI_RUN_ALREADY_ACTIVE, KPI_RESULTS_NOT_READY,
  * KPI_QUEUE_FULL, KPI_DRAINING. */
-KPI_MUST_CHECK enum kpi_code service_retry(struct service *s, struct view id, bool from_publish,
+KPI_MUST_CHECK enum kpi_code service_retry(struct service *s, const struct retry_order *order,
                                            struct run *out, struct err *err);
 
 /* Which rows of a run's stored results to read. */

@@ -20,6 +20,7 @@ ROUTES = {
     ("GET", "/runs/{}/quality"),
     ("POST", "/runs/{}/cancel"),
     ("POST", "/runs/{}/retry"),
+    ("GET", "/runs/{}/gate"),
     ("GET", "/livez"),
     ("GET", "/healthz"),
     ("GET", "/readyz"),

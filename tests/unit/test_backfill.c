@@ -4,6 +4,8 @@
 #include "base/log.h"
 #include "base/scope.h"
 #include "server/backfill.h"
+#include "server/run_move_store.h"
+#include "server/run_submit_store.h"
 
 #include "unit.h"
 
@@ -126,18 +128,21 @@ static const struct run_defaults defaults = {"UTC", "native", "file:///data", "1
 
 static enum kpi_code claim(void *arg, day_t day, struct run *out, struct err *err) {
   struct bench *b = arg;
-  struct run queued;
-  struct run_request q = {
-      .date = day, .publish = true, .labels_json = VIEW_LIT("{}"), .max_bad_rows = VIEW_LIT("1%")};
-  enum disposition how;
+  const struct submit_policy attach = {.on_active = ON_ACTIVE_ATTACH};
+  struct submitted done;
+  struct run_request q = {.date = day,
+                          .publish = true,
+                          .max_attempts = 1,
+                          .labels_json = VIEW_LIT("{}"),
+                          .max_bad_rows = VIEW_LIT("1%")};
   bool found = false;
   if (day == b->refuses)
     return err_set(err, KPI_RUN_ALREADY_ACTIVE, "day %d is taken", (int)day);
-  enum kpi_code rc = run_store_submit(b->db, &q, &defaults, &queued, &how, err);
+  enum kpi_code rc = run_store_submit(b->db, &q, &attach, &defaults, &done, err);
   if (rc)
     return rc;
-  rc = run_store_claim(b->db, "boot", queued.id, &defaults, out, &found, err);
-  run_clear(&queued);
+  rc = run_store_claim(b->db, "boot", done.run.id, &defaults, out, &found, err);
+  run_clear(&done.run);
   return rc ? rc : found ? KPI_OK : err_set(err, KPI_INTERNAL, "not found");
 }
 

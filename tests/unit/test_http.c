@@ -182,12 +182,12 @@ static void routes_are_found_or_told_apart(void **state) {
 /* ---- body ---- */
 
 static enum kpi_code read_body(const char *type, struct view text, json_t **out) {
-  static const char *const booleans[] = {"publish", NULL};
+  static const char *const booleans[] = {"publish", NULL}, *const none[] = {NULL};
   struct request rq = {.method = HTTP_POST, .body = text};
   struct err err;
   rq.fields[0] = (struct http_field){VIEW_LIT("Content-Type"), view_of(type)};
   rq.field_count = 1;
-  return body_read_object(&rq, booleans, out, &err);
+  return body_read_object(&rq, &(struct body_form){booleans, none}, out, &err);
 }
 
 static void bodies_become_one_object(void **state) {

@@ -13,6 +13,8 @@ enum { UNDER_WAY_MAX = 256 };
 
 #define SOURCE "s3://bucket/prefix"
 
+static const struct submit_policy no_key = {.on_active = ON_ACTIVE_ATTACH};
+
 static struct run_request request(const char *reason) {
   return (struct run_request){.date = 20000,
                               .publish = true,
@@ -77,8 +79,10 @@ static void await_changes(struct bench *b, size_t count) {
     pthread_cond_wait(&b->synced.change, &b->synced.lock);
 }
 
-static bool note_intent(void *arg, const char *id, const struct run_request *q) {
+static bool note_intent(void *arg, const char *id, const struct run_request *q,
+                        const struct submit_policy *policy) {
   struct bench *b = arg;
+  assert_int_equal(policy->key.len, 0);
   char date[DAY_TEXT_SIZE];
   SCOPE_LOCK(&b->synced.lock);
   buf_printf(&b->synced.loaded, "%.8s %s %s %s %d%d %.*s %.*s %.*s %.*s %.*s;", id, day_text(q->date, date),
@@ -125,7 +129,7 @@ static void put(struct bench *b, unsigned n) {
   char id[UUID_TEXT_SIZE];
   struct err err;
   struct run_request q = request("why");
-  assert_int_equal(intents_put(b->intents, id_of(n, id), &q, &err), KPI_OK);
+  assert_int_equal(intents_put(b->intents, id_of(n, id), &q, &no_key, &err), KPI_OK);
 }
 
 static size_t stored(struct bench *b) {
@@ -202,11 +206,11 @@ static void too_many_under_way_are_refused(void **state) {
   set_gate(&b, true);
   for (unsigned i = 0; i < UNDER_WAY_MAX; i++)
     put(&b, i);
-  assert_int_equal(intents_put(b.intents, id_of(UNDER_WAY_MAX, id), &q, &err), KPI_QUEUE_FULL);
+  assert_int_equal(intents_put(b.intents, id_of(UNDER_WAY_MAX, id), &q, &no_key, &err), KPI_QUEUE_FULL);
   set_gate(&b, false);
   await_changes(&b, UNDER_WAY_MAX);
   /* Answers that nobody has asked for yet count as well: asking makes room. */
-  assert_int_equal(intents_put(b.intents, id, &q, &err), KPI_QUEUE_FULL);
+  assert_int_equal(intents_put(b.intents, id, &q, &no_key, &err), KPI_QUEUE_FULL);
   assert_int_equal(intents_state(b.intents, id_of(0, id), &err), INTENT_STORED);
   put(&b, UNDER_WAY_MAX);
   await_changes(&b, UNDER_WAY_MAX + 1);

@@ -219,10 +219,10 @@ static void entity_tags_are_compared_weakly(void **state) {
 /* ---- bodies ---- */
 
 static enum kpi_code read_body(const char *type, const char *text, json_t **out, struct err *err) {
-  static const char *const booleans[] = {"publish", NULL};
+  static const char *const booleans[] = {"publish", NULL}, *const none[] = {NULL};
   struct request rq = {.method = HTTP_POST, .body = view_of(text)};
   add_field(&rq, "Content-Type", type);
-  return body_read_object(&rq, booleans, out, err);
+  return body_read_object(&rq, &(struct body_form){booleans, none}, out, err);
 }
 
 #define JSON "application/json"

@@ -2,7 +2,8 @@
 #include "base/clock.h"
 #include "pipeline/kpi.h"
 #include "server/results_store.h"
-#include "server/run_store.h"
+#include "server/run_move_store.h"
+#include "server/run_submit_store.h"
 #include "server/upkeep_store.h"
 
 #include "unit.h"
@@ -35,11 +36,13 @@ static const struct run_defaults defaults = {"UTC", "native", "file:///data", "1
 static struct run submit(day_t date, bool publish, enum disposition *disposition) {
   struct run_request request = {
       .date = date, .publish = publish, .gate = GATE_WARN, .labels_json = VIEW_LIT("{\"team\":\"a\"}")};
-  struct run run;
+  const struct submit_policy attach = {.on_active = ON_ACTIVE_ATTACH};
+  struct submitted done;
   struct err err = {0};
-  if (run_store_submit(db, &request, &defaults, &run, disposition, &err))
+  if (run_store_submit(db, &request, &attach, &defaults, &done, &err))
     fail_msg("%s", err.message);
-  return run;
+  *disposition = done.disposition;
+  return done.run;
 }
 
 static struct run claim(const char *boot, bool *found) {
@@ -61,8 +64,9 @@ static enum run_state state_of(const char *id) {
 static void finish(const char *id, enum run_state state) {
   struct run_end end = {
       .id = id, .state = state, .error_json = state == RUN_FAILED ? "{\"code\":\"internal\"}" : NULL};
+  enum run_state ended;
   struct err err = {0};
-  if (run_store_finish(db, &end, &err))
+  if (run_store_finish(db, &end, &ended, &err))
     fail_msg("%s", err.message);
 }
 
@@ -172,7 +176,9 @@ static void cancel_is_idempotent_and_ends_in_cancelled(void **state) {
     run_clear(&after);
   }
   struct run_request request = {.date = 10, .publish = true};
-  assert_int_equal(run_store_submit(db, &request, &defaults, &after, &d, &err), KPI_RUN_ALREADY_ACTIVE);
+  const struct submit_policy attach = {.on_active = ON_ACTIVE_ATTACH};
+  struct submitted done;
+  assert_int_equal(run_store_submit(db, &request, &attach, &defaults, &done, &err), KPI_RUN_ALREADY_ACTIVE);
   finish(run.id, RUN_QUEUED); /* a drain meets the cancel */
   assert_int_equal(state_of(run.id), RUN_CANCELLED);
   assert_int_equal(run_store_cancel(db, view_of(run.id), &after, &err), KPI_OK);

@@ -1,0 +1,268 @@
+/* SPDX-License-Identifier: MIT */
+#include "server/run_move_store.h"
+
+#include "base/clock.h"
+#include "base/scope.h"
+#include "server/run_rows.h"
+
+#include <sqlite3.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { EXPIRED_AT_ONCE_MAX = 256 };
+
+/* ---- claiming ---- */
+
+struct claim_call {
+  const char *boot_id, *id;
+  const struct run_defaults *defaults;
+  struct run *run;
+  bool found;
+};
+
+static enum kpi_code do_claim(struct db_conn *c, void *arg, struct err *err) {
+  struct claim_call *call = arg;
+  char id[UUID_TEXT_SIZE];
+  call->found = false;
+  sqlite3_stmt *s = db_statement(
+      c, "SELECT id FROM runs WHERE state = 'queued' AND (?1 IS NULL OR id = ?1) ORDER BY id LIMIT 1");
+  db_bind_text(s, 1, call->id);
+  int step = s ? sqlite3_step(s) : SQLITE_ERROR;
+  if (step == SQLITE_DONE)
+    return KPI_OK;
+  if (step != SQLITE_ROW)
+    return db_failure(c, err);
+  view_to_cstr(view_of((const char *)sqlite3_column_text(s, 0)), id, sizeof id);
+  sqlite3_reset(s);
+  s = db_statement(
+      c, "UPDATE runs SET state = 'running', phase = 'listing', attempt = attempt + 1, boot_id = ?2,"
+         " engine = iif(from_publish, engine, ?4), timezone = iif(from_publish, timezone, ?5),"
+         " input_base = iif(from_publish, input_base, ?6),"
+         " started_at = ?3, updated_at = ?3, finished_at = NULL, error_json = NULL,"
+         " summary_json = iif(from_publish, summary_json, NULL),"
+         " quality_json = iif(from_publish, quality_json, NULL),"
+         " results_sha256 = iif(from_publish, results_sha256, NULL), bytes_read = 0, files_done = 0,"
+         " rows_orders = 0, rows_order_items = 0, rows_products = 0, version = version + 1 WHERE id = ?1");
+  db_bind_text(s, 1, id);
+  db_bind_text(s, 2, call->boot_id);
+  db_bind_int(s, 3, clock_wall_ms());
+  db_bind_text(s, 4, call->defaults->engine);
+  db_bind_text(s, 5, call->defaults->timezone);
+  db_bind_text(s, 6, call->defaults->source);
+  enum kpi_code rc = db_run(c, s, err);
+  call->found = rc == KPI_OK;
+  return rc ? rc : run_row_get(c, view_of(id), call->run, err);
+}
+
+enum kpi_code run_store_claim(struct db *db, const char *boot_id, const char *id,
+                              const struct run_defaults *defaults, struct run *out, bool *found,
+                              struct err *err) {
+  *out = (struct run){0};
+  struct claim_call call = {boot_id, id, defaults, out, false};
+  enum kpi_code rc = db_call(db, DB_NORMAL, do_claim, &call, err);
+  *found = rc == KPI_OK && call.found;
+  if (!*found)
+    run_clear(out);
+  return rc;
+}
+
+/* ---- cancelling ---- */
+
+enum kpi_code run_row_cancel(struct db_conn *c, struct view id, struct run *out, struct err *err) {
+  enum kpi_code rc = run_row_get(c, id, out, err);
+  if (rc)
+    return rc;
+  enum run_state state = out->state;
+  if (state == RUN_SUCCEEDED || state == RUN_FAILED)
+    return err_set(err, KPI_RUN_ALREADY_FINISHED, "the run has %s", run_state_name(state));
+  if (state == RUN_CANCELLED || state == RUN_CANCELLING)
+    return KPI_OK;
+  sqlite3_stmt *s = db_statement(
+      c, "UPDATE runs SET state = ?2, cancel_requested_at = ?3, updated_at = ?3, version = version + 1,"
+         " finished_at = CASE ?2 WHEN 'cancelled' THEN ?3 END, next_attempt_at = NULL WHERE id = ?1");
+  db_bind_view(s, 1, id);
+  db_bind_text(s, 2, run_state_name(state == RUN_RUNNING ? RUN_CANCELLING : RUN_CANCELLED));
+  db_bind_int(s, 3, clock_wall_ms());
+  rc = db_run(c, s, err);
+  return rc ? rc : run_row_get(c, id, out, err);
+}
+
+struct cancel_call {
+  struct view id;
+  struct run *run;
+};
+
+static enum kpi_code do_cancel(struct db_conn *c, void *arg, struct err *err) {
+  struct cancel_call *call = arg;
+  return run_row_cancel(c, call->id, call->run, err);
+}
+
+enum kpi_code run_store_cancel(struct db *db, struct view id, struct run *out, struct err *err) {
+  *out = (struct run){0};
+  struct cancel_call call = {id, out};
+  enum kpi_code rc = db_call(db, DB_NORMAL, do_cancel, &call, err);
+  if (rc)
+    run_clear(out);
+  return rc;
+}
+
+/* ---- ending ---- */
+
+static enum kpi_code add_attempt(struct db_conn *c, const struct run *run, const char *outcome,
+                                 const char *error_code, int64_t now, struct err *err) {
+  sqlite3_stmt *s =
+      db_statement(c, "INSERT OR REPLACE INTO attempts (run_id, attempt, started_at, finished_at, outcome,"
+                      " error_code) VALUES (?1, ?2, ?3, ?4, ?5, ?6)");
+  db_bind_text(s, 1, run->id);
+  db_bind_int(s, 2, run->attempt);
+  db_bind_int(s, 3, run->started_at ? run->started_at : now);
+  db_bind_int(s, 4, now);
+  db_bind_text(s, 5, outcome);
+  db_bind_text(s, 6, error_code);
+  return db_run(c, s, err);
+}
+
+/* Who stops a run of its own accord has not asked for that before, but cancelled is only reached that way. */
+static enum kpi_code pass_cancelling(struct db_conn *c, const char *id, struct err *err) {
+  sqlite3_stmt *s = db_statement(
+      c,
+      "UPDATE runs SET state = 'cancelling', cancel_requested_at = ?2 WHERE id = ?1 AND state = 'running'");
+  db_bind_text(s, 1, id);
+  db_bind_int(s, 2, clock_wall_ms());
+  return db_run(c, s, err);
+}
+
+struct finish_call {
+  const struct run_end *end;
+  enum run_state ended;
+};
+
+/* The state an attempt that has ended brings the run to. */
+static enum run_state state_after(const struct run_end *end, const struct run *run) {
+  bool is_cancelling = run->state == RUN_CANCELLING;
+  if (end->state == RUN_QUEUED && is_cancelling)
+    return RUN_CANCELLED;
+  bool is_left = end->is_retryable && !is_cancelling && run->failures + 1 < run->max_attempts;
+  return end->state == RUN_FAILED && is_left ? RUN_RETRY_WAIT : end->state;
+}
+
+static enum kpi_code store_end(struct db_conn *c, const struct run_end *end, const struct run *run,
+                               enum run_state state, int64_t now, struct err *err) {
+  bool has_failed = state == RUN_FAILED || state == RUN_RETRY_WAIT;
+  bool is_handed_back = state == RUN_QUEUED;
+  uint64_t random;
+  crypto_random(&random, sizeof random);
+  int64_t wait = run_retry_wait_ms(run->failures + 1, random);
+  sqlite3_stmt *s = db_statement(
+      c, "UPDATE runs SET state = ?2, phase = NULL, updated_at = ?3, finished_at = ?9,"
+         " attempt = attempt - ?4, boot_id = NULL, error_json = ?5, output_json = coalesce(?6, output_json),"
+         " failures = failures + ?7, next_attempt_at = ?8, version = version + 1, " SET_PROGRESS
+         " WHERE id = ?1");
+  db_bind_text(s, 1, end->id);
+  db_bind_text(s, 2, run_state_name(state));
+  db_bind_int(s, 3, now);
+  db_bind_int(s, 4, is_handed_back);
+  db_bind_text(s, 5, has_failed ? end->error_json : NULL);
+  db_bind_text(s, 6, end->output_json);
+  db_bind_int(s, 7, has_failed);
+  db_bind_time(s, 8, state == RUN_RETRY_WAIT ? now + wait : 0);
+  db_bind_time(s, 9, run_state_is_terminal(state) ? now : 0);
+  run_row_bind_progress(s, 10, &end->progress);
+  enum kpi_code rc = db_run(c, s, err);
+  if (rc || is_handed_back)
+    return rc;
+  return add_attempt(c, run, run_state_name(has_failed ? RUN_FAILED : state),
+                     has_failed ? end->error_code : NULL, now, err);
+}
+
+static enum kpi_code do_finish(struct db_conn *c, void *arg, struct err *err) {
+  struct finish_call *call = arg;
+  struct run run = {0};
+  enum kpi_code rc = run_row_get(c, view_of(call->end->id), &run, err);
+  if (rc == KPI_OK && call->end->state == RUN_CANCELLED)
+    rc = pass_cancelling(c, call->end->id, err);
+  call->ended = state_after(call->end, &run);
+  if (rc == KPI_OK)
+    rc = store_end(c, call->end, &run, call->ended, clock_wall_ms(), err);
+  run_clear(&run);
+  return rc;
+}
+
+enum kpi_code run_store_finish(struct db *db, const struct run_end *end, enum run_state *ended,
+                               struct err *err) {
+  struct finish_call call = {end, end->state};
+  enum kpi_code rc = db_call(db, DB_MUST_LAND, do_finish, &call, err);
+  *ended = call.ended;
+  return rc;
+}
+
+/* ---- what is due ---- */
+
+static enum kpi_code is_any_due(struct db_conn *c, int64_t now, bool *any, struct err *err) {
+  sqlite3_stmt *s = db_statement(
+      c, "SELECT EXISTS (SELECT 1 FROM runs WHERE state = 'retry_wait' AND next_attempt_at <= ?1)"
+         " OR EXISTS (SELECT 1 FROM runs WHERE state = 'queued' AND expires_at <= ?1 AND attempt = 0)");
+  db_bind_int(s, 1, now);
+  if (!s || sqlite3_step(s) != SQLITE_ROW)
+    return db_failure(c, err);
+  *any = sqlite3_column_int(s, 0) != 0;
+  sqlite3_reset(s);
+  return KPI_OK;
+}
+
+static enum kpi_code read_expired(struct db_conn *c, int64_t now, struct run_list *list, struct err *err) {
+  run_list_clear(list);
+  list->runs = calloc(EXPIRED_AT_ONCE_MAX, sizeof *list->runs);
+  sqlite3_stmt *s = db_statement(c, "SELECT " RUN_COLUMNS " FROM runs WHERE state = 'queued'"
+                                    " AND expires_at <= ?1 AND attempt = 0 LIMIT ?2");
+  db_bind_int(s, 1, now);
+  db_bind_int(s, 2, EXPIRED_AT_ONCE_MAX);
+  if (!s || !list->runs)
+    return db_failure(c, err);
+  int step;
+  while ((step = sqlite3_step(s)) == SQLITE_ROW)
+    run_row_read(s, &list->runs[list->count++]);
+  return step == SQLITE_DONE ? KPI_OK : db_failure(c, err);
+}
+
+static enum kpi_code expire(struct db_conn *c, const struct run *run, int64_t now, struct err *err) {
+  sqlite3_stmt *s = db_statement(
+      c, "UPDATE runs SET state = 'failed', finished_at = ?2, updated_at = ?2, version = version + 1,"
+         " error_json = json_object('code', 'expired', 'category', 'client', 'retryable', json('false'),"
+         " 'phase', NULL, 'message', 'the run was not started within its ' ||"
+         " ((expires_at - created_at) / 1000) || ' seconds', 'hint', ?3, 'attempt', 0, 'at',"
+         " strftime('%Y-%m-%dT%H:%M:%fZ', ?2 / 1000.0, 'unixepoch'), 'details', json('{}')) WHERE id = ?1");
+  db_bind_text(s, 1, run->id);
+  db_bind_int(s, 2, now);
+  db_bind_text(s, 3, err_info(KPI_EXPIRED)->hint);
+  return db_run(c, s, err);
+}
+
+static enum kpi_code do_wake(struct db_conn *c, void *arg, struct err *err) {
+  struct run_wakes *out = arg;
+  int64_t now = clock_wall_ms();
+  bool any = false;
+  enum kpi_code rc = is_any_due(c, now, &any, err);
+  out->queued = false;
+  if (rc || !any)
+    return rc;
+  sqlite3_stmt *s = db_statement(
+      c, "UPDATE runs SET state = 'queued', next_attempt_at = NULL, updated_at = ?1, version = version + 1"
+         " WHERE state = 'retry_wait' AND next_attempt_at <= ?1");
+  db_bind_int(s, 1, now);
+  rc = db_run(c, s, err);
+  out->queued = rc == KPI_OK && sqlite3_changes64(c->sqlite) > 0;
+  if (rc == KPI_OK)
+    rc = read_expired(c, now, &out->expired, err);
+  for (size_t i = 0; rc == KPI_OK && i < out->expired.count; i++)
+    rc = expire(c, &out->expired.runs[i], now, err);
+  return rc;
+}
+
+enum kpi_code run_store_wake(struct db *db, struct run_wakes *out, struct err *err) {
+  *out = (struct run_wakes){0};
+  enum kpi_code rc = db_call(db, DB_NORMAL, do_wake, out, err);
+  if (rc)
+    run_list_clear(&out->expired);
+  return rc;
+}

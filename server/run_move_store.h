@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: MIT
+ * The moves of runs through their states once they are queued: claimed, cancelled, ended, due again. One
+ * function an operation, each state change and its event in one transaction. Knows no HTTP and no engine. */
+#ifndef KPID_SERVER_RUN_MOVE_STORE_H
+#define KPID_SERVER_RUN_MOVE_STORE_H
+
+#include "server/run_store.h"
+
+/* Moves a queued run to running as a new attempt of this boot: the first, or the one with `id`. It then says
+ * what `defaults` says of engine, zone and source, which it is computed with, whoever accepted it. *found
+ * false: there is none. Returns owned in *out. */
+KPI_MUST_CHECK enum kpi_code run_store_claim(struct db *db, const char *boot_id, const char *id,
+                                             const struct run_defaults *defaults, struct run *out,
+                                             bool *found, struct err *err);
+
+/* Moves a queued or waiting run to cancelled, a running one to cancelling; leaves cancelling and cancelled as
+ * they are. Returns owned in *out. Errors: KPI_RUN_NOT_FOUND, KPI_RUN_ALREADY_FINISHED. */
+KPI_MUST_CHECK enum kpi_code run_store_cancel(struct db *db, struct view id, struct run *out,
+                                              struct err *err);
+
+/* The same inside a transaction. */
+KPI_MUST_CHECK enum kpi_code run_row_cancel(struct db_conn *c, struct view id, struct run *out,
+                                            struct err *err);
+
+/* How an attempt has ended. */
+struct run_end {
+  const char *id;
+  enum run_state state;    /* succeeded, failed, cancelled; queued: handed back, not charged */
+  bool is_retryable;       /* failed, but another attempt may do better: waits for it while any is left */
+  const char *error_json;  /* NULL if none */
+  const char *error_code;  /* NULL if none */
+  const char *output_json; /* NULL unless published */
+  struct run_progress progress;
+};
+
+/* Ends the attempt: state, event and attempt row in one transaction, also on a full disk. A run handed back
+ * while it was being cancelled becomes cancelled. *ended: the state that it has come to. */
+KPI_MUST_CHECK enum kpi_code run_store_finish(struct db *db, const struct run_end *end, enum run_state *ended,
+                                              struct err *err);
+
+/* What run_store_wake has done. */
+struct run_wakes {
+  bool queued;             /* runs that waited for another attempt are queued */
+  struct run_list expired; /* owned: runs that were not started in time have failed */
+};
+
+/* Queues the runs whose time for another attempt has come, and fails those that were not to start later than
+ * now. Writes nothing when there are none. Returns owned in *out. */
+KPI_MUST_CHECK enum kpi_code run_store_wake(struct db *db, struct run_wakes *out, struct err *err);
+
+#endif

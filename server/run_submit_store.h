@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: MIT
+ * How runs come into the queue: by a new request, which may meet runs that are there, or once more by hand.
+ * Knows no HTTP and no engine. */
+#ifndef KPID_SERVER_RUN_SUBMIT_STORE_H
+#define KPID_SERVER_RUN_SUBMIT_STORE_H
+
+#include "server/run_store.h"
+
+/* Inserts a queued run, or finds the one that answers by the policy: key and run in one transaction. Returns
+ * owned in *out. Errors: KPI_IDEMPOTENCY_KEY_REUSED, KPI_QUEUE_FULL, KPI_RUN_ALREADY_ACTIVE,
+ * KPI_RUN_ALREADY_FINISHED, and those of db_call, as for all functions here. */
+KPI_MUST_CHECK enum kpi_code run_store_submit(struct db *db, const struct run_request *request,
+                                              const struct submit_policy *policy,
+                                              const struct run_defaults *defaults, struct submitted *out,
+                                              struct err *err);
+
+/* Queues a failed or cancelled run again, in its place. Returns owned in *out. Errors: KPI_RUN_NOT_FOUND,
+ * KPI_PRECONDITION_FAILED, KPI_RUN_ALREADY_FINISHED (it has succeeded), KPI_RUN_ALREADY_ACTIVE (it has not
+ * ended, or another run of its date is active), KPI_RESULTS_NOT_READY, KPI_QUEUE_FULL. */
+KPI_MUST_CHECK enum kpi_code run_store_retry(struct db *db, const struct retry_order *order, struct run *out,
+                                             struct err *err);
+
+#endif

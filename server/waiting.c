@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: MIT */
+#include "server/waiting.h"
+
+#include "base/clock.h"
+#include "server/run_json.h"
+
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { MS_PER_SECOND = 1000, INTENT_WAIT_MS = 5000 };
+
+/* A client that went away while its intent was being stored has no run. */
+static void waiting_free(void *keep) {
+  struct waiting *w = keep;
+  if (w->intent[0] && !w->id[0])
+    service_forget_intent(w->service, w->intent);
+  free(w);
+}
+
+/* Makes the memory of a request that may wait for so long. False when the reply is a problem already. */
+static bool keep_waiting(struct request *rq, struct reply *rp, unsigned seconds) {
+  struct waiting *w = calloc(1, sizeof *w);
+  if (!w) {
+    reply_error(rp, rq, KPI_INTERNAL_ERROR, "No memory to wait.");
+    return false;
+  }
+  w->deadline_ms = clock_mono_ms() + (int64_t)seconds * MS_PER_SECOND;
+  w->service = rq->app;
+  rq->keep = w;
+  rq->keep_free = waiting_free;
+  return true;
+}
+
+bool waiting_begin(struct request *rq, struct reply *rp, bool must_keep) {
+  unsigned seconds;
+  bool preferred;
+  struct err err;
+  if (request_wait_seconds(rq, &seconds, &preferred, &err)) {
+    reply_err(rp, rq, &err);
+    return false;
+  }
+  if (preferred)
+    reply_header(rp, "Preference-Applied", "wait=%u", seconds);
+  return rq->keep || (seconds == 0 && !must_keep) || keep_waiting(rq, rp, seconds);
+}
+
+void waiting_remember(struct request *rq, const struct run *run, enum disposition disposition) {
+  struct waiting *w = rq->keep;
+  if (!w || w->id[0])
+    return;
+  memcpy(w->id, run->id, sizeof w->id);
+  w->disposition = disposition;
+  w->first_version = run->version;
+}
+
+bool waiting_goes_on(struct request *rq, struct reply *rp, const struct run *run, bool until_change) {
+  struct waiting *w = rq->keep;
+  if (!w || rq->wait_over || run_state_is_terminal(run->state) || clock_mono_ms() >= w->deadline_ms)
+    return false;
+  if (until_change && run->version != w->first_version)
+    return false;
+  reply_wait(rp, w->id, w->deadline_ms);
+  return true;
+}
+
+void waiting_begin_step(struct request *rq) {
+  ((struct waiting *)rq->keep)->step_deadline_ms = 0;
+}
+
+bool waiting_for_step(struct request *rq, struct reply *rp, const char *topic, int64_t at_most_ms) {
+  struct waiting *w = rq->keep;
+  int64_t now = clock_mono_ms();
+  if (w->step_deadline_ms == 0)
+    w->step_deadline_ms = now + at_most_ms;
+  if (rq->wait_over || now >= w->step_deadline_ms)
+    return false;
+  reply_wait(rp, topic, w->step_deadline_ms);
+  return true;
+}
+
+bool waiting_store_intent(struct request *rq, struct reply *rp, struct run_request *request,
+                          const struct submit_policy *policy) {
+  struct waiting *w = rq->keep;
+  struct err err;
+  bool stored = false;
+  enum kpi_code rc;
+  if (!service_keeps_intents(rq->app))
+    return true;
+  if (w->intent[0]) {
+    rc = service_intended(rq->app, w->intent, &stored, &err);
+  } else {
+    waiting_begin_step(rq);
+    rc = service_intend(rq->app, request, policy, w->intent, &err);
+  }
+  request->id = w->intent;
+  if (rc == KPI_OK && !stored && waiting_for_step(rq, rp, w->intent, INTENT_WAIT_MS))
+    return false;
+  if (rc == KPI_OK && !stored)
+    rc = err_set(&err, KPI_STORAGE_UNAVAILABLE, "the run could not be kept in DynamoDB in time");
+  if (rc)
+    reply_err(rp, rq, &err);
+  return rc == KPI_OK;
+}
+
+void waiting_write_run(struct reply *rp, unsigned status, const struct run *run, const char *disposition) {
+  if (!run_state_is_terminal(run->state))
+    reply_header(rp, "Retry-After", "%d", WAITING_RETRY_AFTER_SECONDS);
+  struct json_out j = reply_json_begin(rp, status);
+  run_json(&j, NULL, run, disposition);
+  reply_json_end(&j);
+}
+
+void waiting_write_not_succeeded(struct request *rq, struct reply *rp, const struct run *run) {
+  struct problem p = {.code = KPI_RUN_NOT_SUCCEEDED};
+  json_error_t fault;
+  json_t *error = run->error_json ? json_loads(run->error_json, 0, &fault) : NULL;
+  const char *code = json_string_value(json_object_get(error, "code"));
+  const char *message = json_string_value(json_object_get(error, "message"));
+  snprintf(p.detail, sizeof p.detail, "The run is %s%s%s%s%s", run_state_name(run->state), code ? ": " : "",
+           code ? code : "", message ? ": " : ".", message ? message : "");
+  memcpy(p.run_id, run->id, sizeof p.run_id);
+  json_decref(error);
+  reply_problem(rp, rq, &p);
+}
