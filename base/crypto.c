@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/scope.h"
 
+#include <limits.h>
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
@@ -24,6 +25,21 @@ void crypto_hex(const void *bytes, size_t n, char *out) {
 void crypto_cleanse(void *secret, size_t size) {
   if (secret)
     OPENSSL_cleanse(secret, size);
+}
+
+bool crypto_equal(const void *a, const void *b, size_t n) {
+  return CRYPTO_memcmp(a, b, n) == 0;
+}
+
+/* EVP_DecodeBlock writes whole groups of three bytes and counts the padding as NULs. */
+bool crypto_base64_decode(struct view text, char *out, size_t size, size_t *length) {
+  size_t padding = 0;
+  while (padding < 2 && padding < text.len && text.ptr[text.len - 1 - padding] == '=')
+    padding++;
+  *length = text.len / 4 * 3 - padding;
+  if (text.len == 0 || text.len % 4 != 0 || text.len / 4 * 3 > size || text.len > INT_MAX)
+    return false;
+  return EVP_DecodeBlock((unsigned char *)out, (const unsigned char *)text.ptr, (int)text.len) >= 0;
 }
 
 void crypto_hmac_sha256(struct view key, struct view data, unsigned char out[SHA256_SIZE]) {

@@ -18,6 +18,12 @@ void crypto_hmac_sha256(struct view key, struct view data, unsigned char out[SHA
 /* Writes n bytes as 2n lower-case hex digits and a NUL. */
 void crypto_hex(const void *bytes, size_t n, char *out);
 
+/* Compares n bytes in a time that does not depend on them. */
+bool crypto_equal(const void *a, const void *b, size_t n);
+
+/* Decodes base64 with padding (RFC 4648) into `out`. False when the text is none or does not fit. */
+bool crypto_base64_decode(struct view text, char *out, size_t size, size_t *length);
+
 /* Overwrites a secret so that the compiler cannot leave that out. */
 void crypto_cleanse(void *secret, size_t size);
 

@@ -25,6 +25,9 @@ int cli_tables(int argc, char **argv);
 /* Brings KPI_DB to the schema of this program, and makes it when it is not there. */
 int cli_migrate(int argc, char **argv);
 
+/* Makes an API key and prints it with the entry for KPI_API_KEYS. */
+int cli_token(int argc, char **argv);
+
 /* Asks the service of the settings for /healthz. Returns 0 when it is healthy, else 1. */
 int cli_healthcheck(int argc, char **argv);
 

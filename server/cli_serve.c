@@ -2,6 +2,7 @@
 #include "server/cli.h"
 
 #include "base/scope.h"
+#include "server/auth.h"
 #include "server/config.h"
 #include "server/handle_meta.h"
 #include "server/handle_results.h"
@@ -31,6 +32,7 @@ static void block_signals(sigset_t *set) {
   sigemptyset(set);
   sigaddset(set, SIGINT);
   sigaddset(set, SIGTERM);
+  sigaddset(set, SIGHUP);
   pthread_sigmask(SIG_BLOCK, set, NULL);
   signal(SIGPIPE, SIG_IGN);
 }
@@ -39,22 +41,38 @@ static void log_error(const struct err *err) {
   log_at(LOG_ERROR, "service.failed", err->message, LOG_S("code", err_name(err->code)));
 }
 
+static bool admit(void *arg, struct request *rq, struct reply *rp) {
+  return auth_admit(arg, rq, rp);
+}
+
+/* Keys that cannot be read leave those before in force. */
+static void reload_keys(struct auth *auth) {
+  struct err err;
+  if (auth_reload(auth, &err))
+    log_at(LOG_ERROR, "auth.not_reloaded", err.message, LOG_S("code", err_name(err.code)));
+}
+
 /* Serves until a signal; then lets waiters go, runs end, and both stop in that order. */
-static void serve_until_signal(struct service *service, struct http_server *http, const sigset_t *signals) {
+static void serve_until_signal(struct service *service, struct http_server *http, struct auth *auth,
+                               const sigset_t *signals) {
   int number = 0;
   if (http_server_health_address(http))
     log_at(LOG_INFO, "server.health_listening", "health checks are answered here too",
            LOG_S("address", http_server_health_address(http)));
   log_at(LOG_INFO, "server.listening", "kpid " KPID_VERSION " is ready",
          LOG_S("address", http_server_address(http)));
-  while (number <= 0 && !service_is_broken(service))
+  while ((number <= 0 || number == SIGHUP) && !service_is_broken(service)) {
     number = sigtimedwait(signals, NULL, &(struct timespec){.tv_sec = 1});
+    if (number == SIGHUP)
+      reload_keys(auth);
+  }
   log_at(LOG_INFO, "server.draining", "shutting down", LOG_I("signal", number));
   service_begin_drain(service);
   http_server_drain(http);
 }
 
-static enum kpi_code serve(const struct config *config, const sigset_t *signals, struct err *err) {
+static enum kpi_code serve(const struct config *config, struct auth *auth, const sigset_t *signals,
+                           struct err *err) {
   struct service *service;
   struct http_server *http;
   enum kpi_code rc = service_start(config, &service, err);
@@ -64,14 +82,17 @@ static enum kpi_code serve(const struct config *config, const sigset_t *signals,
                                     .health_listen = config->health_listen,
                                     .routes = all_routes,
                                     .health_routes = health_only,
-                                    .app = service};
+                                    .app = service,
+                                    .loopback_only = !auth_has_keys(auth) && !config->allow_no_keys,
+                                    .admit = admit,
+                                    .admit_arg = auth};
   rc = http_server_start(&http_config, &http, err);
   if (rc) {
     service_stop(service);
     return rc;
   }
   service_on_change(service, on_change, http);
-  serve_until_signal(service, http, signals);
+  serve_until_signal(service, http, auth, signals);
   service_drain(service);
   service_on_change(service, NULL, NULL);
   http_server_stop(http, HTTP_GRACE_MS);
@@ -97,7 +118,12 @@ int cli_serve(int argc, char **argv) {
   if (rc)
     return cli_fail(&err);
   log_init(config.log_level, STDOUT_FILENO);
-  rc = serve(&config, &signals, &err);
+  struct auth *auth;
+  rc = auth_new(config.api_keys, config.api_keys_file, &auth, &err);
+  if (rc)
+    return cli_fail(&err);
+  rc = serve(&config, auth, &signals, &err);
+  auth_free(auth);
   if (rc == KPI_OK)
     return 0;
   log_error(&err);

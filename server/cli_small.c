@@ -3,6 +3,7 @@
 
 #include "base/scope.h"
 #include "pipeline/sample.h"
+#include "server/auth.h"
 #include "server/cli_output.h"
 #include "server/db.h"
 
@@ -69,8 +70,10 @@ int cli_check_config(int argc, char **argv) {
   int refused = cli_no_arguments(argc, argv);
   if (refused)
     return refused - 1;
-  if (config_load(&config, &err))
+  struct auth *auth;
+  if (config_load(&config, &err) || auth_new(config.api_keys, config.api_keys_file, &auth, &err))
     return cli_fail(&err);
+  auth_free(auth);
   config_describe(&text);
   return cli_say("%s", text.ptr);
 }
@@ -216,6 +219,7 @@ int cli_help(void) {
       "  kpid sample --out DIR             writes made-up data: --orders N --days N --seed S --from D "
       "--dirty\n"
       "  kpid tables create|check          the DynamoDB tables\n"
+      "  kpid token new --name N           makes an API key: --role run|read --last-day YYYY-MM-DD\n"
       "  kpid migrate                      brings KPI_DB to the schema of this version\n"
       "  kpid healthcheck                  exit 0 when the service answers (for containers)\n"
       "  kpid check-config                 prints every setting with range, default and meaning\n"

@@ -126,6 +126,10 @@ static bool parse_intents(const char *value, struct config *out, size_t offset) 
   return parse_choice(value, "none", "dynamodb", out, offset);
 }
 
+static bool parse_no_yes(const char *value, struct config *out, size_t offset) {
+  return parse_choice(value, "no", "yes", out, offset);
+}
+
 static bool parse_shape(const char *value, struct config *out, size_t offset) {
   bool known = *value == '\0' || strcmp(value, "full") == 0 || strcmp(value, "original") == 0;
   return known && parse_text(value, out, offset);
@@ -166,6 +170,12 @@ static const struct setting settings[] = {
      parse_address, AT(listen)},
     {"KPI_HEALTH_LISTEN", "", "address:port", "second listener for /livez /healthz /readyz; unset: none",
      parse_address, AT(health_listen)},
+    {"KPI_API_KEYS", "", "name:role:sha256[:last-day], ...",
+     "keys of the API; roles: read, run; see `kpid token new`", parse_text, AT(api_keys)},
+    {"KPI_API_KEYS_FILE", "", "path", "file with such keys, one on a line; read again on SIGHUP", parse_text,
+     AT(api_keys_file)},
+    {"KPI_ALLOW_NO_KEYS", "no", "no|yes", "listen beyond this machine without keys", parse_no_yes,
+     AT(allow_no_keys)},
     {"KPI_SOURCE", "", "file:///absolute/folder or s3://bucket/prefix",
      "where orders/ order_items/ products/ lie; needed", parse_source, AT(source)},
     {"KPI_DB", "./kpid.db", "path", "SQLite file of runs and results", parse_nonempty, AT(db)},

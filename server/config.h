@@ -35,6 +35,8 @@ struct config {
   const char *item_shape; /* NULL: that of the mode */
   const char *category_table, *order_table, *control_table;
   bool intents_in_dynamodb;
+  const char *api_keys, *api_keys_file; /* NULL: none */
+  bool allow_no_keys;
 };
 
 /* Reads all settings from the environment. Errors: KPI_CONFIG_INVALID naming the setting, its value and what

@@ -28,6 +28,9 @@ struct listener {
   const struct route_set *const *routes;
   int fd;
   char address[ADDRESS_SIZE];
+  bool is_loopback;                                               /* the address is this machine's only */
+  bool (*admit)(void *arg, struct request *rq, struct reply *rp); /* NULL: everyone */
+  void *admit_arg;
 };
 
 struct http_server {
@@ -206,7 +209,7 @@ static enum MHD_Result answer(struct call *c) {
   else if (c->too_many_watchers)
     reply_error(&rp, &c->rq, KPI_TOO_MANY_WATCHERS, "%d requests wait already; poll without wait.",
                 HTTP_WATCHERS_MAX);
-  else
+  else if (!c->listener->admit || c->listener->admit(c->listener->admit_arg, &c->rq, &rp))
     router_dispatch(c->listener->routes, &c->rq, &rp);
   c->rq.wait_count++;
   if (rp.kind == REPLY_WAIT && !c->rq.wait_over) {
@@ -250,6 +253,7 @@ static enum MHD_Result begin(struct call *c, const char *method, const char *ver
   conn_set_busy(c->conn);
   MHD_get_connection_values_n(c->mhd, MHD_HEADER_KIND, add_field, c);
   request_set_id(&c->rq);
+  request_set_trace(&c->rq);
   struct http_head head = head_of(c, version);
   if (http_gate_check(&head, &c->body_size, &err))
     return refuse(c, &err);
@@ -317,6 +321,8 @@ static void log_access(const struct call *c, enum MHD_RequestTerminationCode how
          LOG_S("method", c->method), LOG_S("path", path), LOG_S("route", route ? route->pattern : NULL),
          LOG_I("status", c->status), LOG_I("duration_ms", clock_mono_ms() - c->started_ms),
          LOG_I("bytes", c->reply_bytes), LOG_S("request_id", c->rq.id[0] ? c->rq.id : NULL),
+         LOG_S("trace_id", c->rq.trace_id[0] ? c->rq.trace_id : NULL),
+         LOG_S("principal", c->rq.principal[0] ? c->rq.principal : NULL),
          LOG_S("aborted", how == MHD_REQUEST_TERMINATED_COMPLETED_OK ? NULL : "true"));
 }
 
@@ -378,6 +384,13 @@ static bool split_address(const char *text, char *host, size_t host_size, char *
          view_to_u64(view_of(port), &number) && number <= 65535;
 }
 
+static bool is_loopback(const struct sockaddr_storage *bound) {
+  if (bound->ss_family == AF_INET)
+    return ntohl(((const struct sockaddr_in *)(const void *)bound)->sin_addr.s_addr) >> 24 == IN_LOOPBACKNET;
+  return bound->ss_family == AF_INET6 &&
+         IN6_IS_ADDR_LOOPBACK(&((const struct sockaddr_in6 *)(const void *)bound)->sin6_addr);
+}
+
 static enum kpi_code read_address(struct listener *l, struct err *err) {
   struct sockaddr_storage bound = {0};
   socklen_t size = sizeof bound;
@@ -386,6 +399,7 @@ static enum kpi_code read_address(struct listener *l, struct err *err) {
       getnameinfo((struct sockaddr *)&bound, size, host, sizeof host, port, sizeof port,
                   NI_NUMERICHOST | NI_NUMERICSERV) != 0)
     return err_set_errno(err, KPI_INTERNAL, errno, "The address that is listened on cannot be read");
+  l->is_loopback = is_loopback(&bound);
   bool brackets = strchr(host, ':') != NULL;
   snprintf(l->address, sizeof l->address, "%s%s%s:%s", brackets ? "[" : "", host, brackets ? "]" : "", port);
   return KPI_OK;
@@ -466,6 +480,12 @@ static enum kpi_code start_all(struct http_server *s, const struct http_config *
   enum kpi_code rc = raise_file_limit(err);
   if (!rc)
     rc = open_socket(&s->api, "KPI_LISTEN", config->listen, err);
+  if (!rc && config->loopback_only && !s->api.is_loopback)
+    rc = err_set(
+        err, KPI_CONFIG_INVALID,
+        "KPI_LISTEN=%s: others could start runs without a key: set KPI_API_KEYS_FILE (see `kpid token "
+        "new`), or KPI_ALLOW_NO_KEYS=yes where something else asks who they are",
+        config->listen);
   if (!rc && config->health_listen)
     rc = open_socket(&s->health, "KPI_HEALTH_LISTEN", config->health_listen, err);
   if (!rc)
@@ -485,7 +505,11 @@ enum kpi_code http_server_start(const struct http_config *config, struct http_se
   *out = NULL;
   if (!s)
     return err_set(err, KPI_INTERNAL, "Memory is exhausted.");
-  s->api = (struct listener){.server = s, .routes = config->routes, .fd = -1};
+  s->api = (struct listener){.server = s,
+                             .routes = config->routes,
+                             .fd = -1,
+                             .admit = config->admit,
+                             .admit_arg = config->admit_arg};
   s->health = (struct listener){.server = s, .routes = config->health_routes, .fd = -1};
   s->app = config->app;
   s->layout_known = strcmp(MHD_get_version(), LIBRARY_VERSION_TRIED) == 0;

@@ -13,6 +13,10 @@ struct http_config {
   const struct route_set *const *routes;        /* NULL-terminated; borrowed for the life of the server */
   const struct route_set *const *health_routes; /* as routes, for health_listen */
   void *app;                                    /* request->app; borrowed */
+  bool loopback_only;                           /* refuse an API address that others can reach */
+  /* Asked before any route of the API listener; false: the reply is the refusal. NULL: everyone may. */
+  bool (*admit)(void *arg, struct request *rq, struct reply *rp);
+  void *admit_arg;
 };
 
 struct http_server;

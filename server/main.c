@@ -13,6 +13,7 @@ static const struct command {
     {"sample", cli_sample},
     {"tables", cli_tables},
     {"migrate", cli_migrate},
+    {"token", cli_token},
     {"healthcheck", cli_healthcheck},
     {"check-config", cli_check_config},
     {"version", cli_version},

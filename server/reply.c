@@ -193,8 +193,7 @@ void reply_problem(struct reply *rp, const struct request *rq, const struct prob
   enum kpi_code code = public_code(p->code);
   const struct err_info *info = err_info(code);
   unsigned status = p->status ? p->status : info->http_status;
-  unsigned retry_after =
-      p->retry_after_seconds ? p->retry_after_seconds : default_retry_after(status);
+  unsigned retry_after = p->retry_after_seconds ? p->retry_after_seconds : default_retry_after(status);
   char type[96];
   snprintf(type, sizeof type, "/problems/%s", info->name);
   reply_reset(rp);

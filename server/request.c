@@ -49,6 +49,27 @@ void request_set_id(struct request *rq) {
     crypto_uuid7(rq->id);
 }
 
+void request_set_trace(struct request *rq) {
+  static const char form[] = "xx-xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx-xxxxxxxxxxxxxxxx-xx";
+  enum { ID_AT = 3, ID_CHARS = 32 };
+  struct view sent;
+  if (!request_header(rq, "traceparent", &sent) || sent.len < sizeof form - 1)
+    return;
+  bool is_version_0 = view_starts(sent, "00-"), is_zero = true;
+  for (size_t i = 0; i < sizeof form - 1; i++) {
+    char c = sent.ptr[i];
+    bool is_hex = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f');
+    if (form[i] == 'x' ? !is_hex : c != '-')
+      return;
+    is_zero &= i < ID_AT || i >= ID_AT + ID_CHARS || c == '0';
+  }
+  bool is_longer = sent.len > sizeof form - 1;
+  if (is_zero || view_starts(sent, "ff-") ||
+      (is_longer && (is_version_0 || sent.ptr[sizeof form - 1] != '-')))
+    return;
+  view_to_cstr((struct view){sent.ptr + ID_AT, ID_CHARS}, rq->trace_id, sizeof rq->trace_id);
+}
+
 /* --- query ------------------------------------------------------------------------------------------- */
 
 static int hex_digit(char c) {

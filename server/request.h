@@ -34,6 +34,8 @@ struct request {
   size_t field_count;
   struct view body;
   char id[HTTP_REQUEST_ID_BYTES_MAX + 1]; /* request id: the client's, or a new UUID */
+  char principal[65];                     /* name of the key that was sent; empty: none was needed */
+  char trace_id[33];                      /* of traceparent (W3C); empty: none was sent */
   int64_t received_ms;                    /* monotonic: when its first line was read */
   void *app;                              /* what http_server_start was given */
   /* A handler that answered "wait" is called again, with the same request: */
@@ -54,6 +56,9 @@ void request_set_target(struct request *rq, struct view target);
 
 /* Takes X-Request-Id over if it is acceptable, makes a UUIDv7 otherwise. */
 void request_set_id(struct request *rq);
+
+/* Takes the trace id out of a well-formed traceparent header. */
+void request_set_trace(struct request *rq);
 
 /* Decodes the query into rq->args, once. `known` is a NULL-terminated list of parameter names, NULL for none.
  * Errors: KPI_MALFORMED_QUERY for a bad escape, NUL or other control byte, invalid UTF-8, an empty, unknown

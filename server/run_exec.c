@@ -141,7 +141,7 @@ static void log_end(const struct execution *e, enum kpi_code rc, const struct er
          LOG_I("attempt", e->run->attempt), LOG_S("state", run_state_name(e->ended)),
          LOG_S("code", rc ? err_name(rc) : NULL), LOG_I("duration_ms", clock_wall_ms() - e->run->started_at),
          LOG_I("bytes", atomic_load(&e->live->progress.bytes_read)),
-         LOG_I("memory_peak_bytes", atomic_load(&budget->peak)));
+         LOG_I("memory_peak_bytes", atomic_load(&budget->peak)), LOG_S("trace_id", e->run->trace_id));
 }
 
 /* Stores the end; returns the state that the run has come to. A database that cannot take it now is asked

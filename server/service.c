@@ -139,7 +139,8 @@ static void drive(struct service *s, size_t slot, struct run *run) {
   struct run_exec x = {s->config,      s->db, s->engine, s->backends.source, s->backends.publisher,
                        on_run_changed, s};
   log_at(LOG_INFO, "run.started", "run started", LOG_S("run_id", run->id),
-         LOG_S("date", day_text(run->date, date)), LOG_I("attempt", run->attempt));
+         LOG_S("date", day_text(run->date, date)), LOG_I("attempt", run->attempt),
+         LOG_S("trace_id", run->trace_id));
   live.overdue_ms = clock_mono_ms() + (int64_t)run->timeout_seconds * MS_PER_SECOND;
   run_slots_enter(&s->slots, slot, run->id, &live);
   look_for_cancel(s, run, &live);

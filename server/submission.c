@@ -251,6 +251,8 @@ static void read_fields(const struct request *rq, struct submission *s, struct p
   s->request.expires_in_seconds = read_number(s->body, "expires_in_seconds", EXPIRES_SECONDS_MAX, p);
   request_header(rq, "User-Agent", &s->request.user_agent);
   s->request.request_id = view_of(rq->id);
+  s->request.principal = view_of(rq->principal);
+  s->request.trace_id = view_of(rq->trace_id);
 }
 
 bool submission_read(struct request *rq, struct reply *rp, struct submission *s) {
