@@ -5,6 +5,7 @@
 #include "server/cursor.h"
 #include "server/run_json.h"
 #include "server/run_tag.h"
+#include "server/submission.h"
 #include "server/waiting.h"
 
 enum { CURSOR_BYTES_MAX = 256 };
@@ -137,7 +138,9 @@ static void read_filter(const struct request *rq, struct run_filter *f, struct b
   if (f->has_active && !f->active && !view_is(value, "false"))
     bad_parameter(p, "active", "Must be true or false.");
   read_label(rq, f, p);
-  request_arg(rq, "idempotency_key", &f->idempotency_key);
+  if (request_arg(rq, "idempotency_key", &f->idempotency_key) &&
+      !idempotency_key_is_valid(f->idempotency_key))
+    bad_parameter(p, "idempotency_key", "Must be 1 to 255 visible ASCII characters.");
   if (request_arg(rq, "cursor", &value)) {
     bool ok = cursor_decode(value, cursor);
     f->before_id = buf_view(cursor);

@@ -14,6 +14,8 @@
 
 enum { LISTING_WAIT_MS = 20 * 1000, SUPERSEDE_WAIT_MS = 15 * 1000 };
 
+#define NO_VERSION UINT64_MAX /* of an entity tag that is none of ours */
+
 /* ---- POST /runs ---- */
 
 /* 202: a run was accepted by this request. 200: it was there, or has ended while the request waited. */
@@ -194,25 +196,23 @@ static bool store_retry_intent(struct request *rq, struct reply *rp) {
   return stored;
 }
 
-/* If-Match: the tag that GET /runs/{id} gave, so that nobody retries what has changed since he looked. False
- * when the reply is a problem already. */
-static bool read_if_match(struct request *rq, struct reply *rp, uint64_t *version) {
+/* If-Match: the tag that GET /runs/{id} gave, so that nobody retries what has changed since he looked.
+ * Returns its version, 0 when any will do. */
+static uint64_t if_match_version(const struct request *rq) {
   struct view header;
-  *version = 0;
+  uint64_t version = 0;
   if (!request_header(rq, "If-Match", &header) || view_is(header, "*"))
-    return true;
-  if (run_tag_parse(header, rq->params[0], version))
-    return true;
-  reply_error(rp, rq, KPI_PRECONDITION_FAILED, "If-Match is not the ETag of this run.");
-  return false;
+    return 0;
+  if (!run_tag_parse(header, rq->params[0], &version))
+    version = NO_VERSION; /* told only when there is such a run */
+  return version;
 }
 
 static void post_retry(struct request *rq, struct reply *rp) {
   struct run run;
   struct err err;
-  struct retry_order order = {.id = rq->params[0]};
-  if (!read_retry_body(rq, rp, &order.from_publish) || !read_if_match(rq, rp, &order.if_version) ||
-      !store_retry_intent(rq, rp))
+  struct retry_order order = {.id = rq->params[0], .if_version = if_match_version(rq)};
+  if (!read_retry_body(rq, rp, &order.from_publish) || !store_retry_intent(rq, rp))
     return;
   if (service_retry(rq->app, &order, &run, &err)) {
     struct problem p = problem_of(&err);

@@ -182,13 +182,23 @@ static unsigned clamp_wait(uint64_t seconds) {
   return seconds > HTTP_WAIT_SECONDS_MAX ? HTTP_WAIT_SECONDS_MAX : (unsigned)seconds;
 }
 
+/* A whole number of any length: what is too large is clamped anyway. */
+static bool read_seconds(struct view text, uint64_t *seconds) {
+  for (size_t i = 0; i < text.len; i++)
+    if (text.ptr[i] < '0' || text.ptr[i] > '9')
+      return false;
+  if (!view_to_u64(text, seconds))
+    *seconds = UINT64_MAX;
+  return text.len > 0;
+}
+
 /* Reads wait=N out of one Prefer header: preferences are separated by commas, parameters by semicolons. */
 static bool prefer_wait(struct view header, uint64_t *seconds) {
   while (header.ptr) {
     struct view preference = view_split(&header, ',');
     struct view value = view_split(&preference, ';');
     struct view name = view_trim(view_split(&value, '='));
-    if (view_eq_fold(name, VIEW_LIT("wait")) && view_to_u64(view_trim(value), seconds))
+    if (view_eq_fold(name, VIEW_LIT("wait")) && read_seconds(view_trim(value), seconds))
       return true;
   }
   return false;
@@ -200,8 +210,7 @@ enum kpi_code request_wait_seconds(const struct request *rq, unsigned *seconds, 
   struct view text;
   *preferred = false;
   if (request_arg(rq, "wait", &text)) {
-    enum kpi_code rc = request_arg_u64(rq, "wait", 0, UINT64_MAX, &wanted, err);
-    if (rc)
+    if (!read_seconds(text, &wanted))
       return err_set(err, KPI_MALFORMED_QUERY, "'wait' must be a whole number of seconds.");
   } else {
     for (size_t i = 0; i < rq->field_count && !*preferred; i++)

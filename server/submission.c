@@ -149,6 +149,13 @@ static void read_reason(const json_t *reason, struct submission *s, struct probl
 
 /* ---- idempotency key ---- */
 
+bool idempotency_key_is_valid(struct view key) {
+  for (size_t i = 0; i < key.len; i++)
+    if (key.ptr[i] < 0x21 || key.ptr[i] > 0x7E)
+      return false;
+  return key.len >= 1 && key.len <= IDEMPOTENCY_KEY_BYTES_MAX;
+}
+
 /* Takes a key, bare or as a string of RFC 8941 ("...", with \" and \\ inside), into `out`. False when it is
  * none. */
 static bool take_key(struct view text, char out[IDEMPOTENCY_KEY_BYTES_MAX + 1]) {
@@ -159,14 +166,14 @@ static bool take_key(struct view text, char out[IDEMPOTENCY_KEY_BYTES_MAX + 1]) 
     bool is_escaped = is_quoted && c == '\\';
     if (is_escaped)
       c = ++i < end ? text.ptr[i] : '\0';
-    if (c < 0x21 || c > 0x7E || n == IDEMPOTENCY_KEY_BYTES_MAX)
+    if (n == IDEMPOTENCY_KEY_BYTES_MAX)
       return false;
     if (is_quoted && is_escaped != (c == '"' || c == '\\'))
       return false;
     out[n++] = c;
   }
   out[n] = '\0';
-  return n > 0;
+  return idempotency_key_is_valid((struct view){out, n});
 }
 
 static enum kpi_code read_key_header(const struct request *rq, char out[IDEMPOTENCY_KEY_BYTES_MAX + 1],

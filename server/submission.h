@@ -26,6 +26,9 @@ bool submission_read(struct request *rq, struct reply *rp, struct submission *s)
 /* Frees what it owns. */
 void submission_clear(struct submission *s);
 
+/* True for 1 to IDEMPOTENCY_KEY_BYTES_MAX visible ASCII characters. */
+bool idempotency_key_is_valid(struct view key);
+
 /* Refuses members of the body that are not in the NULL-terminated list, with the faults that were found
  * before. False when the reply is a problem already. */
 bool submission_accept(struct request *rq, struct reply *rp, const json_t *body, const char *const *known,

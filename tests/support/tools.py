@@ -20,14 +20,24 @@ PINS = (
 
 def tools_folder() -> Path:
     """Where install_aws_tools of scripts/setup put the servers; an error when it did not run."""
+    return cached("aws-tools", PINS, "install_aws_tools")
+
+
+def schemathesis_program() -> Path:
+    """The program in the environment that install_python of scripts/setup made for it."""
+    return cached("venv", ("schemathesis.txt",), "install_python") / "bin" / "schemathesis"
+
+
+def cached(kind: str, pins: tuple[str, ...], installer: str) -> Path:
+    """A folder of the cache, named by the content of the files in tests/tools that pin what it holds."""
     digest = hashlib.sha256()
-    for name in PINS:
+    for name in pins:
         digest.update((TESTS / "tools" / name).read_bytes())
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    folder = cache / "kpid" / f"aws-tools-{digest.hexdigest()[:12]}"
+    folder = cache / "kpid" / f"{kind}-{digest.hexdigest()[:12]}"
     if not (folder / "ready").exists():
         raise RuntimeError(
-            f"no test servers in {folder}: run `. scripts/setup && install_aws_tools`"
+            f"nothing in {folder}: run `. scripts/setup && {installer}`"
         )
     return folder
 
