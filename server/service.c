@@ -536,10 +536,10 @@ enum kpi_code service_retry(struct service *s, struct view id, bool from_publish
   return KPI_OK;
 }
 
-enum kpi_code service_results(struct service *s, struct view id, const struct results_page *page,
-                              struct kpi_rows *out, bool *more, struct err *err) {
+enum kpi_code service_results(struct service *s, struct view id, const struct results_ask *ask,
+                              struct results *out, struct err *err) {
   bool is_complete = knows_its_runs(s);
-  return or_not_yet(s, is_complete, results_store_page(s->db, id, page, out, more, err), err);
+  return or_not_yet(s, is_complete, results_store_rows(s->db, id, ask, out, err), err);
 }
 
 enum kpi_code service_quality(struct service *s, struct view id, struct buf *out, struct err *err) {

@@ -105,19 +105,28 @@ KPI_MUST_CHECK enum kpi_code service_cancel(struct service *s, struct view id, s
 KPI_MUST_CHECK enum kpi_code service_retry(struct service *s, struct view id, bool from_publish,
                                            struct run *out, struct err *err);
 
-/* Which rows of a run's stored results to read. */
-struct results_page {
+/* Which of a run's stored results to read. */
+struct results_ask {
   enum kpi_table table;
-  uint64_t skip; /* rows before the page, at most INT64_MAX */
-  size_t limit;
+  bool with_previous; /* also what they replaced, or would replace */
 };
 
-/* Reads a page of a run's stored results, by date, then category. *more tells whether rows follow. Returns
- * owned in *out. Errors: KPI_RUN_NOT_FOUND, KPI_RESULTS_NOT_READY (before phase publishing, or a run that
- * failed before). */
-KPI_MUST_CHECK enum kpi_code service_results(struct service *s, struct view id,
-                                             const struct results_page *page, struct kpi_rows *out,
-                                             bool *more, struct err *err);
+/* All rows of a table, by date, then category. Owns them; results_clear. */
+struct results {
+  struct kpi_rows rows;
+  /* Of the run that was published for the date before this one; for a run that was not published, of what is
+   * published now. Empty when there is none. */
+  struct kpi_rows previous;
+  char previous_id[UUID_TEXT_SIZE]; /* empty: there is none */
+};
+
+/* Frees the rows. Accepts NULL. */
+void results_clear(struct results *r);
+
+/* Reads a run's stored results. Returns owned in *out. Errors: KPI_RUN_NOT_FOUND, KPI_RESULTS_NOT_READY
+ * (before phase publishing, or a run that failed before). */
+KPI_MUST_CHECK enum kpi_code service_results(struct service *s, struct view id, const struct results_ask *ask,
+                                             struct results *out, struct err *err);
 
 /* Reads the quality report of a run as JSON text into out. Errors: KPI_RUN_NOT_FOUND, KPI_RESULTS_NOT_READY.
  */
