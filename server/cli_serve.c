@@ -4,6 +4,7 @@
 #include "base/scope.h"
 #include "server/config.h"
 #include "server/handle_meta.h"
+#include "server/handle_published.h"
 #include "server/handle_results.h"
 #include "server/handle_runs.h"
 #include "server/http_server.h"
@@ -16,8 +17,8 @@
 
 enum { HTTP_GRACE_MS = 2000 };
 
-static const struct route_set *const all_routes[] = {&runs_routes, &results_routes, &meta_routes,
-                                                     &health_routes, NULL};
+static const struct route_set *const all_routes[] = {&runs_routes, &results_routes, &published_routes,
+                                                     &meta_routes, &health_routes,  NULL};
 static const struct route_set *const health_only[] = {&health_routes, NULL};
 
 /* A run has changed, or, with NULL, the service begins to drain. */

@@ -7,6 +7,7 @@
 #include "server/backends.h"
 #include "server/config.h"
 #include "server/intents.h"
+#include "server/published_store.h"
 #include "server/results_store.h"
 #include "server/run_slots.h"
 #include "server/run_store.h"
@@ -559,4 +560,14 @@ void service_health(struct service *s, struct health *out) {
     out->checks[i] = s->synced.checks[i];
     out->ready &= s->synced.checks[i].ok || i == CHECK_SOURCE;
   }
+}
+
+enum kpi_code service_published(struct service *s, const struct published_ask *ask, struct kpi_rows *out,
+                                day_t *next, struct err *err) {
+  return published_store_rows(s->db, ask, out, next, err);
+}
+
+enum kpi_code service_days(struct service *s, day_t from, size_t count, struct day_overview *out,
+                           struct err *err) {
+  return published_store_days(s->db, from, count, out, err);
 }

@@ -155,4 +155,33 @@ struct health {
 /* Fills *out from memory, in microseconds: never waits for disk, lock holders or the network. */
 void service_health(struct service *s, struct health *out);
 
+/* Which published rows to read. */
+struct published_ask {
+  enum kpi_table table;
+  day_t from, to;                /* inclusive */
+  const struct view *categories; /* only these; of the category table */
+  size_t category_count;         /* 0: all */
+  size_t rows;                   /* stop at the end of the day with which so many are reached */
+};
+
+/* Reads rows of what is published, by date, then category, whole days and not all of them at once: *next is
+ * the first day that was not looked at, ask->to + 1 when that was all. Returns owned in *out. */
+KPI_MUST_CHECK enum kpi_code service_published(struct service *s, const struct published_ask *ask,
+                                               struct kpi_rows *out, day_t *next, struct err *err);
+
+/* A calendar day. */
+struct day_overview {
+  bool has_run;
+  char run_id[UUID_TEXT_SIZE]; /* of the newest run of the date; empty: none */
+  enum run_state state;
+  char quality[16];                      /* status of that run's report; empty: it has none */
+  char published_run_id[UUID_TEXT_SIZE]; /* empty: nothing is published */
+  int64_t published_at;                  /* Unix ms */
+  struct kpi_row orders;                 /* what is published; zeros when it has no order row */
+};
+
+/* Fills `count` days from `from` on. */
+KPI_MUST_CHECK enum kpi_code service_days(struct service *s, day_t from, size_t count,
+                                          struct day_overview *out, struct err *err);
+
 #endif
