@@ -205,6 +205,7 @@ static enum kpi_code report_quality(struct native *n, struct job_result *out, st
   for (size_t i = 0; i < out->tables[KPI_CATEGORIES].count; i++)
     decimal_add(&facts.category_revenue, &out->tables[KPI_CATEGORIES].rows[i].revenue);
   facts.result_rows = out->tables[KPI_ORDERS].count + out->tables[KPI_CATEGORIES].count;
+  facts.day = out->tables[KPI_ORDERS].count ? out->tables[KPI_ORDERS].rows : NULL;
   enum kpi_code rc = quality_report(&facts, &out->quality, err);
   facts.result_rows = 0;
   return rc || facts.job->from == facts.job->to ? rc : quality_report(&facts, &out->empty_day, err);

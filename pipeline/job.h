@@ -72,6 +72,7 @@ struct job_progress {
 struct run_progress job_progress_copy(const struct job_progress *p);
 
 struct source;
+struct kpi_rows;
 
 /* One computation: every day from..to of what the source holds now. All pointers are borrowed for its length.
  */
@@ -83,6 +84,8 @@ struct job {
   const char *unknown_category; /* stands for a null category; NULL: refuse such a product when it was sold */
   const struct tz *zone;        /* business zone of timestamps that carry a zone */
   struct source *source;
+  const struct kpi_rows *history; /* order rows that are published for the weeks before `from`; NULL: not
+                                     known, or a job of several days */
   struct budget *budget;
   struct stop_flag *stop;
   const struct stop_flag *abandon; /* ends publishing too, which `stop` lets go on: raised after it, when the

@@ -5,6 +5,7 @@
 #include "base/scope.h"
 
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -87,6 +88,39 @@ void kpi_cell_text(const struct kpi_row *row, const struct kpi_column *col, stru
   }
 }
 
+int kpi_cell_cmp(const struct kpi_row *a, const struct kpi_row *b, const struct kpi_column *col) {
+  const void *x = cell_of(a, col), *y = cell_of(b, col);
+  switch (col->type) {
+  case KPI_COL_DATE:
+    return (*(const day_t *)x > *(const day_t *)y) - (*(const day_t *)x < *(const day_t *)y);
+  case KPI_COL_TEXT:
+    return view_cmp(*(const struct view *)x, *(const struct view *)y);
+  case KPI_COL_MONEY:
+    return decimal_cmp(x, y);
+  case KPI_COL_RATIO:
+    return (*(const double *)x > *(const double *)y) - (*(const double *)x < *(const double *)y);
+  case KPI_COL_COUNT:
+    break;
+  }
+  return (*(const uint64_t *)x > *(const uint64_t *)y) - (*(const uint64_t *)x < *(const uint64_t *)y);
+}
+
+bool kpi_cell_number(const struct kpi_row *row, const struct kpi_column *col, struct decimal *out) {
+  char text[DOUBLE_TEXT_SIZE];
+  if (kpi_cell_is_null(row, col) || col->type == KPI_COL_DATE || col->type == KPI_COL_TEXT)
+    return false;
+  if (col->type == KPI_COL_MONEY) {
+    *out = *(const struct decimal *)cell_of(row, col);
+    return true;
+  }
+  if (col->type == KPI_COL_COUNT)
+    snprintf(text, sizeof text, "%llu", (unsigned long long)*(const uint64_t *)cell_of(row, col));
+  else
+    double_text(*(const double *)cell_of(row, col), text);
+  enum decimal_parse parsed = decimal_parse(view_of(text), out);
+  return parsed == DECIMAL_OK || parsed == DECIMAL_ROUNDED;
+}
+
 /* ---- JSON ---- */
 
 /* Counts digits without sign, point and leading zeros. */
@@ -98,25 +132,26 @@ static size_t significant_digits(const char *text) {
   return digits;
 }
 
-/* Money with more digits than a double keeps is sent as the nearest double and, exactly, as text. */
-static void money_json(const struct kpi_row *row, const struct kpi_column *col, struct buf *out) {
+/* More digits than a double keeps are sent as the nearest double and, exactly, as text. */
+void kpi_number_json(const char *name, const struct decimal *number, struct buf *out) {
   char exact[DECIMAL_TEXT_SIZE];
-  decimal_text(cell_of(row, col), exact);
+  decimal_text(number, exact);
   if (significant_digits(exact) <= JSON_DIGITS_MAX) {
-    buf_printf(out, "\"%s\":%s", col->name, exact);
+    buf_printf(out, "\"%s\":%s", name, exact);
     return;
   }
   char nearest[DOUBLE_TEXT_SIZE];
-  double_text(decimal_ratio(cell_of(row, col), 1), nearest);
-  buf_printf(out, "\"%s\":%s,\"%s_exact\":\"%s\"", col->name, nearest, col->name, exact);
+  double_text(decimal_ratio(number, 1), nearest);
+  buf_printf(out, "\"%s\":%s,\"%s_exact\":\"%s\"", name, nearest, name, exact);
 }
 
-static void cell_json(const struct kpi_row *row, const struct kpi_column *col, struct buf *out) {
+void kpi_cell_json(const char *name, const struct kpi_row *row, const struct kpi_column *col,
+                   struct buf *out) {
   if (col->type == KPI_COL_MONEY) {
-    money_json(row, col, out);
+    kpi_number_json(name, cell_of(row, col), out);
     return;
   }
-  buf_printf(out, "\"%s\":", col->name);
+  buf_printf(out, "\"%s\":", name);
   if (kpi_cell_is_null(row, col)) {
     buf_add_cstr(out, "null");
   } else if (col->type == KPI_COL_TEXT) {
@@ -135,7 +170,7 @@ void kpi_row_json(const struct kpi_row *row, enum kpi_table table, struct buf *o
   struct kpi_columns cols = kpi_table_columns(table);
   for (size_t i = 0; i < cols.count; i++) {
     buf_add_char(out, i ? ',' : '{');
-    cell_json(row, &cols.at[i], out);
+    kpi_cell_json(cols.at[i].name, row, &cols.at[i], out);
   }
   buf_add_char(out, '}');
 }
@@ -172,15 +207,20 @@ static void csv_text(struct view text, bool guard_formulas, struct buf *out) {
     buf_add_char(out, '"');
 }
 
+void kpi_cell_csv(const struct kpi_row *row, const struct kpi_column *col, bool guard_formulas,
+                  struct buf *out) {
+  if (col->type == KPI_COL_TEXT)
+    csv_text(*(const struct view *)cell_of(row, col), guard_formulas, out);
+  else
+    kpi_cell_text(row, col, out);
+}
+
 void kpi_row_csv(const struct kpi_row *row, enum kpi_table table, bool guard_formulas, struct buf *out) {
   struct kpi_columns cols = kpi_table_columns(table);
   for (size_t i = 0; i < cols.count; i++) {
     if (i)
       buf_add_char(out, ',');
-    if (cols.at[i].type == KPI_COL_TEXT)
-      csv_text(*(const struct view *)cell_of(row, &cols.at[i]), guard_formulas, out);
-    else
-      kpi_cell_text(row, &cols.at[i], out);
+    kpi_cell_csv(row, &cols.at[i], guard_formulas, out);
   }
   buf_add_char(out, '\n');
 }

@@ -63,6 +63,24 @@ bool kpi_cell_is_null(const struct kpi_row *row, const struct kpi_column *col);
 /* Appends the cell's plain text (money exact, ratios as the shortest text); nothing for null. */
 void kpi_cell_text(const struct kpi_row *row, const struct kpi_column *col, struct buf *out);
 
+/* Compares two cells of a column that are not null, by value: money exactly. Returns <0, 0, >0. */
+int kpi_cell_cmp(const struct kpi_row *a, const struct kpi_row *b, const struct kpi_column *col);
+
+/* The cell as an exact number: a ratio is what its shortest text says, beyond 18 decimals rounded. False for
+ * null, dates, texts, and ratios of 10^126 or more. */
+bool kpi_cell_number(const struct kpi_row *row, const struct kpi_column *col, struct decimal *out);
+
+/* Appends "name":value as kpi_row_json does. */
+void kpi_cell_json(const char *name, const struct kpi_row *row, const struct kpi_column *col,
+                   struct buf *out);
+
+/* Appends "name":number, and the twin "name_exact" where it has more than 17 significant digits. */
+void kpi_number_json(const char *name, const struct decimal *number, struct buf *out);
+
+/* Appends the cell as kpi_row_csv does. */
+void kpi_cell_csv(const struct kpi_row *row, const struct kpi_column *col, bool guard_formulas,
+                  struct buf *out);
+
 /* Appends the row as a JSON object: numbers with at most 17 significant digits and, where money holds more, a
  * string twin named <column>_exact. */
 void kpi_row_json(const struct kpi_row *row, enum kpi_table table, struct buf *out);

@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "base/scope.h"
+#include "pipeline/quality_history.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -105,6 +106,20 @@ static const struct check checks[CHECK_COUNT] = {
                                   "sale_price", true, OF_ONE, "equal"},
     [CHECK_INPUT_COMPLETE] = {"input_newer_than_day", "The input was written after the day was over", ORDERS,
                               NULL, false, OF_ONE, ""},
+    [CHECK_HISTORY_ORDERS] = {"orders_like_history", "Orders are as many as in the last four weeks", ORDERS,
+                              NULL, false, OF_ONE, ""},
+    [CHECK_HISTORY_REVENUE] = {"revenue_like_history", "Revenue is as high as in the last four weeks", ITEMS,
+                               "sale_price", false, OF_ONE, ""},
+    [CHECK_HISTORY_ITEMS] = {"items_like_history", "Items are as many as in the last four weeks", ITEMS, NULL,
+                             false, OF_ONE, ""},
+    [CHECK_HISTORY_CUSTOMERS] = {"customers_like_history", "Customers are as many as in the last four weeks",
+                                 ORDERS, "user_id", false, OF_ONE, ""},
+    [CHECK_HISTORY_RETURN_RATE] = {"return_rate_like_history",
+                                   "The return rate is as high as in the last four weeks", ITEMS, "status",
+                                   false, OF_ONE, ""},
+    [CHECK_HISTORY_LOST] = {"nothing_lost_against_history",
+                            "Nothing is zero that was not so in the last four weeks", ORDERS, NULL, true,
+                            OF_ONE, "no zero"},
 };
 
 /* ---- judging ---- */
@@ -115,6 +130,8 @@ struct verdict {
   char expected[OBSERVED_BYTES];
   uint64_t base;
   enum quality_status status;
+  bool is_skipped;
+  struct history_verdict history; /* of the checks of one KPI against its history */
 };
 
 /* Milliseconds of the end of a day in the business zone. */
@@ -154,6 +171,71 @@ static void judge_revenue(const struct quality_facts *f, struct verdict *v) {
   v->finding.count = decimal_cmp(&sum, &f->tally->item_revenue) != 0;
 }
 
+/* ---- history ---- */
+
+static const char *const history_names[] = {[HISTORY_ORDERS] = "orders",
+                                            [HISTORY_REVENUE] = "revenue",
+                                            [HISTORY_ITEMS] = "items",
+                                            [HISTORY_CUSTOMERS] = "customers",
+                                            [HISTORY_RETURN_RATE] = "return rate"};
+
+/* True when the day can be judged by what was published before it; says why if not. */
+static bool has_history(const struct quality_facts *f, const struct history_verdict *history,
+                        struct verdict *v) {
+  v->is_skipped = !f->job->history || !history->is_judged;
+  if (!v->is_skipped)
+    return true;
+  snprintf(v->expected, sizeof v->expected, "at least %d published days among the %d before",
+           HISTORY_DAYS_MIN, HISTORY_DAYS);
+  if (!f->job->history)
+    snprintf(v->observed, sizeof v->observed, "not judged: no history is at hand for this computation");
+  else
+    snprintf(v->observed, sizeof v->observed, "not judged: %u published days", history->days);
+  return false;
+}
+
+static struct history_verdict judge_kpi(const struct quality_facts *f, enum history_kpi kpi) {
+  static const struct kpi_rows none = {0};
+  const struct kpi_row no_rows = {.day = f->job->from};
+  return history_judge(f->day ? f->day : &no_rows, f->job->history ? f->job->history : &none, kpi);
+}
+
+static void judge_history(const struct quality_facts *f, enum history_kpi kpi, struct verdict *v) {
+  const int decimals = kpi == HISTORY_RETURN_RATE ? 4 : kpi == HISTORY_REVENUE ? 2 : 1;
+  v->history = judge_kpi(f, kpi);
+  const struct history_verdict *h = &v->history;
+  if (!has_history(f, h, v))
+    return;
+  v->finding.count = history_deviates(h);
+  snprintf(v->observed, sizeof v->observed, "%.*f %s", kpi == HISTORY_ORDERS ? 0 : decimals, h->value,
+           history_names[kpi]);
+  snprintf(v->expected, sizeof v->expected, "%.*f to %.*f: the median of %u %s is %.*f (%u days of history)",
+           decimals, h->low, decimals, h->high, h->measure, h->is_weekday ? "days of this weekday" : "days",
+           decimals, h->median, h->days);
+}
+
+/* What has vanished altogether is an error, not a deviation. */
+static void judge_lost(const struct quality_facts *f, struct verdict *v) {
+  auto_buf struct buf lost;
+  buf_init(&lost, OBSERVED_BYTES);
+  for (int kpi = HISTORY_ORDERS; kpi <= HISTORY_CUSTOMERS; kpi++) {
+    struct history_verdict h = judge_kpi(f, (enum history_kpi)kpi);
+    if (!has_history(f, &h, v))
+      return;
+    if (history_is_lost(&h)) {
+      v->finding.count++;
+      buf_printf(&lost, "%s%s", lost.len ? ", " : "", history_names[kpi]);
+    }
+  }
+  v->base = HISTORY_CUSTOMERS + 1;
+  snprintf(v->observed, sizeof v->observed, "%s%s", lost.len ? "zero: " : "no zero",
+           lost.len ? lost.ptr : "");
+}
+
+static bool is_of_history(enum check_id id) {
+  return id >= CHECK_HISTORY_ORDERS && id <= CHECK_HISTORY_RETURN_RATE;
+}
+
 static void observe_loss(const struct decimal *revenue, struct verdict *v) {
   char text[DECIMAL_TEXT_SIZE];
   decimal_text(revenue, text);
@@ -190,7 +272,14 @@ static void judge(enum check_id id, const struct quality_facts *f, struct verdic
     observe_loss(&t->dropped_revenue, v);
   if (id == CHECK_ITEM_WITHOUT_ORDER)
     observe_loss(&t->orphan_revenue, v);
-  v->status = v->finding.count == 0 ? QUALITY_PASSED : checks[id].blocking ? QUALITY_FAILED : QUALITY_WARNED;
+  if (is_of_history(id))
+    judge_history(f, (enum history_kpi)(id - CHECK_HISTORY_ORDERS), v);
+  if (id == CHECK_HISTORY_LOST)
+    judge_lost(f, v);
+  v->status = v->is_skipped           ? QUALITY_SKIPPED
+              : v->finding.count == 0 ? QUALITY_PASSED
+              : checks[id].blocking   ? QUALITY_FAILED
+                                      : QUALITY_WARNED;
 }
 
 /* ---- writing ---- */
@@ -215,6 +304,24 @@ static void write_examples(const struct quality_facts *f, const struct check *c,
   buf_add_cstr(out, "]");
 }
 
+/* The figures behind the words of a check against history. */
+static void write_history(const struct history_verdict *h, struct buf *out) {
+  const struct {
+    const char *name;
+    double value;
+  } figures[] = {{"value", h->value}, {"median", h->median}, {"low", h->low}, {"high", h->high}};
+  if (!h->is_judged)
+    return;
+  buf_printf(out, "\"history\":{\"days\":%u,\"median_of\":\"%s\",\"median_days\":%u", h->days,
+             h->is_weekday ? "weekday" : "all", h->measure);
+  for (size_t i = 0; i < sizeof figures / sizeof figures[0]; i++) {
+    char text[DOUBLE_TEXT_SIZE];
+    double_text(figures[i].value, text);
+    buf_printf(out, ",\"%s\":%s", figures[i].name, text);
+  }
+  buf_add_cstr(out, "},");
+}
+
 static void write_check(const struct quality_facts *f, const struct check *c, const struct verdict *v,
                         struct buf *out) {
   buf_add_char(out, '{');
@@ -233,6 +340,7 @@ static void write_check(const struct quality_facts *f, const struct check *c, co
   double_text(count_ratio(v->finding.count * 100, v->base), percent);
   buf_printf(out, "\"unexpected_count\":%llu,\"unexpected_percent\":%s,",
              (unsigned long long)v->finding.count, percent);
+  write_history(&v->history, out);
   write_examples(f, c, &v->finding, out);
   buf_printf(out, ",\"blocking\":%s}", c->blocking ? "true" : "false");
 }
@@ -280,13 +388,14 @@ static void write_profile(const struct quality_facts *f, enum dataset d, struct 
   buf_add_cstr(out, "}}");
 }
 
-static void judge_all(const struct quality_facts *f, struct quality *q, struct buf *out) {
+static void judge_all(const struct quality_facts *f, struct quality *q, unsigned *skipped, struct buf *out) {
   for (int id = 0; id < CHECK_COUNT; id++) {
     struct verdict v;
     judge((enum check_id)id, f, &v);
     q->passed += v.status == QUALITY_PASSED;
     q->warned += v.status == QUALITY_WARNED;
     q->failed += v.status == QUALITY_FAILED;
+    *skipped += v.status == QUALITY_SKIPPED;
     if (v.status == QUALITY_FAILED && q->failed == 1)
       view_to_cstr(view_of(checks[id].title), q->failed_title, sizeof q->failed_title);
     if (id)
@@ -301,9 +410,11 @@ enum kpi_code quality_report(const struct quality_facts *f, struct quality *out,
   auto_buf struct buf list, report;
   buf_init(&list, REPORT_BYTES_MAX);
   buf_init(&report, REPORT_BYTES_MAX);
-  judge_all(f, out, &list);
-  buf_printf(&report, "{\"status\":\"%s\",\"passed\":%u,\"warned\":%u,\"failed\":%u,\"checks\":[",
-             quality_status_name(out->status), out->passed, out->warned, out->failed);
+  unsigned skipped = 0;
+  judge_all(f, out, &skipped, &list);
+  buf_printf(&report,
+             "{\"status\":\"%s\",\"passed\":%u,\"warned\":%u,\"failed\":%u,\"skipped\":%u,\"checks\":[",
+             quality_status_name(out->status), out->passed, out->warned, out->failed, skipped);
   buf_add(&report, buf_view(&list));
   buf_add_cstr(&report, "],\"profile\":{");
   for (int d = 0; d < DATASET_COUNT; d++) {
@@ -317,7 +428,7 @@ enum kpi_code quality_report(const struct quality_facts *f, struct quality *out,
 }
 
 const char *quality_status_name(enum quality_status s) {
-  static const char *const names[] = {"passed", "warned", "failed"};
+  static const char *const names[] = {"passed", "warned", "failed", "skipped"};
   return names[s];
 }
 

@@ -47,6 +47,12 @@ enum check_id {
   CHECK_DAY_HAS_ROWS,
   CHECK_REVENUE_RECONCILES,
   CHECK_INPUT_COMPLETE,
+  CHECK_HISTORY_ORDERS,
+  CHECK_HISTORY_REVENUE,
+  CHECK_HISTORY_ITEMS,
+  CHECK_HISTORY_CUSTOMERS,
+  CHECK_HISTORY_RETURN_RATE,
+  CHECK_HISTORY_LOST,
   CHECK_COUNT
 };
 
@@ -112,24 +118,26 @@ struct quality_facts {
   uint64_t rows[DATASET_COUNT];
   struct decimal category_revenue;             /* sum over the category table */
   uint64_t result_rows;                        /* of both tables */
+  const struct kpi_row *day;                   /* order row of a job of one day; NULL: it has none */
   bool is_text_id[DATASET_COUNT][COLUMNS_MAX]; /* no numeric range for these */
 };
 
-enum quality_status { QUALITY_PASSED, QUALITY_WARNED, QUALITY_FAILED };
+/* Only a check can be skipped: what it needs is not there. */
+enum quality_status { QUALITY_PASSED, QUALITY_WARNED, QUALITY_FAILED, QUALITY_SKIPPED };
 
 /* The finished report. */
 struct quality {
   enum quality_status status;
-  unsigned passed, warned, failed;
-  char failed_title[96]; /* of the first failed check */
-  char *report_json;     /* owned */
+  unsigned passed, warned, failed; /* checks; those that were skipped are none of these */
+  char failed_title[96];           /* of the first failed check */
+  char *report_json;               /* owned */
 };
 
 /* Judges every check and writes the report. Returns owned in *out. Errors: KPI_OUT_OF_MEMORY. */
 KPI_MUST_CHECK enum kpi_code quality_report(const struct quality_facts *facts, struct quality *out,
                                             struct err *err);
 
-/* Returns the name as it stands in JSON: passed, warned or failed; static. */
+/* Returns the name as it stands in JSON: passed, warned, failed or skipped; static. */
 const char *quality_status_name(enum quality_status s);
 
 /* Appends {"status":..,"passed":..,"warned":..,"failed":..}. */

@@ -5,6 +5,7 @@
 #include "server/auth.h"
 #include "server/config.h"
 #include "server/handle_meta.h"
+#include "server/handle_published.h"
 #include "server/handle_results.h"
 #include "server/handle_runs.h"
 #include "server/handle_submit.h"
@@ -18,8 +19,9 @@
 
 enum { HTTP_GRACE_MS = 2000 };
 
-static const struct route_set *const all_routes[] = {&submit_routes, &runs_routes,   &results_routes,
-                                                     &meta_routes,   &health_routes, NULL};
+static const struct route_set *const all_routes[] = {&submit_routes,    &runs_routes, &results_routes,
+                                                     &published_routes, &meta_routes, &health_routes,
+                                                     NULL};
 static const struct route_set *const health_only[] = {&health_routes, NULL};
 
 /* A run has changed, or, with NULL, the service begins to drain. */

@@ -119,14 +119,30 @@ bool reply_etag(struct reply *rp, const struct request *rq, const char *etag) {
   return true;
 }
 
+/* What may stand in a query value as it is: RFC 3986 `query` without what separates or escapes. */
+static bool is_plain_in_query(char c) {
+  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+         (c != '\0' && strchr("-._~!$'()*,;:@/?", c) != NULL);
+}
+
+static void add_escaped(struct buf *out, struct view text) {
+  for (size_t i = 0; i < text.len; i++)
+    if (is_plain_in_query(text.ptr[i]))
+      buf_add_char(out, text.ptr[i]);
+    else
+      buf_printf(out, "%%%02X", (unsigned char)text.ptr[i]);
+}
+
+/* From the decoded parameters: a name may be written in more than one way. */
 void reply_link_next(struct reply *rp, const struct request *rq, struct view cursor) {
   auto_buf struct buf query;
-  buf_init(&query, HTTP_TARGET_BYTES_MAX * 2);
-  for (struct view rest = rq->query; rest.ptr && rest.len;) {
-    struct view pair = view_split(&rest, '&');
-    if (pair.len == 0 || view_starts(pair, "cursor="))
+  buf_init(&query, HTTP_TARGET_BYTES_MAX * 4);
+  for (size_t i = 0; i < rq->arg_count; i++) {
+    if (view_is(rq->args[i].name, "cursor"))
       continue;
-    buf_add(&query, pair);
+    add_escaped(&query, rq->args[i].name);
+    buf_add_char(&query, '=');
+    add_escaped(&query, rq->args[i].value);
     buf_add_char(&query, '&');
   }
   buf_add_cstr(&query, "cursor=");

@@ -84,7 +84,7 @@ void reply_html_end(struct reply *rp);
  * a 304 and returns true: the handler is done. Call it before the body is written. */
 bool reply_etag(struct reply *rp, const struct request *rq, const char *etag);
 
-/* Adds a Link header with rel="next": the request's own path and query with another cursor. */
+/* Adds a Link header with rel="next": the request's own path and decoded query with another cursor. */
 void reply_link_next(struct reply *rp, const struct request *rq, struct view cursor);
 
 /* Asks to be called again when `topic` is notified or at the monotonic deadline, whichever is first. */

@@ -105,11 +105,18 @@ bool request_decode(struct view text, char **out, struct view *decoded) {
   return view_is_utf8(*decoded);
 }
 
-static bool is_known(struct view name, const char *const *known) {
-  for (; known && *known; known++)
-    if (view_is(name, *known))
-      return true;
-  return false;
+/* How often a parameter may be sent. */
+enum arg_use { ARG_UNKNOWN, ARG_ONCE, ARG_REPEATED };
+
+static enum arg_use use_of(struct view name, const char *const *known) {
+  for (; known && *known; known++) {
+    struct view word = view_of(*known);
+    bool repeats = view_ends(word, "*");
+    word.len -= repeats;
+    if (view_eq(name, word))
+      return repeats ? ARG_REPEATED : ARG_ONCE;
+  }
+  return ARG_UNKNOWN;
 }
 
 static enum kpi_code add_arg(struct request *rq, struct view pair, char **to, const char *const *known,
@@ -129,9 +136,10 @@ static enum kpi_code add_arg(struct request *rq, struct view pair, char **to, co
     return err_set(err, KPI_MALFORMED_QUERY, "Parameter %zu of the query has no name.", rq->arg_count + 1);
   char shown[64];
   view_to_cstr(arg.name, shown, sizeof shown);
-  if (!is_known(arg.name, known))
+  enum arg_use use = use_of(arg.name, known);
+  if (use == ARG_UNKNOWN)
     return err_set(err, KPI_MALFORMED_QUERY, "The query parameter '%s' is not known here.", shown);
-  if (request_arg(rq, shown, &ignored))
+  if (use == ARG_ONCE && request_arg(rq, shown, &ignored))
     return err_set(err, KPI_MALFORMED_QUERY, "The query parameter '%s' was sent more than once.", shown);
   rq->args[rq->arg_count++] = arg;
   return KPI_OK;

@@ -60,7 +60,8 @@ void request_set_id(struct request *rq);
 /* Takes the trace id out of a well-formed traceparent header. */
 void request_set_trace(struct request *rq);
 
-/* Decodes the query into rq->args, once. `known` is a NULL-terminated list of parameter names, NULL for none.
+/* Decodes the query into rq->args, once. `known` is a NULL-terminated list of parameter names, NULL for none;
+ * a name that ends in '*' (which is no part of it) may be sent more than once: request_arg finds the first.
  * Errors: KPI_MALFORMED_QUERY for a bad escape, NUL or other control byte, invalid UTF-8, an empty, unknown
  * or doubled name, more than HTTP_QUERY_ARGS_MAX parameters; KPI_INTERNAL_ERROR without memory. */
 KPI_MUST_CHECK enum kpi_code request_parse_query(struct request *rq, const char *const *known,

@@ -150,13 +150,6 @@ enum kpi_code results_store_keep_quality(struct db *db, const char *run_id, cons
 
 /* ---- reading ---- */
 
-struct page_call {
-  struct view run_id;
-  const struct results_page *page;
-  struct kpi_rows *rows;
-  bool more;
-};
-
 /* Fails unless the run exists and has results. */
 static enum kpi_code check_ready(struct db_conn *c, struct view run_id, struct err *err) {
   sqlite3_stmt *s = db_statement(c, "SELECT results_sha256 IS NOT NULL, state FROM runs WHERE id = ?1");
@@ -172,9 +165,7 @@ static enum kpi_code check_ready(struct db_conn *c, struct view run_id, struct e
   return KPI_OK;
 }
 
-/* Fills a row from the columns order_date, revenue, orders, items, returned_items, returned_orders, customers
- * or category. The averages follow from the totals by the same formulas that made them. */
-static bool read_row(sqlite3_stmt *s, enum kpi_table table, struct kpi_rows *rows) {
+bool results_row_read(sqlite3_stmt *s, enum kpi_table table, struct kpi_rows *rows) {
   day_t day;
   struct view category = {0};
   if (table == KPI_CATEGORIES)
@@ -200,29 +191,26 @@ static bool read_row(sqlite3_stmt *s, enum kpi_table table, struct kpi_rows *row
   return true;
 }
 
-static sqlite3_stmt *page_statement(struct db_conn *c, enum kpi_table table) {
+static sqlite3_stmt *rows_statement(struct db_conn *c, enum kpi_table table) {
   if (table == KPI_ORDERS)
     return db_statement(
         c, "SELECT order_date, revenue, orders, items, returned_items, returned_orders, customers"
-           " FROM order_results WHERE run_id = ?1 ORDER BY order_date LIMIT ?2 OFFSET ?3");
-  return db_statement(
-      c, "SELECT order_date, revenue, orders, items, returned_items, returned_orders, category"
-         " FROM category_results WHERE run_id = ?1 ORDER BY order_date, category LIMIT ?2 OFFSET ?3");
+           " FROM order_results WHERE run_id = ?1 ORDER BY order_date");
+  return db_statement(c,
+                      "SELECT order_date, revenue, orders, items, returned_items, returned_orders, category"
+                      " FROM category_results WHERE run_id = ?1 ORDER BY order_date, category");
 }
 
-static enum kpi_code read_page(struct db_conn *c, struct page_call *call, struct err *err) {
-  const struct results_page *page = call->page;
-  kpi_rows_clear(call->rows);
-  sqlite3_stmt *s = page_statement(c, page->table);
-  db_bind_view(s, 1, call->run_id);
-  db_bind_int(s, 2, page->limit < INT64_MAX ? (int64_t)page->limit + 1 : -1);
-  db_bind_int(s, 3, (int64_t)page->skip);
+static enum kpi_code read_rows(struct db_conn *c, struct view run_id, enum kpi_table table,
+                               struct kpi_rows *out, struct err *err) {
+  kpi_rows_clear(out);
+  sqlite3_stmt *s = rows_statement(c, table);
+  db_bind_view(s, 1, run_id);
   int step;
-  while ((step = sqlite3_step(s)) == SQLITE_ROW && call->rows->count < page->limit)
-    if (!read_row(s, page->table, call->rows))
+  while ((step = sqlite3_step(s)) == SQLITE_ROW)
+    if (!results_row_read(s, table, out))
       return err_set(err, KPI_INTERNAL_ERROR, "the stored results cannot be read");
-  call->more = step == SQLITE_ROW;
-  return step == SQLITE_ROW || step == SQLITE_DONE ? KPI_OK : db_failure(c, err);
+  return step == SQLITE_DONE ? KPI_OK : db_failure(c, err);
 }
 
 /* Reads both tables back and compares them with the digest of what was computed: integrity checks of the
@@ -231,9 +219,7 @@ static enum kpi_code read_checked(struct db_conn *c, struct view run_id,
                                   struct kpi_rows tables[KPI_TABLE_COUNT], struct err *err) {
   char stored[SHA256_HEX_SIZE] = "", now[SHA256_HEX_SIZE] = "";
   for (int t = 0; t < KPI_TABLE_COUNT; t++) {
-    struct results_page all = {.table = (enum kpi_table)t, .limit = INT64_MAX};
-    struct page_call page = {run_id, &all, &tables[t], false};
-    enum kpi_code rc = read_page(c, &page, err);
+    enum kpi_code rc = read_rows(c, run_id, (enum kpi_table)t, &tables[t], err);
     if (rc)
       return rc;
   }
@@ -308,26 +294,76 @@ enum kpi_code results_store_read(struct db *db, const char *run_id, struct kept_
   return rc;
 }
 
-/* ---- pages ---- */
+/* ---- rows ---- */
 
-static enum kpi_code do_page(struct db_conn *c, void *arg, struct err *err) {
-  struct page_call *call = arg;
-  size_t counts[KPI_TABLE_COUNT];
-  enum kpi_code rc = check_ready(c, call->run_id, err);
+struct rows_call {
+  struct view run_id;
+  const struct results_ask *ask;
+  struct results *out;
+};
+
+/* Keeps the rows of one table of a run whose digest is right. */
+static enum kpi_code read_table(struct db_conn *c, struct view run_id, enum kpi_table table,
+                                struct kpi_rows *out, struct err *err) {
+  struct kpi_rows tables[KPI_TABLE_COUNT] = {0};
+  enum kpi_code rc = read_checked(c, run_id, tables, err);
   if (rc == KPI_OK)
-    rc = check_digest(c, call->run_id, counts, err);
-  return rc ? rc : read_page(c, call, err);
+    *out = tables[table];
+  for (int t = 0; t < KPI_TABLE_COUNT; t++)
+    if (rc || t != (int)table)
+      kpi_rows_clear(&tables[t]);
+  return rc;
 }
 
-enum kpi_code results_store_page(struct db *db, struct view run_id, const struct results_page *page,
-                                 struct kpi_rows *out, bool *more, struct err *err) {
-  *out = (struct kpi_rows){0};
-  struct page_call call = {run_id, page, out, false};
-  enum kpi_code rc = db_call(db, DB_NORMAL, do_page, &call, err);
-  *more = call.more;
+/* Finds the run that was published for the date before this one, or, for one that was not published, the one
+ * that is published now. */
+static enum kpi_code find_previous(struct db_conn *c, struct view run_id, char out[UUID_TEXT_SIZE],
+                                   struct err *err) {
+  sqlite3_stmt *s = db_statement(
+      c,
+      "SELECT CASE WHEN r.published_at IS NULL THEN (SELECT run_id FROM published WHERE order_date = r.date)"
+      " ELSE (SELECT p.id FROM runs p WHERE p.date = r.date AND p.id <> r.id"
+      "  AND (p.published_at, p.id) < (r.published_at, r.id)"
+      "  ORDER BY p.published_at DESC, p.id DESC LIMIT 1) END"
+      " FROM runs r WHERE r.id = ?1");
+  db_bind_view(s, 1, run_id);
+  if (sqlite3_step(s) != SQLITE_ROW)
+    return db_failure(c, err);
+  view_to_cstr(view_of((const char *)sqlite3_column_text(s, 0)), out, UUID_TEXT_SIZE);
+  return KPI_OK;
+}
+
+static enum kpi_code do_rows(struct db_conn *c, void *arg, struct err *err) {
+  const struct rows_call *call = arg;
+  struct results *out = call->out;
+  results_clear(out);
+  enum kpi_code rc = check_ready(c, call->run_id, err);
+  if (rc == KPI_OK)
+    rc = read_table(c, call->run_id, call->ask->table, &out->rows, err);
+  if (rc || !call->ask->with_previous)
+    return rc;
+  rc = find_previous(c, call->run_id, out->previous_id, err);
+  return rc || !out->previous_id[0]
+             ? rc
+             : read_table(c, view_of(out->previous_id), call->ask->table, &out->previous, err);
+}
+
+enum kpi_code results_store_rows(struct db *db, struct view run_id, const struct results_ask *ask,
+                                 struct results *out, struct err *err) {
+  *out = (struct results){0};
+  struct rows_call call = {run_id, ask, out};
+  enum kpi_code rc = db_call(db, DB_NORMAL, do_rows, &call, err);
   if (rc)
-    kpi_rows_clear(out);
+    results_clear(out);
   return rc;
+}
+
+void results_clear(struct results *r) {
+  if (!r)
+    return;
+  kpi_rows_clear(&r->rows);
+  kpi_rows_clear(&r->previous);
+  *r = (struct results){0};
 }
 
 struct quality_call {

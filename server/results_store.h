@@ -17,10 +17,12 @@ KPI_MUST_CHECK enum kpi_code results_store_keep(struct db *db, const char *run_i
 KPI_MUST_CHECK enum kpi_code results_store_keep_quality(struct db *db, const char *run_id,
                                                         const struct quality *quality, struct err *err);
 
-/* Reads a page of rows. Returns owned in *out. Errors: KPI_RUN_NOT_FOUND, KPI_RESULTS_NOT_READY. */
-KPI_MUST_CHECK enum kpi_code results_store_page(struct db *db, struct view run_id,
-                                                const struct results_page *page, struct kpi_rows *out,
-                                                bool *more, struct err *err);
+/* Reads all rows of a table of a run, and those they are to be compared with, after comparing both with their
+ * digests. Returns owned in *out. Errors: KPI_RUN_NOT_FOUND, KPI_RESULTS_NOT_READY, KPI_INTERNAL when stored
+ * rows are not what was computed. */
+KPI_MUST_CHECK enum kpi_code results_store_rows(struct db *db, struct view run_id,
+                                                const struct results_ask *ask, struct results *out,
+                                                struct err *err);
 
 /* Appends the quality report. Errors: KPI_RUN_NOT_FOUND, KPI_RESULTS_NOT_READY. */
 KPI_MUST_CHECK enum kpi_code results_store_quality(struct db *db, struct view run_id, struct buf *out,
@@ -37,6 +39,11 @@ struct kept_results {
  * was computed. */
 KPI_MUST_CHECK enum kpi_code results_store_read(struct db *db, const char *run_id, struct kept_results *out,
                                                 struct err *err);
+
+/* Adds a row from the columns order_date, revenue, orders, items, returned_items, returned_orders, and
+ * customers or category, of a statement that stands on one. The averages follow from the totals by the same
+ * formulas that made them. False when they cannot be read. For stores. */
+bool results_row_read(struct sqlite3_stmt *s, enum kpi_table table, struct kpi_rows *rows);
 
 /* Sets *orders to total_orders of what is published for a date, 0 when nothing is. */
 KPI_MUST_CHECK enum kpi_code results_store_published_orders(struct db *db, day_t date, uint64_t *orders,

@@ -4,6 +4,8 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/scope.h"
+#include "pipeline/quality_history.h"
+#include "server/published_store.h"
 #include "server/results_store.h"
 #include "server/run_move_store.h"
 
@@ -250,8 +252,13 @@ enum kpi_code run_exec(const struct run_exec *x, const struct run *run, struct r
     *result = kept.result;
     plan.kept = kept.fingerprint;
   }
+  struct kpi_rows history = {0};
+  if (rc == KPI_OK && !plan.kept)
+    rc = published_store_history(x->db, run->date, HISTORY_DAYS, &history, err);
+  job.history = &history;
   if (rc == KPI_OK)
     rc = run_job(&plan, result, counts, err);
+  kpi_rows_clear(&history);
   enum run_phase phase = (enum run_phase)atomic_load(&live->progress.phase);
   rc = finish(&e, rc, phase, result, counts, err);
   log_end(&e, rc, err, &budget);

@@ -9,6 +9,7 @@
 #include "server/health.h"
 #include "server/input_look.h"
 #include "server/intents.h"
+#include "server/published_store.h"
 #include "server/results_store.h"
 #include "server/run_move_store.h"
 #include "server/run_slots.h"
@@ -556,10 +557,10 @@ enum kpi_code service_retry(struct service *s, const struct retry_order *order, 
   return KPI_OK;
 }
 
-enum kpi_code service_results(struct service *s, struct view id, const struct results_page *page,
-                              struct kpi_rows *out, bool *more, struct err *err) {
+enum kpi_code service_results(struct service *s, struct view id, const struct results_ask *ask,
+                              struct results *out, struct err *err) {
   bool is_complete = knows_its_runs(s);
-  return or_not_yet(s, is_complete, results_store_page(s->db, id, page, out, more, err), err);
+  return or_not_yet(s, is_complete, results_store_rows(s->db, id, ask, out, err), err);
 }
 
 enum kpi_code service_quality(struct service *s, struct view id, struct buf *out, struct err *err) {
@@ -574,4 +575,14 @@ void service_health(struct service *s, struct health *out) {
   out->alive &= !db_is_broken(s->db);
   out->draining = s->synced.draining;
   out->ready &= !out->draining;
+}
+
+enum kpi_code service_published(struct service *s, const struct published_ask *ask, struct kpi_rows *out,
+                                day_t *next, struct err *err) {
+  return published_store_rows(s->db, ask, out, next, err);
+}
+
+enum kpi_code service_days(struct service *s, day_t from, size_t count, struct day_overview *out,
+                           struct err *err) {
+  return published_store_days(s->db, from, count, out, err);
 }

@@ -126,19 +126,28 @@ struct retry_order {
 KPI_MUST_CHECK enum kpi_code service_retry(struct service *s, const struct retry_order *order,
                                            struct run *out, struct err *err);
 
-/* Which rows of a run's stored results to read. */
-struct results_page {
+/* Which of a run's stored results to read. */
+struct results_ask {
   enum kpi_table table;
-  uint64_t skip; /* rows before the page, at most INT64_MAX */
-  size_t limit;
+  bool with_previous; /* also what they replaced, or would replace */
 };
 
-/* Reads a page of a run's stored results, by date, then category. *more tells whether rows follow. Returns
- * owned in *out. Errors: KPI_RUN_NOT_FOUND, KPI_RESULTS_NOT_READY (before phase publishing, or a run that
- * failed before). */
-KPI_MUST_CHECK enum kpi_code service_results(struct service *s, struct view id,
-                                             const struct results_page *page, struct kpi_rows *out,
-                                             bool *more, struct err *err);
+/* All rows of a table, by date, then category. Owns them; results_clear. */
+struct results {
+  struct kpi_rows rows;
+  /* Of the run that was published for the date before this one; for a run that was not published, of what is
+   * published now. Empty when there is none. */
+  struct kpi_rows previous;
+  char previous_id[UUID_TEXT_SIZE]; /* empty: there is none */
+};
+
+/* Frees the rows. Accepts NULL. */
+void results_clear(struct results *r);
+
+/* Reads a run's stored results. Returns owned in *out. Errors: KPI_RUN_NOT_FOUND, KPI_RESULTS_NOT_READY
+ * (before phase publishing, or a run that failed before). */
+KPI_MUST_CHECK enum kpi_code service_results(struct service *s, struct view id, const struct results_ask *ask,
+                                             struct results *out, struct err *err);
 
 /* Reads the quality report of a run as JSON text into out. Errors: KPI_RUN_NOT_FOUND, KPI_RESULTS_NOT_READY.
  */
@@ -166,5 +175,34 @@ struct health {
 
 /* Fills *out from memory, in microseconds: never waits for disk, lock holders or the network. */
 void service_health(struct service *s, struct health *out);
+
+/* Which published rows to read. */
+struct published_ask {
+  enum kpi_table table;
+  day_t from, to;                /* inclusive */
+  const struct view *categories; /* only these; of the category table */
+  size_t category_count;         /* 0: all */
+  size_t rows;                   /* stop at the end of the day with which so many are reached */
+};
+
+/* Reads rows of what is published, by date, then category, whole days and not all of them at once: *next is
+ * the first day that was not looked at, ask->to + 1 when that was all. Returns owned in *out. */
+KPI_MUST_CHECK enum kpi_code service_published(struct service *s, const struct published_ask *ask,
+                                               struct kpi_rows *out, day_t *next, struct err *err);
+
+/* A calendar day. */
+struct day_overview {
+  bool has_run;
+  char run_id[UUID_TEXT_SIZE]; /* of the newest run of the date; empty: none */
+  enum run_state state;
+  char quality[16];                      /* status of that run's report; empty: it has none */
+  char published_run_id[UUID_TEXT_SIZE]; /* empty: nothing is published */
+  int64_t published_at;                  /* Unix ms */
+  struct kpi_row orders;                 /* what is published; zeros when it has no order row */
+};
+
+/* Fills `count` days from `from` on. */
+KPI_MUST_CHECK enum kpi_code service_days(struct service *s, day_t from, size_t count,
+                                          struct day_overview *out, struct err *err);
 
 #endif

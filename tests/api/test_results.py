@@ -169,7 +169,7 @@ def test_cursor_is_short_whatever_the_category(long_names):
         seen.append(page["rows"][0]["category"])
         if page["next_cursor"] is None:
             break
-        assert len(page["next_cursor"]) <= 64
+        assert len(page["next_cursor"]) <= 128
         query = f"?kpi=categories&limit=1&cursor={page['next_cursor']}"
         page = results(server, run, query).json
     assert seen == names

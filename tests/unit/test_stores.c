@@ -209,15 +209,14 @@ static void publish(day_t day, const char *category, const char *revenue,
   assert_int_equal(results_store_keep(db, run.id, day, &result, &err), KPI_OK);
   assert_int_equal(results_store_publish(db, run.id, day, counts, &err), KPI_OK);
   finish(run.id, RUN_SUCCEEDED);
-  struct results_page page = {.table = KPI_CATEGORIES, .limit = 10};
-  struct kpi_rows rows;
-  bool more;
-  assert_int_equal(results_store_page(db, view_of(run.id), &page, &rows, &more, &err), KPI_OK);
-  assert_int_equal(rows.count, 1);
-  assert_false(more);
-  assert_view(rows.rows[0].category, category);
-  assert_int_equal(decimal_cmp(&rows.rows[0].revenue, &result.tables[KPI_CATEGORIES].rows[0].revenue), 0);
-  kpi_rows_clear(&rows);
+  struct results_ask ask = {.table = KPI_CATEGORIES};
+  struct results read;
+  assert_int_equal(results_store_rows(db, view_of(run.id), &ask, &read, &err), KPI_OK);
+  assert_int_equal(read.rows.count, 1);
+  assert_view(read.rows.rows[0].category, category);
+  assert_int_equal(decimal_cmp(&read.rows.rows[0].revenue, &result.tables[KPI_CATEGORIES].rows[0].revenue),
+                   0);
+  results_clear(&read);
   job_result_clear(&result);
   run_clear(&run);
   run_clear(&claimed);
@@ -240,12 +239,11 @@ static void results_are_not_ready_before_they_are_kept(void **state) {
   (void)state;
   enum disposition d;
   struct err err;
-  struct kpi_rows rows;
-  bool more;
+  struct results read;
   struct run run = submit(10, true, &d);
-  struct results_page page = {.limit = 10};
-  assert_int_equal(results_store_page(db, view_of(run.id), &page, &rows, &more, &err), KPI_RESULTS_NOT_READY);
-  assert_int_equal(results_store_page(db, VIEW_LIT("none"), &page, &rows, &more, &err), KPI_RUN_NOT_FOUND);
+  struct results_ask ask = {.table = KPI_ORDERS};
+  assert_int_equal(results_store_rows(db, view_of(run.id), &ask, &read, &err), KPI_RESULTS_NOT_READY);
+  assert_int_equal(results_store_rows(db, VIEW_LIT("none"), &ask, &read, &err), KPI_RUN_NOT_FOUND);
   run_clear(&run);
 }
 

@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: MIT
+ * Which format a client wants: the query parameter `format`, else Accept. Knows no resource. */
+#ifndef KPID_SERVER_FORMAT_H
+#define KPID_SERVER_FORMAT_H
+
+#include "server/reply.h"
+
+enum format { AS_JSON, AS_CSV, AS_HTML, FORMAT_COUNT };
+
+/* Returns json, csv or html; static. */
+const char *format_name(enum format f);
+
+/* Chooses among json and, where a resource has them, csv and html; adds Vary. False when the reply is a
+ * problem already: malformed-query for an unknown name, not-acceptable for what is not offered. */
+bool format_choose(struct request *rq, struct reply *rp, bool has_csv, bool has_html, enum format *out);
+
+#endif
