@@ -19,9 +19,8 @@
 
 enum { HTTP_GRACE_MS = 2000 };
 
-static const struct route_set *const all_routes[] = {&submit_routes,    &runs_routes, &results_routes,
-                                                     &published_routes, &meta_routes, &health_routes,
-                                                     NULL};
+static const struct route_set *const all_routes[] = {
+    &submit_routes, &runs_routes, &results_routes, &published_routes, &meta_routes, &health_routes, NULL};
 static const struct route_set *const health_only[] = {&health_routes, NULL};
 
 /* A run has changed, or, with NULL, the service begins to drain. */
