@@ -248,6 +248,7 @@ static enum kpi_code supersede(struct db_conn *c, struct submit_call *call, bool
   char id[UUID_TEXT_SIZE];
   memcpy(id, run->id, sizeof id);
   enum kpi_code rc = run_row_cancel(c, view_of(id), run, err);
+  memcpy(call->out->superseded, id, sizeof id);
   call->out->must_wait = run->state == RUN_CANCELLING;
   call->out->disposition = DISPOSITION_SUPERSEDED;
   *done = call->out->must_wait;
@@ -323,9 +324,11 @@ static enum kpi_code do_submit(struct db_conn *c, void *arg, struct err *err) {
   bool done = false;
   call->out->disposition = DISPOSITION_CREATED;
   call->out->must_wait = false;
+  call->out->superseded[0] = '\0';
   enum kpi_code rc = meet_key(c, call, &done, err);
   /* The intent of a run that is being accepted may have been loaded, and the run created, before. */
-  if (rc == KPI_OK && !done && call->request->id && run_row_get(c, view_of(call->id), run, err) == KPI_OK)
+  if (rc == KPI_OK && !done && call->request->id && run_row_get(c, view_of(call->id), run, err) == KPI_OK &&
+      !has_ended_badly(run))
     return KPI_OK;
   if (rc == KPI_OK && !done)
     rc = meet_active(c, call, &done, err);
@@ -339,6 +342,39 @@ static enum kpi_code do_submit(struct db_conn *c, void *arg, struct err *err) {
   if (rc == KPI_OK)
     rc = bind_key(c, call->policy, call->id, err);
   return rc ? rc : run_row_get(c, view_of(call->id), run, err);
+}
+
+struct find_call {
+  const struct run_request *request;
+  const struct submit_policy *policy;
+  char *id;
+};
+
+static enum kpi_code do_find_retryable(struct db_conn *c, void *arg, struct err *err) {
+  struct find_call *call = arg;
+  struct run run = {0};
+  bool found = false;
+  enum kpi_code rc = find_key(c, call->policy, call->id, err);
+  if (rc == KPI_OK && call->id[0]) {
+    rc = run_row_get(c, view_of(call->id), &run, err);
+    found = rc == KPI_OK;
+  } else if (rc == KPI_OK) {
+    rc = find_last_finished(c, call->request, &run, &found, err);
+  }
+  found = found && has_ended_badly(&run);
+  view_to_cstr(found ? view_of(run.id) : (struct view){0}, call->id, UUID_TEXT_SIZE);
+  run_clear(&run);
+  return rc;
+}
+
+enum kpi_code run_store_find_retryable(struct db *db, const struct run_request *request,
+                                       const struct submit_policy *policy, char id[UUID_TEXT_SIZE],
+                                       struct err *err) {
+  struct find_call call = {request, policy, id};
+  id[0] = '\0';
+  return policy->on_finished == ON_FINISHED_RETRY_FAILED
+             ? db_call(db, DB_NORMAL, do_find_retryable, &call, err)
+             : KPI_OK;
 }
 
 enum kpi_code run_store_submit(struct db *db, const struct run_request *request,

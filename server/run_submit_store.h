@@ -14,6 +14,12 @@ KPI_MUST_CHECK enum kpi_code run_store_submit(struct db *db, const struct run_re
                                               const struct run_defaults *defaults, struct submitted *out,
                                               struct err *err);
 
+/* Finds the run that this submission would queue again, so that its intent can be stored under its id; `id`
+ * is empty when there is none. Errors: KPI_IDEMPOTENCY_KEY_REUSED. */
+KPI_MUST_CHECK enum kpi_code run_store_find_retryable(struct db *db, const struct run_request *request,
+                                                      const struct submit_policy *policy,
+                                                      char id[UUID_TEXT_SIZE], struct err *err);
+
 /* Queues a failed or cancelled run again, in its place. Returns owned in *out. Errors: KPI_RUN_NOT_FOUND,
  * KPI_PRECONDITION_FAILED, KPI_RUN_ALREADY_FINISHED (it has succeeded), KPI_RUN_ALREADY_ACTIVE (it has not
  * ended, or another run of its date is active), KPI_RESULTS_NOT_READY, KPI_QUEUE_FULL. */

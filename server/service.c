@@ -460,6 +460,10 @@ enum kpi_code service_intend(struct service *s, const struct run_request *reques
   if (request->id)
     view_to_cstr(view_of(request->id), id, UUID_TEXT_SIZE);
   else
+    rc = run_store_find_retryable(s->db, request, policy, id, err);
+  if (rc)
+    return rc;
+  if (!id[0])
     crypto_uuid7(id);
   return intents_put(s->intents, id, request, policy, err);
 }
@@ -497,11 +501,15 @@ enum kpi_code service_submit(struct service *s, const struct run_request *reques
   drop_needless_intent(s, request, rc, out);
   if (rc)
     return rc;
-  if (out->must_wait)
-    run_slots_stop(&s->slots, view_of(out->run.id), STOP_CANCEL);
+  if (out->superseded[0]) {
+    run_slots_stop(&s->slots, view_of(out->superseded), STOP_CANCEL);
+    remove_intent_unless_active(s, out->superseded);
+    tell_changed(s, out->superseded);
+  }
   run_slots_overlay(&s->slots, &out->run);
   wake_supervisors(s);
-  tell_changed(s, out->run.id);
+  if (out->disposition == DISPOSITION_RETRIED)
+    tell_changed(s, out->run.id);
   return KPI_OK;
 }
 

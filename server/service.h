@@ -51,9 +51,9 @@ enum bad_rows service_default_bad_rows(const struct service *s);
  * service_submit. */
 bool service_keeps_intents(const struct service *s);
 
-/* Begins to store the intent of a request under its id, or, when it has none, a new one; writes it to `id`
- * and returns at once. Changes are told under that id. Errors: KPI_QUEUE_FULL, KPI_DRAINING, KPI_STARTING,
- * KPI_DATE_IN_FUTURE. */
+/* Begins to store the intent of a request under its id, that of the run that it will queue again, or a new
+ * one; writes it to `id` and returns at once. Changes are told under that id. Errors: KPI_QUEUE_FULL,
+ * KPI_DRAINING, KPI_STARTING, KPI_DATE_IN_FUTURE. */
 KPI_MUST_CHECK enum kpi_code service_intend(struct service *s, const struct run_request *request,
                                             const struct submit_policy *policy, char id[UUID_TEXT_SIZE],
                                             struct err *err);
@@ -70,8 +70,8 @@ void service_forget_intent(struct service *s, const char *id);
 struct submitted {
   struct run run; /* owned: the run that answers the request */
   enum disposition disposition;
-  bool
-      must_wait; /* nothing was created yet: `run` is being cancelled for this request and has to end first */
+  bool must_wait; /* nothing was created yet: `run` is being cancelled for it and has to end first */
+  char superseded[UUID_TEXT_SIZE]; /* the run that was cancelled for it; empty: none */
 };
 
 /* Accepts a run, or finds the one that answers by the policy: durable when it returns KPI_OK. Returns owned

@@ -88,13 +88,17 @@ bool waiting_store_intent(struct request *rq, struct reply *rp, struct run_reque
   enum kpi_code rc;
   if (!service_keeps_intents(rq->app))
     return true;
-  if (w->intent[0]) {
+  if (w->is_intent_stored) {
+    rc = KPI_OK;
+    stored = true;
+  } else if (w->intent[0]) {
     rc = service_intended(rq->app, w->intent, &stored, &err);
   } else {
     waiting_begin_step(rq);
     rc = service_intend(rq->app, request, policy, w->intent, &err);
   }
   request->id = w->intent;
+  w->is_intent_stored = rc == KPI_OK && stored;
   if (rc == KPI_OK && !stored && waiting_for_step(rq, rp, w->intent, INTENT_WAIT_MS))
     return false;
   if (rc == KPI_OK && !stored)

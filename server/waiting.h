@@ -16,6 +16,7 @@ struct waiting {
   uint64_t first_version;
   int64_t deadline_ms;         /* monotonic */
   char intent[UUID_TEXT_SIZE]; /* that is being stored before a run is accepted */
+  bool is_intent_stored;
   int64_t step_deadline_ms; /* of what has to happen before: an intent, a listing, the end of another run */
   uint64_t look_ticket;     /* of the listing that was asked for; 0: none */
   bool has_superseded;      /* the run of the date was cancelled for this request */

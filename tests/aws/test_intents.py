@@ -107,6 +107,51 @@ def test_client_is_told_when_storing_takes_too_long(kept):
     assert intents_become(kept, timeout=20)
 
 
+def test_failed_run_that_a_request_queues_again_is_kept_under_its_own_id(held):
+    site, gate = held
+    server = site.server().await_ready()
+    ask = {"date": DAY, "on_finished": "retry_failed"}
+    for key in ({}, {"Idempotency_Key": "k"}):
+        run = server.post("/runs", ask, **key).json
+        server.post(f"/runs/{run['id']}/cancel")
+        assert server.finish(run["id"])["state"] == "cancelled"
+        assert intents_become(site)
+        again = server.post("/runs", ask, **key)
+        assert (again.status, again.json["disposition"]) == (202, "retried"), again
+        assert again.json["id"] == run["id"]
+        assert intents_become(site, run["id"])
+        server.post(f"/runs/{run['id']}/cancel")
+        server.finish(run["id"])
+        assert intents_become(site)
+    run = server.post("/runs", ask, Idempotency_Key="k").json
+    server.kill()
+    gate.set()
+    fresh = fresh_server(site)
+    assert fresh.finish(run["id"])["state"] == "succeeded"
+    assert intents_become(site)
+    replayed = fresh.post("/runs", ask, Idempotency_Key="k")  # the key has outlived the disk
+    assert (replayed.status, replayed.json["id"]) == (200, run["id"])
+
+
+def test_superseded_runs_leave_the_intent_of_the_new_one_only(held):
+    site, gate = held
+    server = site.server().await_ready()
+    first = server.start_run(DAY)
+    while server.get(f"/runs/{first['id']}").json["state"] == "queued":
+        time.sleep(0.02)
+    second = server.post("/runs", {"date": DAY, "on_active": "supersede"})
+    assert (second.status, second.json["disposition"]) == (202, "superseded"), second
+    assert intents_become(site, second.json["id"])
+    queued = server.start_run(NEXT_DAY)
+    over = server.post("/runs", {"date": NEXT_DAY, "on_active": "supersede"}).json
+    assert intents_become(site, second.json["id"], over["id"])
+    assert server.get(f"/runs/{queued['id']}").json["state"] == "cancelled"
+    gate.set()
+    for run in (second.json, over):
+        assert server.finish(run["id"])["state"] == "succeeded"
+    assert intents_become(site)
+
+
 def test_attached_request_leaves_no_intent_of_its_own(held):
     site, gate = held
     server = site.server().await_ready()
