@@ -25,6 +25,12 @@ int cli_tables(int argc, char **argv);
 /* Brings KPI_DB to the schema of this program, and makes it when it is not there. */
 int cli_migrate(int argc, char **argv);
 
+/* Prints what a SELECT gives over KPI_DB, whether a service has it open or not. */
+int cli_query(int argc, char **argv);
+
+/* Writes a copy of KPI_DB to a file, whether a service has it open or not. */
+int cli_backup(int argc, char **argv);
+
 /* Asks the service of the settings for /healthz. Returns 0 when it is healthy, else 1. */
 int cli_healthcheck(int argc, char **argv);
 

@@ -6,6 +6,7 @@
 #include "base/scope.h"
 #include "server/backends.h"
 #include "server/config.h"
+#include "server/copy_store.h"
 #include "server/intents.h"
 #include "server/published_store.h"
 #include "server/results_store.h"
@@ -570,4 +571,9 @@ enum kpi_code service_published(struct service *s, const struct published_ask *a
 enum kpi_code service_days(struct service *s, day_t from, size_t count, struct day_overview *out,
                            struct err *err) {
   return published_store_days(s->db, from, count, out, err);
+}
+
+enum kpi_code service_copy(struct service *s, const char *to, bool (*go_on)(void *arg), void *arg,
+                           struct err *err) {
+  return copy_store_make(s->db, to, go_on, arg, err);
 }
