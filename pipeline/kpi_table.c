@@ -188,7 +188,7 @@ static bool is_one_of(char c, const char *set) {
   return c != '\0' && strchr(set, c) != NULL;
 }
 
-static void csv_text(struct view text, bool guard_formulas, struct buf *out) {
+void kpi_csv_text(struct view text, bool guard_formulas, struct buf *out) {
   bool guard = guard_formulas && text.len && is_one_of(text.ptr[0], "=+-@\t\r");
   bool quote = false;
   for (size_t i = 0; i < text.len; i++)
@@ -210,7 +210,7 @@ static void csv_text(struct view text, bool guard_formulas, struct buf *out) {
 void kpi_cell_csv(const struct kpi_row *row, const struct kpi_column *col, bool guard_formulas,
                   struct buf *out) {
   if (col->type == KPI_COL_TEXT)
-    csv_text(*(const struct view *)cell_of(row, col), guard_formulas, out);
+    kpi_csv_text(*(const struct view *)cell_of(row, col), guard_formulas, out);
   else
     kpi_cell_text(row, col, out);
 }

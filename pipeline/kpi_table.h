@@ -77,6 +77,9 @@ void kpi_cell_json(const char *name, const struct kpi_row *row, const struct kpi
 /* Appends "name":number, and the twin "name_exact" where it has more than 17 significant digits. */
 void kpi_number_json(const char *name, const struct decimal *number, struct buf *out);
 
+/* Appends a text as a cell of RFC 4180, in quotes where it needs them and when it is empty. */
+void kpi_csv_text(struct view text, bool guard_formulas, struct buf *out);
+
 /* Appends the cell as kpi_row_csv does. */
 void kpi_cell_csv(const struct kpi_row *row, const struct kpi_column *col, bool guard_formulas,
                   struct buf *out);

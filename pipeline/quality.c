@@ -201,13 +201,15 @@ static struct history_verdict judge_kpi(const struct quality_facts *f, enum hist
 }
 
 static void judge_history(const struct quality_facts *f, enum history_kpi kpi, struct verdict *v) {
-  const int decimals = kpi == HISTORY_RETURN_RATE ? 4 : kpi == HISTORY_REVENUE ? 2 : 1;
+  const int decimals = kpi == HISTORY_RETURN_RATE ? 4
+                       : kpi == HISTORY_REVENUE   ? 2
+                                                  : 1; /* a median may be half */
   v->history = judge_kpi(f, kpi);
   const struct history_verdict *h = &v->history;
   if (!has_history(f, h, v))
     return;
   v->finding.count = history_deviates(h);
-  snprintf(v->observed, sizeof v->observed, "%.*f %s", kpi == HISTORY_ORDERS ? 0 : decimals, h->value,
+  snprintf(v->observed, sizeof v->observed, "%.*f %s", decimals == 1 ? 0 : decimals, h->value,
            history_names[kpi]);
   snprintf(v->expected, sizeof v->expected, "%.*f to %.*f: the median of %u %s is %.*f (%u days of history)",
            decimals, h->low, decimals, h->high, h->measure, h->is_weekday ? "days of this weekday" : "days",

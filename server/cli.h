@@ -28,6 +28,12 @@ int cli_migrate(int argc, char **argv);
 /* Makes an API key and prints it with the entry for KPI_API_KEYS. */
 int cli_token(int argc, char **argv);
 
+/* Prints what a SELECT gives over KPI_DB, whether a service has it open or not. */
+int cli_query(int argc, char **argv);
+
+/* Writes a copy of KPI_DB to a file, whether a service has it open or not. */
+int cli_backup(int argc, char **argv);
+
 /* Asks the service of the settings for /healthz. Returns 0 when it is healthy, else 1. */
 int cli_healthcheck(int argc, char **argv);
 

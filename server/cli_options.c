@@ -43,7 +43,7 @@ struct seen {
   bool date, from, to;
 };
 
-static bool format_of(struct view name, enum output_format *out) {
+bool output_format_of(struct view name, enum output_format *out) {
   static const char *const names[] = {"table", "csv", "json"};
   for (int i = 0; i < 3; i++)
     if (view_is(name, names[i])) {
@@ -70,7 +70,7 @@ static bool take_option(int id, struct view value, struct cli_options *o, struct
     o->config.source = value.ptr;
     return true;
   case OPT_FORMAT:
-    return format_of(value, &o->format);
+    return output_format_of(value, &o->format);
   case OPT_OUT:
     o->out = value.ptr;
     return value.len > 0;

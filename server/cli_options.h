@@ -7,6 +7,9 @@
 
 enum output_format { FORMAT_TABLE, FORMAT_CSV, FORMAT_JSON };
 
+/* Reads table, csv or json. False for anything else. */
+bool output_format_of(struct view name, enum output_format *out);
+
 struct cli_options {
   struct config config;
   day_t from, to; /* inclusive */

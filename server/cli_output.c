@@ -13,16 +13,22 @@ enum { COLUMNS_MAX_SHOWN = 16 };
 
 /* ---- aligned text ---- */
 
-/* The cell as it is shown: without control bytes, which could steer a terminal. */
-static void shown_cell(const struct kpi_row *row, const struct kpi_column *col, struct buf *out) {
-  buf_reset(out);
-  kpi_cell_text(row, col, out);
-  for (size_t i = 0; i < out->len; i++)
-    if ((unsigned char)out->ptr[i] < ' ' || out->ptr[i] == 0x7f)
-      out->ptr[i] = ' ';
+void cli_add_shown(struct view text, struct buf *out) {
+  for (size_t i = 0; i < text.len; i++) {
+    unsigned char c = (unsigned char)text.ptr[i];
+    buf_add_char(out, c < ' ' || c == 0x7f ? ' ' : text.ptr[i]);
+  }
 }
 
-static void add_padded(struct view text, size_t width, bool right, struct buf *out) {
+static void shown_cell(const struct kpi_row *row, const struct kpi_column *col, struct buf *out) {
+  auto_buf struct buf text;
+  buf_init(&text, SIZE_MAX);
+  buf_reset(out);
+  kpi_cell_text(row, col, &text);
+  cli_add_shown(buf_view(&text), out);
+}
+
+void cli_add_padded(struct view text, size_t width, bool right, struct buf *out) {
   size_t own = utf8_count(text), blanks = width > own ? width - own : 0;
   for (size_t i = 0; right && i < blanks; i++)
     buf_add_char(out, ' ');
@@ -56,13 +62,13 @@ static void add_text_table(const struct kpi_rows *rows, enum kpi_table table, st
   measure(rows, cols, widths);
   buf_printf(out, "%s (%zu row%s)\n", kpi_table_name(table), rows->count, rows->count == 1 ? "" : "s");
   for (size_t c = 0; c < cols.count; c++) {
-    add_padded(view_of(cols.at[c].name), widths[c], is_right_aligned(&cols.at[c]), out);
+    cli_add_padded(view_of(cols.at[c].name), widths[c], is_right_aligned(&cols.at[c]), out);
     buf_add_cstr(out, c + 1 < cols.count ? "  " : "\n");
   }
   for (size_t r = 0; r < rows->count; r++)
     for (size_t c = 0; c < cols.count; c++) {
       shown_cell(&rows->rows[r], &cols.at[c], &cell);
-      add_padded(buf_view(&cell), widths[c], is_right_aligned(&cols.at[c]), out);
+      cli_add_padded(buf_view(&cell), widths[c], is_right_aligned(&cols.at[c]), out);
       buf_add_cstr(out, c + 1 < cols.count ? "  " : "\n");
     }
 }

@@ -9,6 +9,12 @@
 /* Writes text to standard output, at once. Errors: KPI_DISK_FULL, KPI_USAGE. */
 KPI_MUST_CHECK enum kpi_code cli_put(struct view text, struct err *err);
 
+/* Appends text for a terminal: control bytes, which could steer it, as blanks. */
+void cli_add_shown(struct view text, struct buf *out);
+
+/* Appends text and blanks up to that many characters, the blanks first when `right`. */
+void cli_add_padded(struct view text, size_t width, bool right, struct buf *out);
+
 /* Prints both tables, with JSON also the quality report. Errors: KPI_DISK_FULL, KPI_USAGE (stdout cannot be
  * written). */
 KPI_MUST_CHECK enum kpi_code cli_print(const struct job_result *result, enum output_format format,

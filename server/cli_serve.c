@@ -4,6 +4,7 @@
 #include "base/scope.h"
 #include "server/auth.h"
 #include "server/config.h"
+#include "server/copy_socket.h"
 #include "server/handle_meta.h"
 #include "server/handle_published.h"
 #include "server/handle_results.h"
@@ -93,7 +94,12 @@ static enum kpi_code serve(const struct config *config, struct auth *auth, const
     return rc;
   }
   service_on_change(service, on_change, http);
+  struct copy_socket *copies;
+  struct err no_copies;
+  if (copy_socket_start(service, config->db, &copies, &no_copies))
+    log_at(LOG_WARN, "server.no_copies", no_copies.message); /* the runs do not need it */
   serve_until_signal(service, http, auth, signals);
+  copy_socket_stop(copies);
   service_drain(service);
   service_on_change(service, NULL, NULL);
   http_server_stop(http, HTTP_GRACE_MS);

@@ -30,9 +30,8 @@ static char *beside(const char *path, const char *suffix) {
   return asprintf(&name, "%s%s", path, suffix) < 0 ? NULL : name;
 }
 
-/* SQLite follows links; what lies beside the database, the lock first, must do so too. Returns owned in *out:
- * the path that SQLite uses, also of a file that is not there yet. */
-static enum kpi_code resolve(const char *path, char **out, struct err *err) {
+/* SQLite follows links; what lies beside the database, the lock first, must do so too. */
+enum kpi_code db_file_resolve(const char *path, char **out, struct err *err) {
   sqlite3_vfs *vfs = sqlite3_vfs_find(NULL);
   *out = vfs ? calloc(1, (size_t)vfs->mxPathname + 1) : NULL;
   if (!*out)
@@ -132,14 +131,18 @@ static enum kpi_code apply_settings(sqlite3 *sqlite, const char *path, struct er
   return KPI_OK;
 }
 
-static enum kpi_code open_connection(const char *path, sqlite3 **out, struct err *err) {
-  int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE;
+static enum kpi_code open_with(const char *path, int create, sqlite3 **out, struct err *err) {
+  int flags = SQLITE_OPEN_READWRITE | create | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE;
   if (sqlite3_open_v2(path, out, flags, NULL) == SQLITE_OK)
     return KPI_OK;
   err_set(err, KPI_STORAGE_UNAVAILABLE, "KPI_DB=%s: %s", path, sqlite3_errmsg(*out));
   sqlite3_close(*out);
   *out = NULL;
   return err->code;
+}
+
+static enum kpi_code open_connection(const char *path, sqlite3 **out, struct err *err) {
+  return open_with(path, SQLITE_OPEN_CREATE, out, err);
 }
 
 /* Refuses a database of a later version before anything, a checkpoint on closing included, writes to it. */
@@ -230,23 +233,44 @@ static enum kpi_code open_checked(struct db_file *f, sqlite3 **sqlite, struct er
   return rc ? rc : migrate_to_latest(*sqlite, f->path, asset_migrations, asset_migration_count, err);
 }
 
-enum kpi_code db_file_open(const char *path, const char *what, struct db_file **out, sqlite3 **sqlite,
-                           struct err *err) {
-  *sqlite = NULL;
+/* Makes the object and takes the lock. `must_exist`: the database has to be there. */
+static enum kpi_code lock_file(const char *path, const char *what, bool must_exist, struct db_file **out,
+                               struct err *err) {
   *out = calloc(1, sizeof **out);
   if (!*out)
     return err_set(err, KPI_OUT_OF_MEMORY, "no memory for the database");
   (*out)->lock_fd = -1;
-  enum kpi_code rc = resolve(path, &(*out)->path, err);
+  enum kpi_code rc = db_file_resolve(path, &(*out)->path, err);
   if (rc)
     return rc;
   assert((*out)->path);
-  rc = take_lock(*out, what, err);
+  if (must_exist && access((*out)->path, F_OK) != 0)
+    return err_set_errno(err, KPI_CONFIG_INVALID, errno, "KPI_DB=%s: cannot be read", path);
+  return take_lock(*out, what, err);
+}
+
+enum kpi_code db_file_open(const char *path, const char *what, struct db_file **out, sqlite3 **sqlite,
+                           struct err *err) {
+  *sqlite = NULL;
+  enum kpi_code rc = lock_file(path, what, false, out, err);
   if (rc == KPI_OK)
     rc = open_checked(*out, sqlite, err);
   if (rc == KPI_OK)
     take_ballast(*out);
   return rc;
+}
+
+enum kpi_code db_file_open_as_is(const char *path, const char *what, struct db_file **out, sqlite3 **sqlite,
+                                 struct err *err) {
+  *sqlite = NULL;
+  enum kpi_code rc = lock_file(path, what, true, out, err);
+  if (rc == KPI_OK)
+    rc = open_with((*out)->path, 0, sqlite, err);
+  if (rc)
+    return rc;
+  sqlite3_exec(*sqlite, "PRAGMA locking_mode=EXCLUSIVE", NULL, NULL, NULL);
+  sqlite3_db_config(*sqlite, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
+  return KPI_OK;
 }
 
 void db_file_close(struct db_file *f, sqlite3 *sqlite) {

@@ -44,3 +44,10 @@ bool format_choose(struct request *rq, struct reply *rp, bool has_csv, bool has_
               has_csv ? ", text/csv" : "", has_html ? ", text/html" : "");
   return false;
 }
+
+void format_json_column(struct json_out *j, const char *name, const char *type) {
+  jout_object(j, NULL);
+  jout_string(j, "name", name);
+  jout_string(j, "type", type);
+  jout_object_end(j);
+}

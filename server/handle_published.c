@@ -258,12 +258,8 @@ static void begin_json(struct reply *rp, struct series *s) {
   s->json = reply_json_begin(rp, 200);
   jout_object(&s->json, NULL);
   jout_array(&s->json, "columns");
-  for (size_t i = 0; i < cols.count; i++) {
-    jout_object(&s->json, NULL);
-    jout_string(&s->json, "name", cols.at[i].name);
-    jout_string(&s->json, "type", kpi_column_type_name(cols.at[i].type));
-    jout_object_end(&s->json);
-  }
+  for (size_t i = 0; i < cols.count; i++)
+    format_json_column(&s->json, cols.at[i].name, kpi_column_type_name(cols.at[i].type));
   jout_array_end(&s->json);
   jout_array(&s->json, "rows");
 }

@@ -136,22 +136,14 @@ static bool place_page(struct request *rq, struct reply *rp, struct page *page,
 
 /* ---- formats ---- */
 
-static void write_columns(struct json_out *j, const struct result_view *v) {
-  jout_array(j, "columns");
-  for (size_t i = 0; i < v->column_count; i++) {
-    jout_object(j, NULL);
-    jout_string(j, "name", v->columns[i].name);
-    jout_string(j, "type", result_column_type(&v->columns[i]));
-    jout_object_end(j);
-  }
-  jout_array_end(j);
-}
-
 static void write_json(struct reply *rp, const struct page *page, const struct results *results,
                        struct view cursor) {
   struct json_out j = reply_json_begin(rp, 200);
   jout_object(&j, NULL);
-  write_columns(&j, &page->view);
+  jout_array(&j, "columns");
+  for (size_t i = 0; i < page->view.column_count; i++)
+    format_json_column(&j, page->view.columns[i].name, result_column_type(&page->view.columns[i]));
+  jout_array_end(&j);
   jout_array(&j, "rows");
   for (size_t i = page->first; i < page->end; i++) {
     auto_buf struct buf row;

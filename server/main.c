@@ -12,6 +12,8 @@ static const struct command {
     {"backfill", cli_backfill},
     {"sample", cli_sample},
     {"tables", cli_tables},
+    {"query", cli_query},
+    {"backup", cli_backup},
     {"migrate", cli_migrate},
     {"token", cli_token},
     {"healthcheck", cli_healthcheck},

@@ -1,22 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-#include "server/service.h"
+#include "server/service_parts.h"
 
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/scope.h"
-#include "server/backends.h"
-#include "server/config.h"
-#include "server/health.h"
-#include "server/input_look.h"
-#include "server/intents.h"
-#include "server/published_store.h"
-#include "server/results_store.h"
 #include "server/run_move_store.h"
-#include "server/run_slots.h"
-#include "server/run_submit_store.h"
 #include "server/upkeep_store.h"
 
-#include <stdio.h>
 #include <string.h>
 #include <time.h>
 
@@ -27,48 +17,11 @@ enum {
   PRUNE_MS = 3600 * 1000,
   CLAIM_RETRY_MS = 1000,
   DRAIN_STEP_MS = 20,
-  DRAIN_STOP_MS = 10 * 1000, /* how long stopped runs may take to notice */
-  MS_PER_SECOND = 1000,
-  MS_PER_DAY = 86400 * 1000
-};
-
-/* The thread that drives the runs of one slot. */
-struct supervisor {
-  struct service *service;
-  size_t slot;
-  pthread_t thread;
-  bool started;
-};
-
-struct service {
-  const struct config *config;
-  struct db *db;
-  struct pool *pool;
-  struct engine *engine;
-  struct backends backends;
-  struct intents *intents; /* NULL: none are kept */
-  struct input_look *input;
-  char boot_id[UUID_TEXT_SIZE];
-  struct {
-    pthread_rwlock_t lock;
-    service_changed_fn changed; /* guarded by lock, as arg */
-    void *arg;
-  } listener;
-  pthread_t ticker;
-  bool ticker_started;
-  struct run_slots slots;
-  struct health_board health;
-  struct supervisor supervisors[RUN_SLOTS_MAX];
-  struct {
-    pthread_mutex_t lock;
-    pthread_cond_t wake;
-    bool draining, stopping;
-    uint64_t posted; /* grows when a run is queued; a supervisor that sees it unchanged may sleep */
-  } synced;
+  DRAIN_STOP_MS = 10 * 1000 /* how long stopped runs may take to notice */
 };
 
 /* The listener is called under a lock of its own, so that none is called after it was taken away. */
-static void tell_changed(struct service *s, const char *run_id) {
+void service_tell_changed(struct service *s, const char *run_id) {
   pthread_rwlock_rdlock(&s->listener.lock);
   if (s->listener.changed)
     s->listener.changed(s->listener.arg, run_id);
@@ -76,11 +29,10 @@ static void tell_changed(struct service *s, const char *run_id) {
 }
 
 static void on_run_changed(void *arg, const char *run_id) {
-  tell_changed(arg, run_id);
+  service_tell_changed(arg, run_id);
 }
 
-/* A run was queued. */
-static void wake_supervisors(struct service *s) {
+void service_wake_supervisors(struct service *s) {
   SCOPE_LOCK(&s->synced.lock);
   s->synced.posted++;
   pthread_cond_broadcast(&s->synced.wake);
@@ -88,7 +40,7 @@ static void wake_supervisors(struct service *s) {
 
 /* ---- supervisors ---- */
 
-static struct run_defaults defaults_of(const struct service *s) {
+struct run_defaults service_defaults_of(const struct service *s) {
   return (struct run_defaults){s->config->timezone, s->engine->vtable->name, s->config->source,
                                s->config->max_bad_rows_text};
 }
@@ -102,7 +54,7 @@ static void wait_for_runs(struct service *s, uint64_t seen, int64_t at_most_ms) 
       return;
 }
 
-static bool takes_runs(struct service *s, uint64_t *seen) {
+bool service_takes_runs(struct service *s, uint64_t *seen) {
   SCOPE_LOCK(&s->synced.lock);
   *seen = s->synced.posted;
   return !s->synced.draining && !s->synced.stopping;
@@ -120,8 +72,7 @@ static void look_for_cancel(struct service *s, const struct run *run, struct run
     stop_raise(&live->stop, STOP_DRAIN);
 }
 
-/* The intent of a run goes when the run has ended, not when it was handed back; that of no run goes too. */
-static void remove_intent_unless_active(struct service *s, const char *run_id) {
+void service_remove_intent_unless_active(struct service *s, const char *run_id) {
   struct run now;
   struct err err;
   if (!s->intents)
@@ -142,15 +93,15 @@ static void drive(struct service *s, size_t slot, struct run *run) {
   log_at(LOG_INFO, "run.started", "run started", LOG_S("run_id", run->id),
          LOG_S("date", day_text(run->date, date)), LOG_I("attempt", run->attempt),
          LOG_S("trace_id", run->trace_id));
-  live.overdue_ms = clock_mono_ms() + (int64_t)run->timeout_seconds * MS_PER_SECOND;
+  live.overdue_ms = clock_mono_ms() + (int64_t)run->timeout_seconds * SERVICE_MS_PER_SECOND;
   run_slots_enter(&s->slots, slot, run->id, &live);
   look_for_cancel(s, run, &live);
-  tell_changed(s, run->id);
+  service_tell_changed(s, run->id);
   enum kpi_code rc = run_exec(&x, run, &live, &result, &err);
   bool source_failed = rc && err_info(rc)->exit_code == err_info(KPI_SOURCE_NOT_FOUND)->exit_code;
   health_board_set(&s->health, CHECK_SOURCE, !source_failed, err.message);
   run_slots_leave(&s->slots, slot);
-  remove_intent_unless_active(s, run->id);
+  service_remove_intent_unless_active(s, run->id);
   job_result_clear(&result);
 }
 
@@ -158,11 +109,11 @@ static void *supervise(void *arg) {
   const struct supervisor *me = arg;
   struct service *s = me->service;
   uint64_t seen;
-  while (takes_runs(s, &seen)) {
+  while (service_takes_runs(s, &seen)) {
     struct run run;
     struct err err;
     bool found;
-    struct run_defaults defaults = defaults_of(s);
+    struct run_defaults defaults = service_defaults_of(s);
     enum kpi_code rc = run_store_claim(s->db, s->boot_id, NULL, &defaults, &run, &found, &err);
     if (found)
       drive(s, me->slot, &run);
@@ -175,19 +126,19 @@ static void *supervise(void *arg) {
 
 /* ---- ticker: stalls, health, upkeep ---- */
 
-/* False while runs that were accepted on a disk that is gone may still come to light. */
-static bool knows_its_runs(const struct service *s) {
+bool service_knows_its_runs(const struct service *s) {
   return !s->intents || intents_are_loaded(s->intents);
 }
 
 static void check_intents(struct service *s) {
-  health_board_set(&s->health, CHECK_INTENTS, knows_its_runs(s),
+  health_board_set(&s->health, CHECK_INTENTS, service_knows_its_runs(s),
                    "the runs kept in DynamoDB are not loaded yet");
 }
 
 /* Returns true when a stalled run does not stop. */
 static bool stop_stalled(struct service *s, int64_t now) {
-  bool stuck = run_slots_stop_stalled(&s->slots, now, (int64_t)s->config->stall_seconds * MS_PER_SECOND);
+  bool stuck =
+      run_slots_stop_stalled(&s->slots, now, (int64_t)s->config->stall_seconds * SERVICE_MS_PER_SECOND);
   health_board_set_stuck(&s->health, stuck);
   return stuck;
 }
@@ -212,19 +163,19 @@ static void wake_runs(struct service *s) {
   if (run_store_wake(s->db, &wakes, &err))
     return; /* check_database says it */
   if (wakes.queued) {
-    wake_supervisors(s);
-    tell_changed(s, NULL);
+    service_wake_supervisors(s);
+    service_tell_changed(s, NULL);
   }
   for (size_t i = 0; i < wakes.expired.count; i++) {
-    remove_intent_unless_active(s, wakes.expired.runs[i].id);
-    tell_changed(s, wakes.expired.runs[i].id);
+    service_remove_intent_unless_active(s, wakes.expired.runs[i].id);
+    service_tell_changed(s, wakes.expired.runs[i].id);
   }
   run_list_clear(&wakes.expired);
 }
 
 static void prune(struct service *s) {
   struct err err;
-  if (upkeep_prune(s->db, clock_wall_ms() - (int64_t)s->config->keep_days * MS_PER_DAY, &err))
+  if (upkeep_prune(s->db, clock_wall_ms() - (int64_t)s->config->keep_days * SERVICE_MS_PER_DAY, &err))
     log_at(LOG_WARN, "service.prune", err.message);
 }
 
@@ -271,7 +222,7 @@ static bool take_intent(void *arg, const char *id, const struct run_request *fou
   struct submitted done;
   struct err err;
   struct run_request request = *found;
-  struct run_defaults defaults = defaults_of(s);
+  struct run_defaults defaults = service_defaults_of(s);
   request.id = id;
   enum kpi_code rc = run_store_submit(s->db, &request, policy, &defaults, &done, &err);
   bool is_own = rc || strcmp(done.run.id, id) == 0;
@@ -281,7 +232,7 @@ static bool take_intent(void *arg, const char *id, const struct run_request *fou
   else if (wanted)
     log_at(LOG_INFO, "intents.run_kept", "a run that was accepted before is queued", LOG_S("run_id", id));
   run_clear(&done.run);
-  wake_supervisors(s);
+  service_wake_supervisors(s);
   return wanted;
 }
 
@@ -374,11 +325,11 @@ void service_begin_drain(struct service *s) {
   s->synced.draining = true;
   pthread_cond_broadcast(&s->synced.wake);
   pthread_mutex_unlock(&s->synced.lock);
-  tell_changed(s, NULL);
+  service_tell_changed(s, NULL);
 }
 
 void service_drain(struct service *s) {
-  int64_t start = clock_mono_ms(), limit = (int64_t)s->config->drain_seconds * MS_PER_SECOND;
+  int64_t start = clock_mono_ms(), limit = (int64_t)s->config->drain_seconds * SERVICE_MS_PER_SECOND;
   for (;;) {
     int64_t waited = clock_mono_ms() - start;
     if (run_slots_drain(&s->slots, waited, limit - waited) == 0 || waited > limit + DRAIN_STOP_MS)
@@ -414,183 +365,4 @@ void service_stop(struct service *s) {
   pthread_cond_destroy(&s->synced.wake);
   pthread_mutex_destroy(&s->synced.lock);
   free(s);
-}
-
-/* ---- what handlers ask ---- */
-
-const struct config *service_config(const struct service *s) {
-  return s->config;
-}
-
-day_t service_today(const struct service *s) {
-  int64_t now = clock_wall_ms() / MS_PER_SECOND;
-  return (day_t)((now + tz_offset_at_utc(s->config->zone, now)) / (MS_PER_DAY / MS_PER_SECOND));
-}
-
-enum bad_rows service_default_bad_rows(const struct service *s) {
-  return s->config->bad_rows;
-}
-
-static enum kpi_code not_loaded_yet(const struct service *s, struct err *err) {
-  return err_set(err, KPI_STARTING, "the runs kept in %s are not loaded yet", s->config->control_table);
-}
-
-static enum kpi_code may_accept(struct service *s, const struct run_request *request, struct err *err) {
-  uint64_t seen;
-  char date[DAY_TEXT_SIZE];
-  if (!takes_runs(s, &seen))
-    return err_set(err, KPI_DRAINING, "the service is shutting down and takes no runs");
-  if (!knows_its_runs(s))
-    return not_loaded_yet(s, err);
-  if (request->date > service_today(s))
-    return err_set(err, KPI_DATE_IN_FUTURE, "%s has not begun yet in %s", day_text(request->date, date),
-                   s->config->timezone);
-  return KPI_OK;
-}
-
-bool service_keeps_intents(const struct service *s) {
-  return s->intents != NULL;
-}
-
-enum kpi_code service_intend(struct service *s, const struct run_request *request,
-                             const struct submit_policy *policy, char id[UUID_TEXT_SIZE], struct err *err) {
-  enum kpi_code rc = may_accept(s, request, err);
-  if (rc)
-    return rc;
-  if (request->id)
-    view_to_cstr(view_of(request->id), id, UUID_TEXT_SIZE);
-  else
-    rc = run_store_find_retryable(s->db, request, policy, id, err);
-  if (rc)
-    return rc;
-  if (!id[0])
-    crypto_uuid7(id);
-  return intents_put(s->intents, id, request, policy, err);
-}
-
-enum kpi_code service_intended(struct service *s, const char *id, bool *stored, struct err *err) {
-  struct err why;
-  enum intent_state state = intents_state(s->intents, id, &why);
-  *stored = state == INTENT_STORED;
-  if (state != INTENT_FAILED)
-    return KPI_OK;
-  return err_set(err, KPI_STORAGE_UNAVAILABLE, "the run could not be kept in %s: %s",
-                 s->config->control_table, why.message);
-}
-
-void service_forget_intent(struct service *s, const char *id) {
-  remove_intent_unless_active(s, id);
-}
-
-/* Of a request whose intent is stored, but which another run answers. */
-static void drop_needless_intent(struct service *s, const struct run_request *request, enum kpi_code rc,
-                                 const struct submitted *out) {
-  bool is_wanted = rc == KPI_OK && request->id && (out->must_wait || strcmp(out->run.id, request->id) == 0);
-  if (request->id && !is_wanted)
-    remove_intent_unless_active(s, request->id);
-}
-
-enum kpi_code service_submit(struct service *s, const struct run_request *request,
-                             const struct submit_policy *policy, struct submitted *out, struct err *err) {
-  *out = (struct submitted){0};
-  enum kpi_code refused = may_accept(s, request, err);
-  if (refused)
-    return refused;
-  struct run_defaults defaults = defaults_of(s);
-  enum kpi_code rc = run_store_submit(s->db, request, policy, &defaults, out, err);
-  drop_needless_intent(s, request, rc, out);
-  if (rc)
-    return rc;
-  if (out->superseded[0]) {
-    run_slots_stop(&s->slots, view_of(out->superseded), STOP_CANCEL);
-    remove_intent_unless_active(s, out->superseded);
-    tell_changed(s, out->superseded);
-  }
-  run_slots_overlay(&s->slots, &out->run);
-  wake_supervisors(s);
-  if (out->disposition == DISPOSITION_RETRIED)
-    tell_changed(s, out->run.id);
-  return KPI_OK;
-}
-
-struct input_look *service_input(struct service *s) {
-  return s->input;
-}
-
-/* A run that is not known may yet be loaded. `was_complete`: all were before it was looked for. */
-static enum kpi_code or_not_yet(const struct service *s, bool was_complete, enum kpi_code rc,
-                                struct err *err) {
-  return rc == KPI_RUN_NOT_FOUND && !was_complete ? not_loaded_yet(s, err) : rc;
-}
-
-enum kpi_code service_get_run(struct service *s, struct view id, struct run *out, struct err *err) {
-  bool is_complete = knows_its_runs(s);
-  enum kpi_code rc = run_store_get(s->db, id, out, err);
-  if (rc == KPI_OK)
-    run_slots_overlay(&s->slots, out);
-  return or_not_yet(s, is_complete, rc, err);
-}
-
-enum kpi_code service_list_runs(struct service *s, const struct run_filter *filter, struct run_list *out,
-                                struct err *err) {
-  enum kpi_code rc = run_store_list(s->db, filter, out, err);
-  for (size_t i = 0; rc == KPI_OK && i < out->count; i++)
-    run_slots_overlay(&s->slots, &out->runs[i]);
-  return rc;
-}
-
-enum kpi_code service_cancel(struct service *s, struct view id, struct run *out, struct err *err) {
-  bool is_complete = knows_its_runs(s);
-  enum kpi_code rc = run_store_cancel(s->db, id, out, err);
-  if (rc)
-    return or_not_yet(s, is_complete, rc, err);
-  run_slots_stop(&s->slots, id, STOP_CANCEL);
-  remove_intent_unless_active(s, out->id);
-  tell_changed(s, out->id);
-  return KPI_OK;
-}
-
-enum kpi_code service_retry(struct service *s, const struct retry_order *order, struct run *out,
-                            struct err *err) {
-  uint64_t seen;
-  *out = (struct run){0};
-  if (!takes_runs(s, &seen))
-    return err_set(err, KPI_DRAINING, "the service is shutting down and takes no runs");
-  bool is_complete = knows_its_runs(s);
-  enum kpi_code rc = run_store_retry(s->db, order, out, err);
-  if (rc)
-    return or_not_yet(s, is_complete, rc, err);
-  wake_supervisors(s);
-  tell_changed(s, out->id);
-  return KPI_OK;
-}
-
-enum kpi_code service_results(struct service *s, struct view id, const struct results_ask *ask,
-                              struct results *out, struct err *err) {
-  bool is_complete = knows_its_runs(s);
-  return or_not_yet(s, is_complete, results_store_rows(s->db, id, ask, out, err), err);
-}
-
-enum kpi_code service_quality(struct service *s, struct view id, struct buf *out, struct err *err) {
-  bool is_complete = knows_its_runs(s);
-  return or_not_yet(s, is_complete, results_store_quality(s->db, id, out, err), err);
-}
-
-void service_health(struct service *s, struct health *out) {
-  *out = (struct health){.active = run_slots_active(&s->slots)};
-  health_board_show(&s->health, s->intents ? HEALTH_CHECKS : CHECK_INTENTS, out);
-  SCOPE_LOCK(&s->synced.lock);
-  out->alive &= !db_is_broken(s->db);
-  out->draining = s->synced.draining;
-  out->ready &= !out->draining;
-}
-
-enum kpi_code service_published(struct service *s, const struct published_ask *ask, struct kpi_rows *out,
-                                day_t *next, struct err *err) {
-  return published_store_rows(s->db, ask, out, next, err);
-}
-
-enum kpi_code service_days(struct service *s, day_t from, size_t count, struct day_overview *out,
-                           struct err *err) {
-  return published_store_days(s->db, from, count, out, err);
 }

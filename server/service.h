@@ -205,4 +205,9 @@ struct day_overview {
 KPI_MUST_CHECK enum kpi_code service_days(struct service *s, day_t from, size_t count,
                                           struct day_overview *out, struct err *err);
 
+/* Copies the database, in small steps between other work, into the empty file `to`; `go_on` is asked between
+ * them. Errors: those of copy_store_make. */
+KPI_MUST_CHECK enum kpi_code service_copy(struct service *s, const char *to, bool (*go_on)(void *arg),
+                                          void *arg, struct err *err);
+
 #endif

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "base/clock.h"
 #include "pipeline/kpi.h"
+#include "server/published_store.h"
 #include "server/results_store.h"
 #include "server/run_move_store.h"
 #include "server/run_submit_store.h"
@@ -8,6 +9,7 @@
 
 #include "unit.h"
 
+#include <sqlite3.h>
 #include <unistd.h>
 
 static char folder[64], path[96];
@@ -280,6 +282,102 @@ static void pruning_spares_what_is_published_or_active(void **state) {
   run_clear(&queued);
 }
 
+static int read_count(void *arg, int columns, char **values, char **names) {
+  (void)columns;
+  (void)names;
+  *(int *)arg = atoi(values[0]);
+  return 0;
+}
+
+struct count_call {
+  const char *sql;
+  int count;
+};
+
+static enum kpi_code do_count(struct db_conn *c, void *arg, struct err *err) {
+  struct count_call *call = arg;
+  (void)err;
+  return sqlite3_exec(c->sqlite, call->sql, read_count, &call->count, NULL) ? KPI_INTERNAL : KPI_OK;
+}
+
+static void assert_count(const char *sql, int expected) {
+  struct count_call call = {.sql = sql};
+  struct err err;
+  assert_int_equal(db_call(db, DB_NORMAL, do_count, &call, &err), KPI_OK);
+  if (call.count != expected)
+    fail_msg("%s: %d, not %d", sql, call.count, expected);
+}
+
+/* Says what the newest run of a day has read. */
+static void set_input(day_t day, const char *fingerprint) {
+  struct run_list list;
+  struct run_filter of_day = {.limit = 1, .has_date = true, .date = day};
+  struct run_input input = {.objects = 1, .bytes = 1, .listing = VIEW_LIT("a\t1\tv")};
+  struct err err;
+  view_to_cstr(view_of(fingerprint), input.fingerprint, sizeof input.fingerprint);
+  assert_int_equal(run_store_list(db, &of_day, &list, &err), KPI_OK);
+  assert_int_equal(run_store_input(db, list.runs[0].id, &input, &err), KPI_OK);
+  run_list_clear(&list);
+}
+
+/* What is published, its run and its rows stay, however old; what it replaced goes with all that hangs on it.
+ */
+static void pruning_takes_all_of_a_run_and_nothing_of_what_is_published(void **state) {
+  (void)state;
+  struct publish_counts counts[KPI_TABLE_COUNT];
+  struct err err;
+  publish(20, "A", "1", counts);
+  set_input(20, "replaced");
+  publish(20, "B", "2", counts);
+  set_input(20, "published");
+  publish(21, "C", "3", counts);
+  set_input(21, "published");
+  assert_count("SELECT count(*) FROM manifests", 2);
+  assert_count("SELECT count(*) FROM quality_reports", 3);
+  assert_int_equal(upkeep_prune(db, clock_wall_ms() - 60 * 1000, &err), KPI_OK);
+  assert_count("SELECT count(*) FROM runs", 3);
+  assert_int_equal(upkeep_prune(db, clock_wall_ms() + 1000, &err), KPI_OK);
+  assert_count("SELECT count(*) FROM runs", 2);
+  assert_count("SELECT count(*) FROM published", 2);
+  assert_count("SELECT count(*) FROM order_results", 2);
+  assert_count("SELECT count(*) FROM category_results WHERE category IN ('B', 'C')", 2);
+  assert_count("SELECT count(*) FROM category_results", 2);
+  assert_count("SELECT count(*) FROM quality_reports", 2);
+  assert_count("SELECT count(*) FROM attempts", 2);
+  assert_count("SELECT count(DISTINCT run_id) FROM events", 2);
+  assert_count("SELECT count(*) FROM manifests WHERE fingerprint = 'published'", 1);
+  assert_count("SELECT count(*) FROM manifests", 1);
+  struct kpi_rows history;
+  assert_int_equal(published_store_history(db, 22, 28, &history, &err), KPI_OK);
+  assert_int_equal(history.count, 2);
+  kpi_rows_clear(&history);
+}
+
+static void what_was_pruned_is_no_previous_run(void **state) {
+  (void)state;
+  struct publish_counts counts[KPI_TABLE_COUNT];
+  struct err err;
+  struct run_list list;
+  struct run_filter newest = {.limit = 1};
+  struct results_ask ask = {.table = KPI_CATEGORIES, .with_previous = true};
+  struct results read;
+  publish(20, "A", "1", counts);
+  publish(20, "A", "2", counts);
+  assert_int_equal(run_store_list(db, &newest, &list, &err), KPI_OK);
+  struct view id = view_of(list.runs[0].id);
+  assert_int_equal(results_store_rows(db, id, &ask, &read, &err), KPI_OK);
+  assert_int_equal(strlen(read.previous_id), UUID_TEXT_SIZE - 1);
+  assert_int_equal(read.previous.count, 1);
+  results_clear(&read);
+  assert_int_equal(upkeep_prune(db, clock_wall_ms() + 1000, &err), KPI_OK);
+  assert_int_equal(results_store_rows(db, id, &ask, &read, &err), KPI_OK);
+  assert_string_equal(read.previous_id, "");
+  assert_int_equal(read.rows.count, 1);
+  assert_int_equal(read.previous.count, 0);
+  results_clear(&read);
+  run_list_clear(&list);
+}
+
 static void lists_filter_and_page(void **state) {
   (void)state;
   enum disposition d;
@@ -331,6 +429,8 @@ int main(void) {
       STORE_TEST(publishing_tells_what_it_changed),
       STORE_TEST(results_are_not_ready_before_they_are_kept),
       STORE_TEST(pruning_spares_what_is_published_or_active),
+      STORE_TEST(pruning_takes_all_of_a_run_and_nothing_of_what_is_published),
+      STORE_TEST(what_was_pruned_is_no_previous_run),
       STORE_TEST(probing_leaves_nothing_behind),
       STORE_TEST(lists_filter_and_page),
       STORE_TEST(second_opening_is_refused_and_names_the_holder),
