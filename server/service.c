@@ -11,6 +11,7 @@
 #include "server/run_slots.h"
 #include "server/run_store.h"
 #include "server/upkeep_store.h"
+#include "server/watch.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -49,6 +50,7 @@ struct service {
   struct engine *engine;
   struct backends backends;
   struct intents *intents; /* NULL: none are kept */
+  struct watch *watch;
   char boot_id[UUID_TEXT_SIZE];
   struct {
     pthread_rwlock_t lock;
@@ -144,7 +146,7 @@ static void remove_intent_unless_active(struct service *s, const char *run_id) {
 }
 
 static void drive(struct service *s, size_t slot, struct run *run) {
-  struct run_live live = {0};
+  struct run_live live = {.date = run->date, .attempt = run->attempt, .started_at = run->started_at};
   struct job_result result = {0};
   struct err err = {0};
   char date[DAY_TEXT_SIZE];
@@ -306,6 +308,8 @@ static enum kpi_code recover(struct service *s, struct err *err) {
 static enum kpi_code open_parts(struct service *s, struct err *err) {
   enum kpi_code rc = db_open(s->config->db, "kpid serve", &s->db, err);
   if (rc == KPI_OK)
+    rc = watch_start(s->db, &s->slots, on_run_changed, s, &s->watch, err);
+  if (rc == KPI_OK)
     rc = backends_open(s->config, s->db, &s->backends, err);
   if (rc == KPI_OK)
     rc = recover(s, err);
@@ -401,6 +405,7 @@ void service_stop(struct service *s) {
   pool_free(s->pool);
   intents_free(s->intents);
   backends_close(&s->backends);
+  watch_free(s->watch);
   db_close(s->db);
   run_slots_clear(&s->slots);
   pthread_rwlock_destroy(&s->listener.lock);
@@ -413,6 +418,10 @@ void service_stop(struct service *s) {
 
 const struct config *service_config(const struct service *s) {
   return s->config;
+}
+
+struct watch *service_watch(const struct service *s) {
+  return s->watch;
 }
 
 day_t service_today(const struct service *s) {

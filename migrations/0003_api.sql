@@ -1,0 +1,2 @@
+-- A place kept for the migration of the API: it is replaced when the branches are merged.
+SELECT 1;
