@@ -121,6 +121,7 @@ enum quality_status { QUALITY_PASSED, QUALITY_WARNED, QUALITY_FAILED };
 struct quality {
   enum quality_status status;
   unsigned passed, warned, failed;
+  uint64_t bad_rows;     /* of all inputs, left out */
   char failed_title[96]; /* of the first failed check */
   char *report_json;     /* owned */
 };

@@ -2,6 +2,7 @@
 #include "server/handle_runs.h"
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "base/scope.h"
 #include "server/body.h"
 #include "server/cursor.h"
@@ -260,6 +261,14 @@ static bool store_intent(struct request *rq, struct reply *rp, struct run_reques
   return rc == KPI_OK && stored;
 }
 
+/* What a client asked of a run, in the log of the run. */
+static void log_request(const struct request *rq, const struct run *run, const char *event, const char *msg) {
+  char date[DAY_TEXT_SIZE];
+  log_at(LOG_INFO, event, msg, LOG_S("request_id", rq->id), LOG_S("run_id", run->id),
+         LOG_S("date", day_text(run->date, date)), LOG_I("attempt", run->attempt),
+         LOG_S("state", run_state_name(run->state)));
+}
+
 static void submit_run(struct request *rq, struct reply *rp) {
   struct submission s = {0};
   struct run run = {0};
@@ -269,6 +278,8 @@ static void submit_run(struct request *rq, struct reply *rp) {
     if (service_submit(rq->app, &s.request, &run, &disposition, &err)) {
       reply_err(rp, rq, &err);
     } else {
+      log_request(rq, &run, disposition == DISPOSITION_CREATED ? "run.accepted" : "run.attached",
+                  disposition == DISPOSITION_CREATED ? "run accepted" : "request attached to the run");
       remember_run(rq, &run, disposition);
       if (!wait_more(rq, rp, &run, false))
         answer_submitted(rp, &run, disposition);
@@ -470,10 +481,12 @@ static void post_cancel(struct request *rq, struct reply *rp) {
   struct err err;
   if (!check_no_fields(rq, rp))
     return;
-  if (service_cancel(rq->app, rq->params[0], &run, &err))
+  if (service_cancel(rq->app, rq->params[0], &run, &err)) {
     reply_err(rp, rq, &err);
-  else
+  } else {
+    log_request(rq, &run, "run.cancel_requested", "cancel requested");
     write_run(rp, run.state == RUN_CANCELLED ? 200 : 202, &run, NULL);
+  }
   run_clear(&run);
 }
 
@@ -525,6 +538,8 @@ static void post_retry(struct request *rq, struct reply *rp) {
     p.is_final = err.code == KPI_RESULTS_NOT_READY; /* it has ended: there will be none to publish */
     reply_problem(rp, rq, &p);
   } else {
+    log_request(rq, &run, from_publish ? "run.publish_requested" : "run.retry_requested",
+                from_publish ? "retry of publishing requested" : "retry requested");
     write_run(rp, 202, &run, NULL);
   }
   run_clear(&run);
