@@ -77,6 +77,33 @@ enum kpi_code event_store_last(struct db *db, struct view run_id, struct event *
   return rc;
 }
 
+struct active_call {
+  size_t limit;
+  char (*ids)[UUID_TEXT_SIZE];
+  size_t count;
+};
+
+static enum kpi_code do_active(struct db_conn *c, void *arg, struct err *err) {
+  struct active_call *call = arg;
+  int step = SQLITE_ERROR;
+  sqlite3_stmt *s =
+      db_statement(c, "SELECT id FROM runs WHERE state IN ('queued', 'running', 'retry_wait', 'cancelling')"
+                      " ORDER BY id DESC LIMIT ?1");
+  call->count = 0;
+  db_bind_int(s, 1, (int64_t)call->limit);
+  while (s && (step = sqlite3_step(s)) == SQLITE_ROW)
+    view_to_cstr(text_at(s, 0), call->ids[call->count++], UUID_TEXT_SIZE);
+  return step == SQLITE_DONE ? KPI_OK : db_failure(c, err);
+}
+
+enum kpi_code event_store_active(struct db *db, size_t limit, char (*ids)[UUID_TEXT_SIZE], size_t *count,
+                                 struct err *err) {
+  struct active_call call = {limit, ids, 0};
+  enum kpi_code rc = db_call(db, DB_NORMAL, do_active, &call, err);
+  *count = rc ? 0 : call.count;
+  return rc;
+}
+
 void event_store_news(struct db_conn *c, uint64_t *seq, void (*fn)(void *arg, const char *run_id),
                       void *arg) {
   sqlite3_stmt *s = db_statement(c, "SELECT seq, run_id FROM events WHERE seq > ?1 ORDER BY seq");

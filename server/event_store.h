@@ -27,6 +27,10 @@ KPI_MUST_CHECK enum kpi_code event_store_page(struct db *db, struct view run_id,
 KPI_MUST_CHECK enum kpi_code event_store_last(struct db *db, struct view run_id, struct event *out,
                                               bool *found, struct err *err);
 
+/* Reads the ids of the newest active runs, newest first, into ids[limit]. *count says how many. */
+KPI_MUST_CHECK enum kpi_code event_store_active(struct db *db, size_t limit, char (*ids)[UUID_TEXT_SIZE],
+                                                size_t *count, struct err *err);
+
 /* Calls fn for every event after *seq, which moves on; in a db_fn or a db_committed_fn. */
 void event_store_news(struct db_conn *c, uint64_t *seq, void (*fn)(void *arg, const char *run_id), void *arg);
 

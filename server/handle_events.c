@@ -18,7 +18,8 @@ enum {
   PROGRESS_MS = 500, /* at most two a second */
   EVENTS_A_TURN = 32,
   SNAPSHOT_RUNS_MAX = 200, /* the newest active runs; GET /runs has all */
-  SNAPSHOT_RUNS_A_TURN = 10,
+  FRAME_BYTES_MAX = HTTP_STREAM_PIECE_BYTES_MAX / 2,
+  ENOUGH_BYTES = FRAME_BYTES_MAX / 2, /* of a snapshot in one turn */
   HASH_FACTOR = 31
 };
 
@@ -53,8 +54,8 @@ struct event_stream {
   enum step step;
   uint64_t position; /* seq of the last event that the client has, or does not want */
   bool may_have_more;
-  char listed_to[UUID_TEXT_SIZE]; /* snapshot of all: the last run that was written */
-  size_t listed;
+  char (*active)[UUID_TEXT_SIZE]; /* of a snapshot of all that is under way: its runs; owned */
+  size_t active_count, active_written;
   int64_t written_at;    /* monotonic, as progress_at */
   int64_t progress_at;   /* when progress may be told again; 0: nothing is at work */
   uint64_t progress_sum; /* of the counters that were told last */
@@ -72,66 +73,72 @@ static void add_frame(struct buf *to, const char *name, uint64_t id, const struc
     sse_event(to, name, id, buf_view(data));
 }
 
-/* The run as GET /runs/{id} gives it. False: it cannot be had. */
-static bool add_run_snapshot(struct request *rq, const struct event_stream *e, struct buf *to) {
+/* Appends the run as GET /runs/{id} gives it. Errors: as service_get_run. */
+static enum kpi_code add_run(struct request *rq, const char *id, struct json_out *j, struct err *err) {
   struct run run;
-  struct err err;
-  auto_buf struct buf data;
-  buf_init(&data, HTTP_STREAM_PIECE_BYTES_MAX / 2);
-  bool ok = service_get_run(rq->app, run_of(e), &run, &err) == KPI_OK;
-  if (ok) {
-    struct json_out j = {.to = &data};
-    run_json(&j, NULL, &run, NULL);
-    add_frame(to, "snapshot", e->position, &data);
-  }
+  enum kpi_code rc = service_get_run(rq->app, view_of(id), &run, err);
+  if (rc == KPI_OK)
+    run_json(j, NULL, &run, NULL);
   run_clear(&run);
-  return ok;
+  return rc;
 }
 
-/* Writes some more active runs into the open snapshot, a line each; closes it after the last. */
-static void add_listed(struct event_stream *e, const struct run_list *list, struct buf *to) {
+static bool add_run_snapshot(struct request *rq, const struct event_stream *e, struct buf *to) {
+  struct err err;
   auto_buf struct buf data;
-  buf_init(&data, HTTP_STREAM_PIECE_BYTES_MAX / 2);
-  for (size_t i = 0; i < list->count; i++) {
-    struct json_out j = {.to = &data, .comma = e->listed++ > 0};
-    buf_reset(&data);
-    run_json(&j, NULL, &list->runs[i], NULL);
-    sse_data(to, buf_view(&data));
-    memcpy(e->listed_to, list->runs[i].id, sizeof e->listed_to);
-  }
-  if (buf_failed(&data))
-    to->failed = true;
-  if (list->more && e->listed < SNAPSHOT_RUNS_MAX)
-    return;
-  sse_data(to, list->more ? VIEW_LIT("],\"more\":true}") : VIEW_LIT("],\"more\":false}"));
+  buf_init(&data, FRAME_BYTES_MAX);
+  struct json_out j = {.to = &data};
+  if (add_run(rq, e->run_id, &j, &err))
+    return false;
+  add_frame(to, "snapshot", e->position, &data);
+  return true;
+}
+
+static bool begin_list_snapshot(struct event_stream *e, struct buf *to) {
+  struct err err;
+  e->active = calloc(SNAPSHOT_RUNS_MAX + 1, sizeof *e->active);
+  if (!e->active || watch_active(e->watch, SNAPSHOT_RUNS_MAX + 1, e->active, &e->active_count, &err))
+    return false;
+  sse_begin(to, "snapshot", e->position);
+  sse_data(to, VIEW_LIT("{\"runs\":["));
+  e->step = STEP_SNAPSHOT;
+  return true;
+}
+
+static void end_list_snapshot(struct event_stream *e, struct buf *to) {
+  sse_data(to, e->active_count > SNAPSHOT_RUNS_MAX ? VIEW_LIT("],\"more\":true}")
+                                                   : VIEW_LIT("],\"more\":false}"));
   sse_end(to);
+  free(TAKE(e->active));
   e->step = STEP_LIVE;
 }
 
+/* Writes some more active runs into the open snapshot, a line each, so that little is held at a time. */
 static bool add_list_snapshot(struct request *rq, struct event_stream *e, struct buf *to) {
-  const struct run_filter active = {
-      .has_active = true, .active = true, .before_id = view_of(e->listed_to), .limit = SNAPSHOT_RUNS_A_TURN};
-  struct run_list list;
   struct err err;
-  if (e->step == STEP_BEGIN) {
-    sse_begin(to, "snapshot", e->position);
-    sse_data(to, VIEW_LIT("{\"runs\":["));
-    e->step = STEP_SNAPSHOT;
+  auto_buf struct buf data;
+  buf_init(&data, FRAME_BYTES_MAX);
+  size_t count = e->active_count < SNAPSHOT_RUNS_MAX ? e->active_count : SNAPSHOT_RUNS_MAX;
+  while (e->active_written < count && to->len < ENOUGH_BYTES) {
+    struct json_out j = {.to = &data, .comma = e->active_written > 0};
+    buf_reset(&data);
+    if (add_run(rq, e->active[e->active_written++], &j, &err) || buf_failed(&data))
+      return false;
+    sse_data(to, buf_view(&data));
   }
-  bool ok = service_list_runs(rq->app, &active, &list, &err) == KPI_OK;
-  if (ok)
-    add_listed(e, &list, to);
-  run_list_clear(&list);
-  return ok;
+  if (e->active_written == count)
+    end_list_snapshot(e, to);
+  return true;
 }
 
 /* The snapshot is taken after the position was: what happens between is told once more as an event. */
 static bool add_snapshot(struct request *rq, struct event_stream *e, struct buf *to) {
-  if (e->step == STEP_BEGIN)
-    sse_retry(to, RECONNECT_MS);
+  bool begins = e->step == STEP_BEGIN;
   e->may_have_more = true;
+  if (begins)
+    sse_retry(to, RECONNECT_MS);
   if (!e->run_id[0])
-    return add_list_snapshot(rq, e, to);
+    return (!begins || begin_list_snapshot(e, to)) && add_list_snapshot(rq, e, to);
   e->step = STEP_LIVE;
   return add_run_snapshot(rq, e, to);
 }
@@ -143,7 +150,7 @@ static bool add_events(struct event_stream *e, struct buf *to) {
   size_t count;
   char name[32];
   auto_buf struct buf data;
-  buf_init(&data, HTTP_STREAM_PIECE_BYTES_MAX / 2);
+  buf_init(&data, FRAME_BYTES_MAX);
   if (watch_events(e->watch, run_of(e), e->position, EVENTS_A_TURN, events, &count, &err))
     return false;
   for (size_t i = 0; i < count; i++) {
@@ -172,7 +179,7 @@ static uint64_t sum_of(const struct run *run) {
 static void add_progress_of(const struct run *run, struct buf *to) {
   char date[DAY_TEXT_SIZE];
   auto_buf struct buf data;
-  buf_init(&data, HTTP_STREAM_PIECE_BYTES_MAX / 2);
+  buf_init(&data, FRAME_BYTES_MAX);
   struct json_out j = {.to = &data};
   jout_object(&j, NULL);
   jout_time(&j, "at", clock_wall_ms());
@@ -211,7 +218,7 @@ static void wait_for_news(const struct event_stream *e, struct stream_turn *turn
 
 static void say_goodbye(struct buf *to) {
   auto_buf struct buf data;
-  buf_init(&data, HTTP_STREAM_PIECE_BYTES_MAX / 2);
+  buf_init(&data, FRAME_BYTES_MAX);
   struct json_out j = {.to = &data};
   jout_object(&j, NULL);
   jout_time(&j, "at", clock_wall_ms());
@@ -220,21 +227,21 @@ static void say_goodbye(struct buf *to) {
   add_frame(to, "server.draining", SSE_NO_ID, &data);
 }
 
-/* A snapshot that was begun is finished before anything else, draining too. */
+/* A snapshot that was begun is finished before anything else, also when the service drains. */
 static bool next_piece(struct request *rq, struct stream_turn *turn) {
   struct event_stream *e = rq->keep;
   int64_t now = clock_mono_ms();
   bool goes_on = true;
   if (e->step != STEP_LIVE)
-    goes_on = add_snapshot(rq, e, turn->to);
-  else if (turn->was_noticed || e->may_have_more || turn->is_draining)
+    return add_snapshot(rq, e, turn->to);
+  if (turn->was_noticed || e->may_have_more)
     goes_on = add_events(e, turn->to);
-  if (e->step == STEP_LIVE && goes_on && !e->may_have_more) {
-    add_progress(e, now, turn->to);
-    if (turn->is_draining)
-      say_goodbye(turn->to);
-    goes_on = !turn->is_draining;
+  if (goes_on && turn->is_draining) {
+    say_goodbye(turn->to);
+    return false;
   }
+  if (goes_on && !e->may_have_more)
+    add_progress(e, now, turn->to);
   if (turn->to->len == 0 && now >= e->written_at + HEARTBEAT_MS)
     sse_comment(turn->to, "heartbeat");
   if (turn->to->len)
@@ -264,6 +271,12 @@ static bool read_position(struct request *rq, struct reply *rp, bool *given, uin
   return false;
 }
 
+static void event_stream_free(void *keep) {
+  struct event_stream *e = keep;
+  free(e->active);
+  free(e);
+}
+
 static void start_stream(struct request *rq, struct reply *rp, const char *run_id, uint64_t position) {
   struct event_stream *e = calloc(1, sizeof *e);
   if (!e) {
@@ -275,7 +288,7 @@ static void start_stream(struct request *rq, struct reply *rp, const char *run_i
   e->written_at = clock_mono_ms();
   snprintf(e->run_id, sizeof e->run_id, "%s", run_id);
   rq->keep = e;
-  rq->keep_free = free;
+  rq->keep_free = event_stream_free;
   reply_header(rp, "X-Accel-Buffering", "no");
   reply_stream(rp, SSE_MEDIA_TYPE, next_piece);
 }

@@ -110,12 +110,13 @@ static void *keep_lines(void *arg) {
   size_t count;
   while ((first = gather(l, &count)) != NULL) {
     struct err err = {0};
-    bool stored = run_log_store_add(l->db, first, &err) == KPI_OK;
+    /* On a full disk the room that is left is for the ends of runs. */
+    bool stored = !db_refuses_writes(l->db) && run_log_store_add(l->db, first, &err) == KPI_OK;
     free_entries(first);
     uint64_t dropped = settle(l, count, stored);
     if (dropped)
       log_at(LOG_WARN, "run_log.dropped", "log lines of runs were not kept", LOG_I("lines", dropped),
-             LOG_S("error", stored ? NULL : err.message));
+             LOG_S("error", err.message[0] ? err.message : NULL));
   }
   return NULL;
 }

@@ -59,6 +59,11 @@ enum kpi_code watch_last_event(struct watch *w, struct view run_id, struct event
   return event_store_last(w->db, run_id, out, found, err);
 }
 
+enum kpi_code watch_active(struct watch *w, size_t limit, char (*ids)[UUID_TEXT_SIZE], size_t *count,
+                           struct err *err) {
+  return event_store_active(w->db, limit, ids, count, err);
+}
+
 size_t watch_live(struct watch *w, struct view run_id, struct run runs[RUN_SLOTS_MAX]) {
   size_t all = run_slots_live(w->slots, runs), count = 0;
   for (size_t i = 0; i < all; i++)

@@ -30,6 +30,10 @@ KPI_MUST_CHECK enum kpi_code watch_events(struct watch *w, struct view run_id, u
 KPI_MUST_CHECK enum kpi_code watch_last_event(struct watch *w, struct view run_id, struct event *out,
                                               bool *found, struct err *err);
 
+/* As event_store_active. */
+KPI_MUST_CHECK enum kpi_code watch_active(struct watch *w, size_t limit, char (*ids)[UUID_TEXT_SIZE],
+                                          size_t *count, struct err *err);
+
 /* Fills what is known in memory of the runs at work now, or of one when the id is not empty: id, date,
  * attempt, start, phase and counters, nothing owned. Returns how many. */
 size_t watch_live(struct watch *w, struct view run_id, struct run runs[RUN_SLOTS_MAX]);

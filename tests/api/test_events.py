@@ -235,6 +235,21 @@ def test_snapshot_is_bounded(slow_server):
     assert first not in {run["id"] for run in snapshot["runs"]}
 
 
+def test_large_runs_fit_into_the_snapshot(slow_server):
+    """The largest labels there can be, of more runs than a piece of a stream can hold."""
+    labels = {f"{n:02}" + '"' * 60: "\x01" * 255 for n in range(32)}
+    ids = [
+        slow_server.start_run(f"2023-03-{day:02}", labels=labels)["id"]
+        for day in range(1, 13)
+    ]
+    with EventStream(slow_server, "/events") as stream:
+        snapshot = stream.until("snapshot")[0].json
+        assert [run["labels"] for run in snapshot["runs"]] == [labels] * 12
+        assert [run["id"] for run in snapshot["runs"]] == ids[::-1]
+        slow_server.post(f"/runs/{ids[-1]}/cancel")
+        assert stream.until("run.cancelled")[-1].json["run_id"] == ids[-1]
+
+
 def test_every_run_is_told_at_once(server):
     with EventStream(server, "/events") as stream:
         stream.until("snapshot")

@@ -237,7 +237,8 @@ static void http_1_0_gets_the_bytes_and_the_end_of_the_connection(void **state) 
   assert_non_null(strstr(got.ptr, "\r\n\r\n......"));
 }
 
-/* The library would send the last chunk of a body to HEAD as well, which a client takes for its next reply. */
+/* The library would send the last chunk of a body to HEAD as well, which a client takes for its next reply.
+ */
 static void head_gets_the_head_and_asks_for_nothing(void **state) {
   (void)state;
   auto_buf struct buf got;
