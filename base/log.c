@@ -14,11 +14,24 @@ enum { LINE_MAX_BYTES = 16 * 1024 };
 static _Atomic int lowest_level = LOG_INFO;
 static _Atomic int log_fd = STDOUT_FILENO;
 
+static struct {
+  pthread_rwlock_t lock;
+  log_sink_fn fn; /* guarded by lock, as arg */
+  void *arg;
+} sink = {.lock = PTHREAD_RWLOCK_INITIALIZER};
+
 static const char *const level_names[] = {"debug", "info", "warn", "error"};
 
 void log_init(enum log_level lowest, int fd) {
   atomic_store(&lowest_level, (int)lowest);
   atomic_store(&log_fd, fd);
+}
+
+void log_set_sink(log_sink_fn fn, void *arg) {
+  pthread_rwlock_wrlock(&sink.lock);
+  sink.fn = fn;
+  sink.arg = arg;
+  pthread_rwlock_unlock(&sink.lock);
 }
 
 bool log_level_of(const char *name, enum log_level *out) {
@@ -47,23 +60,50 @@ static void add_field(struct buf *line, const struct log_field *f) {
   buf_add_char(line, '"');
 }
 
+static const struct log_field *find_field(const struct log_field *fields, int count, const char *key) {
+  for (int i = 0; i < count; i++)
+    if (strcmp(fields[i].key, key) == 0)
+      return &fields[i];
+  return NULL;
+}
+
+/* The sink is called under a lock of its own, so that none is called after it was taken away. */
+static void tell_sink(const struct log_line *line) {
+  pthread_rwlock_rdlock(&sink.lock);
+  if (sink.fn)
+    sink.fn(sink.arg, line);
+  pthread_rwlock_unlock(&sink.lock);
+}
+
+static void write_line(enum log_level level, const char *event, const char *msg,
+                       const struct log_field *fields, int count, struct buf *out) {
+  char ts[CLOCK_RFC3339_SIZE];
+  buf_printf(out, "{\"ts\":\"%s\",\"level\":\"%s\",\"event\":\"%s\",\"msg\":\"",
+             clock_rfc3339(clock_wall_ms(), ts), level_names[level], event);
+  buf_add_json(out, view_of(msg));
+  buf_add_char(out, '"');
+  for (int i = 0; i < count; i++)
+    add_field(out, &fields[i]);
+  buf_add_cstr(out, "}\n");
+}
+
 void log_write(enum log_level level, const char *event, const char *msg, const struct log_field *fields,
                int count) {
-  if ((int)level < atomic_load(&lowest_level))
+  bool is_shown = (int)level >= atomic_load(&lowest_level);
+  const struct log_field *run = find_field(fields, count, "run_id"),
+                         *attempt = find_field(fields, count, "attempt");
+  bool is_kept = run && run->str && (is_shown || level >= LOG_INFO);
+  if (!is_shown && !is_kept)
     return;
   auto_buf struct buf line;
   buf_init(&line, LINE_MAX_BYTES);
-  char ts[CLOCK_RFC3339_SIZE];
-  buf_printf(&line, "{\"ts\":\"%s\",\"level\":\"%s\",\"event\":\"%s\",\"msg\":\"",
-             clock_rfc3339(clock_wall_ms(), ts), level_names[level], event);
-  buf_add_json(&line, view_of(msg));
-  buf_add_char(&line, '"');
-  for (int i = 0; i < count; i++)
-    add_field(&line, &fields[i]);
-  buf_add_cstr(&line, "}\n");
+  write_line(level, event, msg, fields, count, &line);
   if (buf_failed(&line))
     return;
   /* A log that cannot be written must not stop the service. */
-  ssize_t ignored = write(atomic_load(&log_fd), line.ptr, line.len);
+  ssize_t ignored = is_shown ? write(atomic_load(&log_fd), line.ptr, line.len) : 0;
   (void)ignored;
+  if (is_kept)
+    tell_sink(&(struct log_line){
+        level, run->str, attempt ? attempt->num : LOG_NO_ATTEMPT, {line.ptr, line.len - 1}});
 }

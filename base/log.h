@@ -5,6 +5,7 @@
 #define KPID_BASE_LOG_H
 
 #include "base/err.h"
+#include "base/view.h"
 
 #include <stdint.h>
 
@@ -25,6 +26,22 @@ struct log_field {
 
 /* Sets the lowest level that is written and the file descriptor (1 by default). */
 void log_init(enum log_level lowest, int fd);
+
+/* A line that names a run, for who keeps those. Borrowed for the call. */
+struct log_line {
+  enum log_level level;
+  const char *run_id;
+  int64_t attempt;  /* its field `attempt`; LOG_NO_ATTEMPT without one */
+  struct view json; /* the whole object, without line end */
+};
+enum { LOG_NO_ATTEMPT = -1 };
+
+/* Takes a line over. Any thread; must neither wait nor log. */
+typedef void (*log_sink_fn)(void *arg, const struct log_line *line);
+
+/* Sets who also gets the lines that have a field `run_id` and are written, or at least LOG_INFO; NULL for
+ * nobody. When it returns, the one before is no longer called. */
+void log_set_sink(log_sink_fn fn, void *arg);
 
 /* Parses debug|info|warn|error. False for anything else. */
 bool log_level_of(const char *name, enum log_level *out);

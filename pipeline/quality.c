@@ -404,6 +404,8 @@ static void judge_all(const struct quality_facts *f, struct quality *q, unsigned
       buf_add_char(out, ',');
     write_check(f, &checks[id], &v, out);
   }
+  for (int d = 0; d < DATASET_COUNT; d++)
+    q->bad_rows += f->tally->bad_rows[d];
   q->status = q->failed ? QUALITY_FAILED : q->warned ? QUALITY_WARNED : QUALITY_PASSED;
 }
 

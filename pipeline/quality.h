@@ -129,6 +129,7 @@ enum quality_status { QUALITY_PASSED, QUALITY_WARNED, QUALITY_FAILED, QUALITY_SK
 struct quality {
   enum quality_status status;
   unsigned passed, warned, failed; /* checks; those that were skipped are none of these */
+  uint64_t bad_rows;               /* of all inputs, left out */
   char failed_title[96];           /* of the first failed check */
   char *report_json;               /* owned */
 };

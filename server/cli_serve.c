@@ -5,6 +5,8 @@
 #include "server/auth.h"
 #include "server/config.h"
 #include "server/copy_socket.h"
+#include "server/handle_events.h"
+#include "server/handle_logs.h"
 #include "server/handle_meta.h"
 #include "server/handle_published.h"
 #include "server/handle_results.h"
@@ -20,13 +22,16 @@
 
 enum { HTTP_GRACE_MS = 2000 };
 
-static const struct route_set *const all_routes[] = {
-    &submit_routes, &runs_routes, &results_routes, &published_routes, &meta_routes, &health_routes, NULL};
+static const struct route_set *const all_routes[] = {&submit_routes, &runs_routes,    &events_routes,
+                                                     &logs_routes,   &results_routes, &published_routes,
+                                                     &meta_routes,   &health_routes,  NULL};
 static const struct route_set *const health_only[] = {&health_routes, NULL};
 
 /* A run has changed, or, with NULL, the service begins to drain. */
 static void on_change(void *arg, const char *run_id) {
   http_server_notify(arg, run_id);
+  if (run_id)
+    http_server_notify(arg, EVENTS_TOPIC);
 }
 
 /* Signals are taken by the main thread with sigwait, so that no handler interrupts anything. */

@@ -22,7 +22,9 @@ struct db_request {
 };
 
 struct db {
-  struct db_conn conn; /* the thread's own */
+  struct db_conn conn;       /* the thread's own */
+  db_committed_fn committed; /* the thread's own, as committed_arg */
+  void *committed_arg;
   struct db_file *file;
   pthread_t thread;
   _Atomic bool broken;
@@ -220,8 +222,13 @@ static void run_each(struct db *db, struct db_request *first) {
 static void run_group(struct db *db, struct db_request *first) {
   if (atomic_load(&db->broken) || !try_group(db, first))
     run_each(db, first);
-  for (const struct db_request *r = first; r; r = r->next)
+  bool has_written = false;
+  for (const struct db_request *r = first; r; r = r->next) {
     note_outcome(db, r);
+    has_written |= r->has_written && r->result == KPI_OK;
+  }
+  if (has_written && db->committed)
+    db->committed(&db->conn, db->committed_arg);
 }
 
 /* Waits for calls and takes all of them; NULL when the database closes. */
@@ -263,6 +270,27 @@ enum kpi_code db_call(struct db *db, enum db_urgency urgency, db_fn fn, void *ar
   while (!r.done)
     pthread_cond_wait(&db->synced.answered, &db->synced.lock);
   return r.result;
+}
+
+struct hook_call {
+  struct db *db;
+  db_committed_fn fn;
+  void *arg;
+};
+
+static enum kpi_code do_set_hook(struct db_conn *c, void *arg, struct err *err) {
+  const struct hook_call *call = arg;
+  (void)c, (void)err;
+  call->db->committed = call->fn;
+  call->db->committed_arg = call->arg;
+  return KPI_OK;
+}
+
+void db_on_commit(struct db *db, db_committed_fn fn, void *arg) {
+  struct hook_call call = {db, fn, arg};
+  struct err err;
+  if (db_call(db, DB_NORMAL, do_set_hook, &call, &err))
+    log_at(LOG_WARN, "db.hook_not_set", err.message);
 }
 
 /* ---- life ---- */

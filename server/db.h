@@ -48,6 +48,13 @@ void db_close(struct db *db);
 KPI_MUST_CHECK enum kpi_code db_call(struct db *db, enum db_urgency urgency, db_fn fn, void *arg,
                                      struct err *err);
 
+/* Called on the database thread after a commit that has written, before its callers are answered. May read,
+ * must not wait. */
+typedef void (*db_committed_fn)(struct db_conn *c, void *arg);
+
+/* Sets who is told of commits; NULL for nobody. When it returns, the one before is no longer called. */
+void db_on_commit(struct db *db, db_committed_fn fn, void *arg);
+
 /* True after a failure that only a restart can mend. Any thread. */
 bool db_is_broken(const struct db *db);
 

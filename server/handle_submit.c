@@ -2,6 +2,7 @@
 #include "server/handle_submit.h"
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "base/scope.h"
 #include "server/body.h"
 #include "server/input_look.h"
@@ -17,6 +18,30 @@ enum { LISTING_WAIT_MS = 20 * 1000, SUPERSEDE_WAIT_MS = 15 * 1000 };
 #define NO_VERSION UINT64_MAX /* of an entity tag that is none of ours */
 
 /* ---- POST /runs ---- */
+
+/* What a client asked of a run, in the log of the run. */
+static void log_request(const struct request *rq, const struct run *run, const char *event, const char *msg) {
+  char date[DAY_TEXT_SIZE];
+  log_at(LOG_INFO, event, msg, LOG_S("request_id", rq->id), LOG_S("run_id", run->id),
+         LOG_S("date", day_text(run->date, date)), LOG_I("attempt", run->attempt),
+         LOG_S("state", run_state_name(run->state)),
+         LOG_S("principal", rq->principal[0] ? rq->principal : NULL),
+         LOG_S("trace_id", rq->trace_id[0] ? rq->trace_id : NULL));
+}
+
+static void log_submitted(const struct request *rq, const struct run *run, enum disposition disposition) {
+  static const struct {
+    const char *event, *message;
+  } words[DISPOSITION_COUNT] = {
+      [DISPOSITION_CREATED] = {"run.accepted", "run accepted"},
+      [DISPOSITION_ATTACHED] = {"run.attached", "request attached to the run"},
+      [DISPOSITION_REPLAYED] = {"run.replayed", "request of the same key answered"},
+      [DISPOSITION_RETRIED] = {"run.retry_requested", "retry requested"},
+      [DISPOSITION_SUPERSEDED] = {"run.accepted", "run accepted in the place of one that was cancelled"},
+      [DISPOSITION_UNCHANGED] = {"run.unchanged", "request over unchanged inputs answered"},
+  };
+  log_request(rq, run, words[disposition].event, words[disposition].message);
+}
 
 /* 202: a run was accepted by this request. 200: it was there, or has ended while the request waited. */
 static void answer_submitted(struct reply *rp, const struct run *run, enum disposition disposition) {
@@ -78,6 +103,7 @@ static void accept_run(struct request *rq, struct reply *rp, const struct submis
   } else {
     if (w && w->has_superseded && done.disposition == DISPOSITION_CREATED)
       done.disposition = DISPOSITION_SUPERSEDED;
+    log_submitted(rq, &done.run, done.disposition);
     waiting_remember(rq, &done.run, done.disposition);
     if (!waiting_goes_on(rq, rp, &done.run, false))
       answer_submitted(rp, &done.run, done.disposition);
@@ -151,10 +177,12 @@ static void post_cancel(struct request *rq, struct reply *rp) {
   struct err err;
   if (!check_no_fields(rq, rp))
     return;
-  if (service_cancel(rq->app, rq->params[0], &run, &err))
+  if (service_cancel(rq->app, rq->params[0], &run, &err)) {
     reply_err(rp, rq, &err);
-  else
+  } else {
+    log_request(rq, &run, "run.cancel_requested", "cancel requested");
     waiting_write_run(rp, run.state == RUN_CANCELLED ? 200 : 202, &run, NULL);
+  }
   run_clear(&run);
 }
 
@@ -219,6 +247,8 @@ static void post_retry(struct request *rq, struct reply *rp) {
     p.is_final = err.code == KPI_RESULTS_NOT_READY; /* it has ended: there will be none to publish */
     reply_problem(rp, rq, &p);
   } else {
+    log_request(rq, &run, order.from_publish ? "run.publish_requested" : "run.retry_requested",
+                order.from_publish ? "retry of publishing requested" : "retry requested");
     waiting_write_run(rp, 202, &run, NULL);
   }
   run_clear(&run);

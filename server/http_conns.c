@@ -9,7 +9,7 @@
 #include <netinet/in.h>
 #include <sys/socket.h>
 
-enum { NEVER_SEEN = -1 };
+enum { NEVER_SEEN = -1, STREAM_SEND_BUFFER_BYTES = 32 * 1024 };
 
 void conns_init(struct conns *t) {
   *t = (struct conns){.first = NULL};
@@ -69,6 +69,16 @@ void conn_set_idle(struct conn *c) {
     return;
   conn_set_deadline(c, (int64_t)HTTP_KEEPALIVE_SECONDS * 1000 + HTTP_HEAD_TIMEOUT_MS);
   atomic_store(&c->idle, true);
+}
+
+void conn_set_streaming(struct conn *c) {
+  int size = STREAM_SEND_BUFFER_BYTES;
+  unsigned timeout_ms = HTTP_REQUEST_TIMEOUT_MS;
+  if (!c)
+    return;
+  /* Without them a dead client is only noticed later. */
+  (void)setsockopt(c->fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof size);
+  (void)setsockopt(c->fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &timeout_ms, sizeof timeout_ms);
 }
 
 static int64_t bytes_received(int fd) {

@@ -46,6 +46,10 @@ void conn_set_deadline(struct conn *c, int64_t from_now_ms);
 void conn_set_busy(struct conn *c);
 void conn_set_idle(struct conn *c);
 
+/* The connection sends a stream from now on: the kernel holds little of it, and gives the connection up when
+ * nothing of that was taken for HTTP_REQUEST_TIMEOUT_MS. Accepts NULL. */
+void conn_set_streaming(struct conn *c);
+
 /* Shuts every socket whose deadline has passed and returns how many. Call it about once a second, from one
  * thread. */
 int conns_reap(struct conns *t, int64_t now_ms);

@@ -24,7 +24,8 @@ enum http_limit {
   HTTP_REPLY_BYTES_MAX = 32 * 1024 * 1024,
   HTTP_REQUEST_ID_BYTES_MAX = 128,
   HTTP_JSON_DEPTH_MAX = 8,
-  HTTP_WATCHERS_MAX = 512, /* suspended long polls */
+  HTTP_WATCHERS_MAX = 512,                  /* suspended long polls, and streams */
+  HTTP_STREAM_PIECE_BYTES_MAX = 256 * 1024, /* what is held of a stream until its client has taken it */
   HTTP_WAIT_SECONDS_MAX = 50 /* longest long poll */,
   HTTP_HEAD_TIMEOUT_MS = 10 * 1000,    /* from the first byte of a request to the end of its head */
   HTTP_REQUEST_TIMEOUT_MS = 30 * 1000, /* whole request and reply, time spent suspended not counted */

@@ -5,30 +5,31 @@
 #include "base/log.h"
 #include "base/scope.h"
 #include "server/http_conns.h"
+#include "server/http_listen.h"
 #include "server/waiters.h"
 
-#include <errno.h>
 #include <inttypes.h>
 #include <microhttpd.h>
-#include <netdb.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/resource.h>
-#include <sys/socket.h>
 
 /* Heads are laid out in memory as http_gate expects with this version; others have stricter parsers of their
  * own. */
 #define LIBRARY_VERSION_TRIED "0.9.75"
 
-enum { ADDRESS_SIZE = 80, TICK_MS = 1000, LOGGED_PATH_BYTES = 256, BACKLOG = 1024, STOP_POLL_MS = 10 };
+enum {
+  TICK_MS = 1000,
+  LOGGED_PATH_BYTES = 256,
+  STOP_POLL_MS = 10,
+  STREAM_CHUNK_BYTES = 4096 /* a client that takes less in HTTP_REQUEST_TIMEOUT_MS has gone */
+};
 
 struct listener {
   struct http_server *server;
   struct MHD_Daemon *daemon;
   const struct route_set *const *routes;
   int fd;
-  char address[ADDRESS_SIZE];
-  bool is_loopback;                                               /* the address is this machine's only */
+  char address[HTTP_ADDRESS_SIZE];
   bool (*admit)(void *arg, struct request *rq, struct reply *rp); /* NULL: everyone */
   void *admit_arg;
 };
@@ -65,7 +66,11 @@ struct call {
   unsigned status;
   size_t reply_bytes;
   bool begun, suspended, too_many_watchers;
-  _Atomic bool wait_over;
+  _Atomic bool wait_over, noticed;
+  stream_next_fn next; /* of a stream */
+  struct buf piece;    /* what the stream sends now */
+  size_t piece_sent;
+  bool stream_ends; /* with this piece */
 };
 
 /* --- connections and deadlines ----------------------------------------------------------------------- */
@@ -106,6 +111,102 @@ static void *keep(void *arg) {
   return NULL;
 }
 
+/* --- waiting ----------------------------------------------------------------------------------------- */
+
+/* From the moment of MHD_resume_connection on the call belongs to a thread of the library again. */
+static void wake(struct waiter *w, bool over) {
+  struct call *c = (struct call *)(void *)w; /* its first member */
+  atomic_store(over ? &c->wait_over : &c->noticed, true);
+  MHD_resume_connection(c->mhd);
+}
+
+/* Suspends first and only then lets others see the waiter: it may be woken before this returns. */
+static void suspend(struct call *c, const char topic[REPLY_TOPIC_SIZE], int64_t until_ms) {
+  struct http_server *s = c->listener->server;
+  int64_t longest = clock_mono_ms() + (int64_t)HTTP_WAIT_SECONDS_MAX * 1000;
+  memcpy(c->waiter.topic, topic, sizeof c->waiter.topic);
+  c->waiter.deadline_ms = until_ms < longest ? until_ms : longest;
+  c->waiter.fd = c->conn ? c->conn->fd : -1;
+  conn_set_deadline(c->conn, (int64_t)HTTP_WAIT_SECONDS_MAX * 1000 + HTTP_REQUEST_TIMEOUT_MS);
+  c->suspended = true;
+  atomic_fetch_add(&s->suspended, 1);
+  MHD_suspend_connection(c->mhd);
+  enum waiters_result result = waiters_add(&s->waiters, &c->waiter, c->mark);
+  if (result == WAITERS_ADDED)
+    return;
+  c->too_many_watchers = result == WAITERS_FULL;
+  wake(&c->waiter, result == WAITERS_CLOSED);
+}
+
+static void end_suspension(struct call *c) {
+  if (!c->suspended)
+    return;
+  c->suspended = false;
+  atomic_fetch_sub(&c->listener->server->suspended, 1);
+  conn_set_deadline(c->conn, HTTP_REQUEST_TIMEOUT_MS);
+}
+
+/* --- streams ----------------------------------------------------------------------------------------- */
+
+/* Ended before its time and not by us: the client has closed its side. */
+static bool client_is_gone(const struct call *c, bool over) {
+  return over && !atomic_load(&c->listener->server->draining) && clock_mono_ms() < c->waiter.deadline_ms;
+}
+
+/* Asks the handler what comes next. The mark stays where the handler has last looked. */
+static void take_turn(struct call *c, struct stream_turn *turn) {
+  struct http_server *s = c->listener->server;
+  *turn = (struct stream_turn){.to = &c->piece,
+                               .was_noticed = atomic_exchange(&c->noticed, false),
+                               .is_draining = atomic_load(&s->draining)};
+  if (turn->was_noticed)
+    c->mark = waiters_mark(&s->waiters);
+  buf_clear(&c->piece);
+  c->piece_sent = 0;
+  c->stream_ends = !c->next(&c->rq, turn);
+}
+
+/* Called whenever all that came before is on its way: memory is held for one piece only, however slow the
+ * client. Suspending and returning 0 is how the library is told to call again after a wake. */
+static ssize_t read_stream(void *cls, uint64_t at, char *to, size_t room) {
+  struct call *c = cls;
+  struct stream_turn turn;
+  (void)at;
+  end_suspension(c);
+  conn_set_deadline(c->conn, HTTP_REQUEST_TIMEOUT_MS);
+  if (client_is_gone(c, atomic_exchange(&c->wait_over, false)))
+    return MHD_CONTENT_READER_END_WITH_ERROR;
+  if (c->piece_sent == c->piece.len) {
+    if (c->stream_ends)
+      return MHD_CONTENT_READER_END_OF_STREAM;
+    take_turn(c, &turn);
+    if (buf_failed(&c->piece))
+      return MHD_CONTENT_READER_END_WITH_ERROR;
+    if (c->piece.len == 0 && c->stream_ends)
+      return MHD_CONTENT_READER_END_OF_STREAM;
+    if (c->piece.len == 0) {
+      suspend(c, turn.topic, turn.wait_until_ms);
+      return 0; /* c may be at work elsewhere already */
+    }
+  }
+  size_t left = c->piece.len - c->piece_sent, most = room < STREAM_CHUNK_BYTES ? room : STREAM_CHUNK_BYTES;
+  size_t size = left < most ? left : most;
+  memcpy(to, c->piece.ptr + c->piece_sent, size);
+  c->piece_sent += size;
+  c->reply_bytes += size;
+  return (ssize_t)size;
+}
+
+/* A stream is a watcher from its first byte to its last. False: there are too many. */
+static bool begin_stream(struct call *c, const struct reply *rp) {
+  c->next = rp->next;
+  atomic_store(&c->noticed, true);
+  if (c->rq.method == HTTP_HEAD)
+    return true;
+  conn_set_streaming(c->conn);
+  return waiters_take_place(&c->listener->server->waiters, &c->waiter);
+}
+
 /* --- replies ----------------------------------------------------------------------------------------- */
 
 static void add_headers(const struct call *c, const struct reply *rp, bool close_it,
@@ -122,8 +223,20 @@ static void add_headers(const struct call *c, const struct reply *rp, bool close
     MHD_add_response_header(out, "Connection", "close");
 }
 
-static struct MHD_Response *make_response(struct reply *rp) {
+/* To HEAD the library would send the end of the chunks that there are none of: the client would take it for
+ * the next reply. Without chunks it sends the head and closes. */
+static struct MHD_Response *make_stream(struct call *c) {
+  struct MHD_Response *out =
+      MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, STREAM_CHUNK_BYTES, read_stream, c, NULL);
+  if (out && c->rq.method == HTTP_HEAD)
+    MHD_set_response_options(out, MHD_RF_HTTP_1_0_COMPATIBLE_STRICT, MHD_RO_END);
+  return out;
+}
+
+static struct MHD_Response *make_response(struct call *c, struct reply *rp) {
   struct view body = reply_body(rp);
+  if (rp->kind == REPLY_STREAM)
+    return make_stream(c);
   if (rp->fixed_body.ptr || body.len == 0)
     return MHD_create_response_from_buffer(body.len, (void *)(uintptr_t)body.ptr, MHD_RESPMEM_PERSISTENT);
   char *owned = buf_take(&rp->body);
@@ -140,7 +253,7 @@ static enum MHD_Result send_reply(struct call *c, struct reply *rp, bool close_i
     reply_error(rp, &c->rq, KPI_INTERNAL_ERROR, "The reply could not be made.");
   c->status = rp->status;
   c->reply_bytes = reply_body(rp).len;
-  struct MHD_Response *out = reply_is_whole(rp) ? make_response(rp) : NULL;
+  struct MHD_Response *out = reply_is_whole(rp) ? make_response(c, rp) : NULL;
   if (!out)
     return MHD_NO;
   add_headers(c, rp, close_it || atomic_load(&c->listener->server->draining), out);
@@ -156,43 +269,7 @@ static enum MHD_Result refuse(struct call *c, const struct err *err) {
   return send_reply(c, &rp, true);
 }
 
-/* --- waiting ----------------------------------------------------------------------------------------- */
-
-/* From the moment of MHD_resume_connection on the call belongs to a thread of the library again. */
-static void wake(struct waiter *w, bool over) {
-  struct call *c = (struct call *)(void *)w; /* its first member */
-  if (over)
-    atomic_store(&c->wait_over, true);
-  MHD_resume_connection(c->mhd);
-}
-
-/* Suspends first and only then lets others see the waiter: it may be woken before this returns. */
-static void suspend(struct call *c, const struct reply *rp) {
-  struct http_server *s = c->listener->server;
-  int64_t longest = clock_mono_ms() + (int64_t)HTTP_WAIT_SECONDS_MAX * 1000;
-  memcpy(c->waiter.topic, rp->topic, sizeof c->waiter.topic);
-  c->waiter.deadline_ms = rp->wait_until_ms < longest ? rp->wait_until_ms : longest;
-  c->waiter.fd = c->conn ? c->conn->fd : -1;
-  conn_set_deadline(c->conn, (int64_t)HTTP_WAIT_SECONDS_MAX * 1000 + HTTP_REQUEST_TIMEOUT_MS);
-  c->suspended = true;
-  atomic_fetch_add(&s->suspended, 1);
-  MHD_suspend_connection(c->mhd);
-  enum waiters_result result = waiters_add(&s->waiters, &c->waiter, c->mark);
-  if (result == WAITERS_ADDED)
-    return;
-  c->too_many_watchers = result == WAITERS_FULL;
-  wake(&c->waiter, result == WAITERS_CLOSED);
-}
-
 /* --- requests ---------------------------------------------------------------------------------------- */
-
-static void end_suspension(struct call *c) {
-  if (!c->suspended)
-    return;
-  c->suspended = false;
-  atomic_fetch_sub(&c->listener->server->suspended, 1);
-  conn_set_deadline(c->conn, HTTP_REQUEST_TIMEOUT_MS);
-}
 
 /* The whole request has arrived, or something it waited for has happened: asks the handler. */
 static enum MHD_Result answer(struct call *c) {
@@ -206,14 +283,15 @@ static enum MHD_Result answer(struct call *c) {
   if (c->body_size > HTTP_BODY_BYTES_MAX)
     reply_error(&rp, &c->rq, KPI_BODY_TOO_LARGE, "The body has %" PRIu64 " bytes, at most %d are taken.",
                 c->body_size, HTTP_BODY_BYTES_MAX);
-  else if (c->too_many_watchers)
+  else if (!c->too_many_watchers &&
+           (!c->listener->admit || c->listener->admit(c->listener->admit_arg, &c->rq, &rp)))
+    router_dispatch(c->listener->routes, &c->rq, &rp);
+  if (c->too_many_watchers || (rp.kind == REPLY_STREAM && !begin_stream(c, &rp)))
     reply_error(&rp, &c->rq, KPI_TOO_MANY_WATCHERS, "%d requests wait already; poll without wait.",
                 HTTP_WATCHERS_MAX);
-  else if (!c->listener->admit || c->listener->admit(c->listener->admit_arg, &c->rq, &rp))
-    router_dispatch(c->listener->routes, &c->rq, &rp);
   c->rq.wait_count++;
   if (rp.kind == REPLY_WAIT && !c->rq.wait_over) {
-    suspend(c, &rp);
+    suspend(c, rp.topic, rp.wait_until_ms);
     return MHD_YES; /* c may be at work elsewhere already */
   }
   return send_reply(c, &rp, c->body_size > HTTP_BODY_BYTES_MAX);
@@ -308,6 +386,7 @@ static void *on_target(void *cls, const char *target, struct MHD_Connection *mhd
   c->rq.received_ms = c->started_ms;
   c->rq.app = l->server->app;
   buf_init(&c->body, HTTP_BODY_BYTES_MAX);
+  buf_init(&c->piece, HTTP_STREAM_PIECE_BYTES_MAX);
   atomic_fetch_add(&l->server->in_flight, 1);
   return c;
 }
@@ -340,8 +419,10 @@ static void on_completed(void *cls, struct MHD_Connection *mhd, void **slot,
   log_access(c, how);
   conn_set_idle(c->conn);
   atomic_fetch_sub(&c->listener->server->in_flight, 1);
+  waiters_leave_place(&c->listener->server->waiters, &c->waiter);
   request_clear(&c->rq);
   buf_clear(&c->body);
+  buf_clear(&c->piece);
   free(c->target);
   free(c);
 }
@@ -371,73 +452,6 @@ static void KPI_PRINTF(2, 0) on_library_log(void *cls, const char *fmt, va_list 
   log_at(LOG_DEBUG, "http.library", line.ptr, LOG_I("dropped_before", atomic_exchange(&s->log_dropped, 0)));
 }
 
-/* Splits "host:port" at the last colon, with or without brackets about the host. */
-static bool split_address(const char *text, char *host, size_t host_size, char *port, size_t port_size) {
-  const char *colon = strrchr(text, ':');
-  if (!colon)
-    return false;
-  struct view h = {text, (size_t)(colon - text)};
-  if (h.len >= 2 && h.ptr[0] == '[' && h.ptr[h.len - 1] == ']')
-    h = (struct view){h.ptr + 1, h.len - 2};
-  uint64_t number;
-  return view_to_cstr(h, host, host_size) && view_to_cstr(view_of(colon + 1), port, port_size) &&
-         view_to_u64(view_of(port), &number) && number <= 65535;
-}
-
-static bool is_loopback(const struct sockaddr_storage *bound) {
-  if (bound->ss_family == AF_INET)
-    return ntohl(((const struct sockaddr_in *)(const void *)bound)->sin_addr.s_addr) >> 24 == IN_LOOPBACKNET;
-  return bound->ss_family == AF_INET6 &&
-         IN6_IS_ADDR_LOOPBACK(&((const struct sockaddr_in6 *)(const void *)bound)->sin6_addr);
-}
-
-static enum kpi_code read_address(struct listener *l, struct err *err) {
-  struct sockaddr_storage bound = {0};
-  socklen_t size = sizeof bound;
-  char host[64], port[8];
-  if (getsockname(l->fd, (struct sockaddr *)&bound, &size) != 0 ||
-      getnameinfo((struct sockaddr *)&bound, size, host, sizeof host, port, sizeof port,
-                  NI_NUMERICHOST | NI_NUMERICSERV) != 0)
-    return err_set_errno(err, KPI_INTERNAL, errno, "The address that is listened on cannot be read");
-  l->is_loopback = is_loopback(&bound);
-  bool brackets = strchr(host, ':') != NULL;
-  snprintf(l->address, sizeof l->address, "%s%s%s:%s", brackets ? "[" : "", host, brackets ? "]" : "", port);
-  return KPI_OK;
-}
-
-static int bind_first(const struct addrinfo *list) {
-  int yes = 1;
-  int fd = socket(list->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-  if (fd < 0)
-    return -1;
-  if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes) == 0 &&
-      bind(fd, list->ai_addr, list->ai_addrlen) == 0 && listen(fd, BACKLOG) == 0)
-    return fd;
-  int why = errno;
-  close(fd);
-  errno = why;
-  return -1;
-}
-
-/* `setting` is where the address comes from: an address that cannot be had is told with it. */
-static enum kpi_code open_socket(struct listener *l, const char *setting, const char *address,
-                                 struct err *err) {
-  char host[256], port[8];
-  struct addrinfo *list = NULL;
-  struct addrinfo hints = {.ai_flags = AI_PASSIVE | AI_NUMERICSERV, .ai_socktype = SOCK_STREAM};
-  if (!split_address(address, host, sizeof host, port, sizeof port))
-    return err_set(err, KPI_CONFIG_INVALID, "%s=%s: this is no address like 127.0.0.1:8080", setting,
-                   address);
-  if (getaddrinfo(host[0] ? host : NULL, port, &hints, &list) != 0 || !list)
-    return err_set(err, KPI_CONFIG_INVALID, "%s=%s: the host is not known here", setting, address);
-  l->fd = bind_first(list);
-  int why = errno;
-  freeaddrinfo(list);
-  if (l->fd < 0)
-    return err_set_errno(err, KPI_CONFIG_INVALID, why, "%s=%s: cannot be listened on", setting, address);
-  return read_address(l, err);
-}
-
 static enum kpi_code start_listener(struct listener *l, unsigned connections, unsigned threads,
                                     struct err *err) {
   unsigned flags = MHD_USE_EPOLL_INTERNAL_THREAD | MHD_USE_ITC | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG;
@@ -456,38 +470,21 @@ static enum kpi_code start_listener(struct listener *l, unsigned connections, un
                    : err_set(err, KPI_INTERNAL, "The HTTP library does not start on %s.", l->address);
 }
 
-/* A server that runs out of descriptors spins in accept: there must be enough for every connection it may
- * take. */
-static enum kpi_code raise_file_limit(struct err *err) {
-  const rlim_t need = HTTP_CONNECTIONS_MAX + HTTP_HEALTH_CONNECTIONS_MAX + HTTP_SPARE_FILES;
-  struct rlimit limit;
-  if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
-    return err_set_errno(err, KPI_INTERNAL, errno, "The limit of open files cannot be read");
-  if (limit.rlim_cur >= need)
-    return KPI_OK;
-  limit.rlim_cur = need;
-  if (limit.rlim_max < need || setrlimit(RLIMIT_NOFILE, &limit) != 0)
-    return err_set(err, KPI_CONFIG_INVALID,
-                   "The limit of open files is too low: %llu are needed (ulimit -n).",
-                   (unsigned long long)need);
-  return KPI_OK;
-}
-
 /* --- public ------------------------------------------------------------------------------------------ */
 
 static enum kpi_code start_all(struct http_server *s, const struct http_config *config, struct err *err) {
   unsigned threads = config->threads ? config->threads : HTTP_THREADS_DEFAULT;
-  enum kpi_code rc = raise_file_limit(err);
+  enum kpi_code rc = http_raise_file_limit(err);
   if (!rc)
-    rc = open_socket(&s->api, "KPI_LISTEN", config->listen, err);
-  if (!rc && config->loopback_only && !s->api.is_loopback)
+    rc = http_listen("KPI_LISTEN", config->listen, &s->api.fd, s->api.address, err);
+  if (!rc && config->loopback_only && !http_is_loopback(s->api.fd))
     rc = err_set(
         err, KPI_CONFIG_INVALID,
         "KPI_LISTEN=%s: others could start runs without a key: set KPI_API_KEYS_FILE (see `kpid token "
         "new`), or KPI_ALLOW_NO_KEYS=yes where something else asks who they are",
         config->listen);
   if (!rc && config->health_listen)
-    rc = open_socket(&s->health, "KPI_HEALTH_LISTEN", config->health_listen, err);
+    rc = http_listen("KPI_HEALTH_LISTEN", config->health_listen, &s->health.fd, s->health.address, err);
   if (!rc)
     rc = start_listener(&s->api, HTTP_CONNECTIONS_MAX, threads, err);
   if (!rc && config->health_listen)

@@ -40,7 +40,7 @@ void reply_reset(struct reply *rp) {
 }
 
 bool reply_is_whole(const struct reply *rp) {
-  return rp->kind == REPLY_READY && !rp->failed && !buf_failed(&rp->body);
+  return (rp->kind == REPLY_READY || rp->kind == REPLY_STREAM) && !rp->failed && !buf_failed(&rp->body);
 }
 
 struct view reply_body(const struct reply *rp) {
@@ -156,6 +156,12 @@ void reply_wait(struct reply *rp, const char *topic, int64_t until_mono_ms) {
   rp->kind = REPLY_WAIT;
   rp->wait_until_ms = until_mono_ms;
   snprintf(rp->topic, sizeof rp->topic, "%s", topic);
+}
+
+void reply_stream(struct reply *rp, const char *content_type, stream_next_fn next) {
+  reply_begin(rp, 200, content_type);
+  rp->kind = REPLY_STREAM;
+  rp->next = next;
 }
 
 /* --- problem documents ------------------------------------------------------------------------------- */

@@ -14,8 +14,23 @@ enum { REPLY_HEADERS_MAX = 16, REPLY_TOPIC_SIZE = 64, PROBLEM_ERRORS_MAX = 16 };
 enum reply_kind {
   REPLY_NONE,  /* the handler forgot: answered as internal-error */
   REPLY_READY, /* send it */
-  REPLY_WAIT   /* suspend, call the handler again after a notice on the topic or at the deadline */
+  REPLY_WAIT,  /* suspend, call the handler again after a notice on the topic or at the deadline */
+  REPLY_STREAM /* send the head, then what `next` gives, turn by turn */
 };
+
+/* One turn of a stream. */
+struct stream_turn {
+  struct buf *to;   /* what is to be sent is appended here; at most HTTP_STREAM_PIECE_BYTES_MAX */
+  bool was_noticed; /* the first turn, or the topic was notified since the last one that says so: look */
+  bool is_draining; /* the service ends: say goodbye and end */
+  char topic[REPLY_TOPIC_SIZE]; /* set when nothing was appended: to be called again after a notice, */
+  int64_t wait_until_ms;        /* or at this monotonic deadline */
+};
+
+/* Gives the next piece of a stream; its memory is rq->keep. False: the stream ends after what was appended.
+ * Called when the client has taken all that came before, on a thread of the HTTP front; must not block, as
+ * handlers. */
+typedef bool (*stream_next_fn)(struct request *rq, struct stream_turn *turn);
 
 struct reply_header {
   const char *name; /* static */
@@ -34,6 +49,7 @@ struct reply {
   bool failed; /* memory ran out or a limit was passed while it was made */
   char topic[REPLY_TOPIC_SIZE];
   int64_t wait_until_ms; /* monotonic */
+  stream_next_fn next;   /* of a stream */
 };
 
 /* Prepares an empty reply. */
@@ -89,6 +105,10 @@ void reply_link_next(struct reply *rp, const struct request *rq, struct view cur
 
 /* Asks to be called again when `topic` is notified or at the monotonic deadline, whichever is first. */
 void reply_wait(struct reply *rp, const char *topic, int64_t until_mono_ms);
+
+/* A reply of unknown length with status 200, whose body comes from `next` turn by turn. It counts as a
+ * watcher; with HEAD nothing is asked for. */
+void reply_stream(struct reply *rp, const char *content_type, stream_next_fn next);
 
 /* --- problem documents (RFC 9457) -------------------------------------------------------------------- */
 

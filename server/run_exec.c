@@ -8,6 +8,7 @@
 #include "server/published_store.h"
 #include "server/results_store.h"
 #include "server/run_move_store.h"
+#include "server/run_trace.h"
 
 #include <string.h>
 #include <time.h>
@@ -20,8 +21,14 @@ struct execution {
   const struct run *run;
   struct run_live *live;
   const struct run_progress *scanned; /* what was read elsewhere; NULL: what `live` counts */
-  enum run_state ended;               /* what the run has come to */
+  struct run_trace trace;
 };
+
+static struct execution begin(const struct run_exec *x, const struct run *run, struct run_live *live) {
+  struct execution e = {.x = x, .run = run, .live = live};
+  run_trace_init(&e.trace, run);
+  return e;
+}
 
 static void tell_changed(const struct execution *e) {
   if (e->x->changed)
@@ -106,7 +113,7 @@ static void on_phase(void *arg, enum run_phase phase) {
   /* The phase is only shown: a database that cannot take it now is no reason to stop. */
   if (run_store_progress(e->x->db, e->run->id, phase, &now, &err))
     log_at(LOG_WARN, "run.phase_not_stored", err.message, LOG_S("run_id", e->run->id));
-  log_at(LOG_DEBUG, "run.phase", run_phase_name(phase), LOG_S("run_id", e->run->id));
+  run_trace_phase(&e->trace, phase);
   tell_changed(e);
 }
 
@@ -115,11 +122,13 @@ static enum kpi_code on_listed(void *arg, const struct source_listing *l, struct
   auto_buf struct buf text;
   struct run_input input;
   run_input_of(l, &text, &input);
+  run_trace_listed(&e->trace, l);
   return run_store_input(e->x->db, e->run->id, &input, err);
 }
 
 static enum kpi_code on_computed(void *arg, const struct job_result *result, struct err *err) {
   struct execution *e = arg;
+  run_trace_computed(&e->trace, result);
   enum kpi_code rc = results_store_keep(e->x->db, e->run->id, e->run->date, result, err);
   tell_changed(e);
   return rc;
@@ -133,17 +142,6 @@ static enum run_state end_state(enum kpi_code rc) {
   if (rc == KPI_CANCELLED)
     return RUN_CANCELLED;
   return rc == KPI_INTERRUPTED ? RUN_QUEUED : RUN_FAILED;
-}
-
-static void log_end(const struct execution *e, enum kpi_code rc, const struct err *err,
-                    const struct budget *budget) {
-  char date[DAY_TEXT_SIZE];
-  log_at(rc == KPI_OK ? LOG_INFO : LOG_WARN, "run.finished", rc == KPI_OK ? "run succeeded" : err->message,
-         LOG_S("run_id", e->run->id), LOG_S("date", day_text(e->run->date, date)),
-         LOG_I("attempt", e->run->attempt), LOG_S("state", run_state_name(e->ended)),
-         LOG_S("code", rc ? err_name(rc) : NULL), LOG_I("duration_ms", clock_wall_ms() - e->run->started_at),
-         LOG_I("bytes", atomic_load(&e->live->progress.bytes_read)),
-         LOG_I("memory_peak_bytes", atomic_load(&budget->peak)), LOG_S("trace_id", e->run->trace_id));
 }
 
 /* Stores the end; returns the state that the run has come to. A database that cannot take it now is asked
@@ -197,7 +195,8 @@ static struct run_progress progress_of(const struct execution *e) {
 
 static enum kpi_code finish(struct execution *e, enum kpi_code rc, enum run_phase phase,
                             const struct job_result *result,
-                            const struct publish_counts counts[KPI_TABLE_COUNT], struct err *err) {
+                            const struct publish_counts counts[KPI_TABLE_COUNT], uint64_t memory_peak_bytes,
+                            struct err *err) {
   auto_buf struct buf error, output;
   struct err quality_err;
   buf_init(&error, ERROR_JSON_MAX);
@@ -207,10 +206,14 @@ static enum kpi_code finish(struct execution *e, enum kpi_code rc, enum run_phas
     rc = err->code;
     run_error_json(err, phase, e->run->attempt, &error);
     buf_add_char(&error, '\0');
-    if (result->quality.report_json &&
-        results_store_keep_quality(e->x->db, e->run->id, &result->quality, &quality_err))
-      log_at(LOG_WARN, "run.quality_not_stored", quality_err.message, LOG_S("run_id", e->run->id));
+    if (result->quality.report_json) {
+      run_trace_computed(&e->trace, result);
+      if (results_store_keep_quality(e->x->db, e->run->id, &result->quality, &quality_err))
+        log_at(LOG_WARN, "run.quality_not_stored", quality_err.message, LOG_S("run_id", e->run->id));
+    }
   } else if (e->run->publish) {
+    run_trace_published(&e->trace, e->x->config->order_table, &counts[KPI_ORDERS]);
+    run_trace_published(&e->trace, e->x->config->category_table, &counts[KPI_CATEGORIES]);
     write_output(e->x->config, counts, &output);
     buf_add_char(&output, '\0');
   }
@@ -221,13 +224,15 @@ static enum kpi_code finish(struct execution *e, enum kpi_code rc, enum run_phas
                         .error_code = rc ? err_name(rc) : NULL,
                         .output_json = output.len ? output.ptr : NULL,
                         .progress = progress_of(e)};
-  e->ended = store_end(e, &end);
+  run_trace_finished(&e->trace, end.state, err, &end.progress, memory_peak_bytes);
+  if (store_end(e, &end) == RUN_RETRY_WAIT)
+    run_trace_waits(&e->trace);
   return rc;
 }
 
 enum kpi_code run_exec(const struct run_exec *x, const struct run *run, struct run_live *live,
                        struct job_result *result, struct err *err) {
-  struct execution e = {x, run, live, NULL, RUN_RUNNING};
+  struct execution e = begin(x, run, live);
   struct budget budget;
   struct job job;
   struct publish_counts counts[KPI_TABLE_COUNT] = {0};
@@ -260,8 +265,7 @@ enum kpi_code run_exec(const struct run_exec *x, const struct run *run, struct r
     rc = run_job(&plan, result, counts, err);
   kpi_rows_clear(&history);
   enum run_phase phase = (enum run_phase)atomic_load(&live->progress.phase);
-  rc = finish(&e, rc, phase, result, counts, err);
-  log_end(&e, rc, err, &budget);
+  rc = finish(&e, rc, phase, result, counts, atomic_load(&budget.peak), err);
   tell_changed(&e);
   return rc;
 }
@@ -308,7 +312,8 @@ enum kpi_code run_exec_computed(const struct run_exec *x, const struct run *run,
                                 struct err *err) {
   const struct job_result *result = computed->result;
   struct run_live live = {0};
-  struct execution e = {x, run, &live, computed->scanned, RUN_RUNNING};
+  struct execution e = begin(x, run, &live);
+  e.scanned = computed->scanned;
   struct publish_counts counts[KPI_TABLE_COUNT] = {0};
   enum run_phase phase = PHASE_CHECKING;
   enum kpi_code rc = run_store_input(x->db, run->id, computed->input, err);
@@ -322,13 +327,13 @@ enum kpi_code run_exec_computed(const struct run_exec *x, const struct run *run,
     rc = publish_computed(&e, computed, publication, counts, err);
   else
     publication_free(publication);
-  return finish(&e, rc, phase, result, counts, err);
+  return finish(&e, rc, phase, result, counts, 0, err);
 }
 
 enum kpi_code run_exec_failed(const struct run_exec *x, const struct run *run, struct err *err) {
   struct run_live live = {0};
-  struct execution e = {x, run, &live, NULL, RUN_RUNNING};
+  struct execution e = begin(x, run, &live);
   const struct job_result nothing = {0};
   const struct publish_counts none[KPI_TABLE_COUNT] = {0};
-  return finish(&e, err->code, PHASE_PUBLISHING, &nothing, none, err);
+  return finish(&e, err->code, PHASE_PUBLISHING, &nothing, none, 0, err);
 }

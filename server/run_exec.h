@@ -27,6 +27,9 @@ struct run_live {
   struct stop_flag abandon; /* of publishing; raised after stop, when the process cannot wait any longer */
   struct job_progress progress;
   int64_t overdue_ms; /* monotonic: when the attempt has taken too long; 0: never */
+  day_t date;         /* of the run, as attempt and start: for those who look on */
+  uint32_t attempt;
+  int64_t started_at; /* Unix ms */
 };
 
 /* Fills a job from settings and a day range; `budget`, `live` and the source are borrowed by it. */

@@ -37,7 +37,7 @@ static void write_rate(struct json_out *j, const struct run *r) {
     jout_null(j, "eta_seconds");
 }
 
-static void write_progress(struct json_out *j, const struct run *r) {
+void run_json_progress(struct json_out *j, const struct run *r) {
   const struct run_progress *p = &r->progress;
   jout_object(j, "progress");
   jout_uint(j, "percent", percent_of(r));
@@ -71,7 +71,7 @@ static void write_input_and_output(struct json_out *j, const struct run *r) {
 }
 
 static void write_links(struct json_out *j, const struct run *r) {
-  static const char *const names[] = {"gate", "results", "quality", "cancel", "retry"};
+  static const char *const names[] = {"gate", "events", "logs", "results", "quality", "cancel", "retry"};
   char link[64];
   jout_object(j, "links");
   snprintf(link, sizeof link, "/runs/%s", r->id);
@@ -126,7 +126,7 @@ void run_json(struct json_out *j, const char *key, const struct run *r, const ch
   jout_uint(j, "attempt", r->attempt);
   jout_uint(j, "max_attempts", r->max_attempts);
   write_times(j, r);
-  write_progress(j, r);
+  run_json_progress(j, r);
   write_input_and_output(j, r);
   jout_raw(j, "summary", r->summary_json);
   jout_raw(j, "quality", r->quality_json);

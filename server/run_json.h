@@ -9,4 +9,7 @@
 /* Writes the run as an object; `disposition` is added when it is not NULL. */
 void run_json(struct json_out *j, const char *key, const struct run *run, const char *disposition);
 
+/* Writes the member `progress` of such an object. */
+void run_json_progress(struct json_out *j, const struct run *run);
+
 #endif

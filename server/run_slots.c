@@ -118,6 +118,25 @@ void run_slots_overlay(struct run_slots *s, struct run *run) {
     }
 }
 
+size_t run_slots_live(struct run_slots *s, struct run runs[RUN_SLOTS_MAX]) {
+  SCOPE_LOCK(&s->synced.lock);
+  size_t count = 0;
+  for (size_t i = 0; i < s->count; i++) {
+    const struct run_live *live = s->synced.at[i].live;
+    if (!live)
+      continue;
+    struct run *run = &runs[count++];
+    *run = (struct run){.date = live->date,
+                        .state = RUN_RUNNING,
+                        .phase = (enum run_phase)atomic_load(&live->progress.phase),
+                        .attempt = live->attempt,
+                        .started_at = live->started_at,
+                        .progress = job_progress_copy(&live->progress)};
+    memcpy(run->id, s->synced.at[i].run_id, sizeof run->id);
+  }
+  return count;
+}
+
 size_t run_slots_active(struct run_slots *s) {
   SCOPE_LOCK(&s->synced.lock);
   size_t active = 0;

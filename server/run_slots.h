@@ -51,6 +51,10 @@ size_t run_slots_drain(struct run_slots *s, int64_t waited_ms, int64_t left_ms);
 /* Lays the live counters and phase over a stored run that is at work now. */
 void run_slots_overlay(struct run_slots *s, struct run *run);
 
+/* Fills what is known of the runs at work: id, date, attempt, start, phase and counters; state running;
+ * nothing owned. Returns how many. */
+size_t run_slots_live(struct run_slots *s, struct run runs[RUN_SLOTS_MAX]);
+
 /* Returns how many runs are at work. */
 size_t run_slots_active(struct run_slots *s);
 

@@ -6,6 +6,7 @@
 #include "base/scope.h"
 #include "server/run_move_store.h"
 #include "server/upkeep_store.h"
+#include "server/watch.h"
 
 #include <string.h>
 #include <time.h>
@@ -84,7 +85,7 @@ void service_remove_intent_unless_active(struct service *s, const char *run_id) 
 }
 
 static void drive(struct service *s, size_t slot, struct run *run) {
-  struct run_live live = {0};
+  struct run_live live = {.date = run->date, .attempt = run->attempt, .started_at = run->started_at};
   struct job_result result = {0};
   struct err err = {0};
   char date[DAY_TEXT_SIZE];
@@ -261,6 +262,8 @@ static enum kpi_code recover(struct service *s, struct err *err) {
 static enum kpi_code open_parts(struct service *s, struct err *err) {
   enum kpi_code rc = db_open(s->config->db, "kpid serve", &s->db, err);
   if (rc == KPI_OK)
+    rc = watch_start(s->db, &s->slots, on_run_changed, s, &s->watch, err);
+  if (rc == KPI_OK)
     rc = backends_open(s->config, s->db, &s->backends, err);
   if (rc == KPI_OK)
     rc = recover(s, err);
@@ -358,6 +361,7 @@ void service_stop(struct service *s) {
   input_look_free(s->input);
   intents_free(s->intents);
   backends_close(&s->backends);
+  watch_free(s->watch);
   db_close(s->db);
   run_slots_clear(&s->slots);
   health_board_clear(&s->health);

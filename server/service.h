@@ -11,6 +11,7 @@
 
 struct config;
 struct service;
+struct watch;
 
 /* Called, from any thread and without locks held, whenever a run has changed (state, phase) or the
  * service begins to drain (run_id NULL: every waiter should be answered). */
@@ -40,6 +41,9 @@ void service_stop(struct service *s);
 
 /* The configuration the service runs with; borrowed. */
 const struct config *service_config(const struct service *s);
+
+/* Events, live progress and log lines of the runs; borrowed. */
+struct watch *service_watch(const struct service *s);
 
 /* The current calendar day in KPI_TIMEZONE. */
 day_t service_today(const struct service *s);

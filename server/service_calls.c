@@ -13,6 +13,10 @@ const struct config *service_config(const struct service *s) {
   return s->config;
 }
 
+struct watch *service_watch(const struct service *s) {
+  return s->watch;
+}
+
 day_t service_today(const struct service *s) {
   int64_t now = clock_wall_ms() / SERVICE_MS_PER_SECOND;
   return (day_t)((now + tz_offset_at_utc(s->config->zone, now)) /

@@ -12,6 +12,7 @@
 #include "server/run_slots.h"
 #include "server/run_submit_store.h"
 #include "server/service.h"
+#include "server/watch.h"
 
 enum { SERVICE_MS_PER_SECOND = 1000, SERVICE_MS_PER_DAY = 86400 * 1000 };
 
@@ -31,6 +32,7 @@ struct service {
   struct backends backends;
   struct intents *intents; /* NULL: none are kept */
   struct input_look *input;
+  struct watch *watch;
   char boot_id[UUID_TEXT_SIZE];
   struct {
     pthread_rwlock_t lock;

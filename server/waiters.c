@@ -65,6 +65,7 @@ static void sift_down(struct synced_waiters *s, size_t at) {
 static void take_out(struct synced_waiters *s, struct waiter *w, struct waiter **list) {
   size_t at = w->heap_at;
   struct waiter *last = s->heap[--s->count];
+  s->places -= !w->holds_place;
   if (last != w) {
     put(s, at, last);
     sift_up(s, at);
@@ -105,6 +106,21 @@ uint64_t waiters_mark(struct waiters *ws) {
   return atomic_load(&ws->notices);
 }
 
+bool waiters_take_place(struct waiters *ws, struct waiter *w) {
+  SCOPE_LOCK(&ws->lock);
+  if (ws->synced.places == ws->max)
+    return false;
+  ws->synced.places++;
+  w->holds_place = true;
+  return true;
+}
+
+void waiters_leave_place(struct waiters *ws, struct waiter *w) {
+  SCOPE_LOCK(&ws->lock);
+  ws->synced.places -= w->holds_place;
+  w->holds_place = false;
+}
+
 enum waiters_result waiters_add(struct waiters *ws, struct waiter *w, uint64_t seen) {
   SCOPE_LOCK(&ws->lock);
   struct synced_waiters *s = &ws->synced;
@@ -112,8 +128,9 @@ enum waiters_result waiters_add(struct waiters *ws, struct waiter *w, uint64_t s
     return WAITERS_CLOSED;
   if (s->last_notice[stripe_of(w->topic)] > seen)
     return WAITERS_CHANGED;
-  if (s->count == ws->max)
+  if (!w->holds_place && s->places == ws->max)
     return WAITERS_FULL;
+  s->places += !w->holds_place;
   s->heap[s->count] = w;
   sift_up(s, s->count++);
   if (w->heap_at == 0)

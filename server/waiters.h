@@ -17,6 +17,7 @@ struct waiter {
   char topic[REPLY_TOPIC_SIZE];
   int64_t deadline_ms; /* monotonic */
   int fd;              /* connection that is watched for a client that went away */
+  bool holds_place;    /* it counts also while it does not wait; set by waiters_take_place */
   /* below: kept by waiters.c */
   size_t heap_at;
   struct waiter *next;
@@ -38,6 +39,7 @@ struct waiters {
     struct waiter **picked; /* scratch: those about to leave */
     struct pollfd *polled;  /* scratch */
     size_t count;
+    size_t places;                         /* taken: by those in the heap, and by those that hold theirs */
     uint64_t last_notice[WAITERS_STRIPES]; /* number of the last notice for topics of this hash */
     bool closed, interrupted;
   } synced;
@@ -61,6 +63,13 @@ void waiters_destroy(struct waiters *ws);
 /* Returns a mark to take before looking at what might change; waiters_add compares with it, so that a notice
  * between the look and the wait is not lost. */
 uint64_t waiters_mark(struct waiters *ws);
+
+/* Keeps a place for a waiter that will wait again and again, so that it is never WAITERS_FULL. False: there
+ * is none. Given back with waiters_leave_place. */
+KPI_MUST_CHECK bool waiters_take_place(struct waiters *ws, struct waiter *w);
+
+/* Gives the place back, if it holds one; w must not be waiting. */
+void waiters_leave_place(struct waiters *ws, struct waiter *w);
 
 /* Puts w into the heap unless the result says otherwise. Takes w until it is woken, which may happen before
  * this returns. */

@@ -130,6 +130,30 @@ static void no_more_than_the_most_wait(void **state) {
 }
 
 /* A handler looks, something changes, the handler waits: it must look again instead. */
+/* Who holds a place finds it whenever it waits again; it counts meanwhile, and once only. */
+static void a_place_that_is_held_counts_also_while_its_holder_is_busy(void **state) {
+  (void)state;
+  struct numbered *holder = &all[MOST];
+  *holder = (struct numbered){{.deadline_ms = 100, .topic = "t", .fd = -1}, MOST};
+  assert_true(waiters_take_place(&ws, &holder->waiter));
+  for (int i = 0; i < MOST - 1; i++)
+    assert_int_equal(add(i, "t", 100), WAITERS_ADDED);
+  assert_int_equal(add(MOST - 1, "t", 100), WAITERS_FULL);
+  for (int round = 0; round < 3; round++) {
+    assert_int_equal(waiters_add(&ws, &holder->waiter, waiters_mark(&ws)), WAITERS_ADDED);
+    assert_int_equal(waiters_count(&ws), MOST);
+    holder->waiter.deadline_ms = 100;
+    waiters_notify(&ws, "t");
+    for (int i = 0; i < MOST - 1; i++)
+      assert_int_equal(add(i, "t", 100), WAITERS_ADDED);
+    assert_int_equal(add(MOST - 1, "t", 100), WAITERS_FULL);
+  }
+  waiters_leave_place(&ws, &holder->waiter);
+  waiters_leave_place(&ws, &holder->waiter);
+  assert_int_equal(add(MOST - 1, "t", 100), WAITERS_ADDED);
+  assert_false(waiters_take_place(&ws, &holder->waiter));
+}
+
 static void a_notice_between_look_and_wait_is_not_lost(void **state) {
   (void)state;
   struct numbered n = {{.topic = "run/a", .deadline_ms = INT64_MAX, .fd = -1}, 1};
@@ -253,6 +277,7 @@ int main(void) {
       WITH_WAITERS(a_notice_wakes_its_topic_only),
       WITH_WAITERS(deadlines_are_kept_in_every_order),
       WITH_WAITERS(no_more_than_the_most_wait),
+      WITH_WAITERS(a_place_that_is_held_counts_also_while_its_holder_is_busy),
       WITH_WAITERS(a_notice_between_look_and_wait_is_not_lost),
       WITH_WAITERS(closing_wakes_all_and_lets_none_in),
       WITH_WAITERS(clients_that_hung_up_are_swept_out),
