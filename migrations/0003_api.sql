@@ -21,3 +21,14 @@ CREATE INDEX idempotency_keys_by_run ON idempotency_keys (run_id);
 
 CREATE INDEX runs_to_expire ON runs (expires_at) WHERE state = 'queued' AND expires_at IS NOT NULL;
 CREATE INDEX runs_to_try_again ON runs (next_attempt_at) WHERE state = 'retry_wait';
+
+-- The categories of the products data are many and long, and the same for most runs: lists by key (SHA-256; of earlier versions, the
+-- id of the run), so that a run's row stays small and is quick to change.
+CREATE TABLE category_lists (
+  key   TEXT PRIMARY KEY,
+  names TEXT NOT NULL CHECK (json_valid(names))
+) STRICT, WITHOUT ROWID;
+ALTER TABLE runs ADD COLUMN category_list TEXT;
+INSERT INTO category_lists (key, names) SELECT id, categories_json FROM runs WHERE categories_json IS NOT NULL;
+UPDATE runs SET category_list = id WHERE categories_json IS NOT NULL;
+ALTER TABLE runs DROP COLUMN categories_json;

@@ -99,24 +99,37 @@ static enum kpi_code do_keep_quality(struct db_conn *c, void *arg, struct err *e
   return put_quality(c, arg, err);
 }
 
+/* Runs over the same products share one list. */
+static enum kpi_code keep_categories(struct db_conn *c, struct view names, char key[SHA256_HEX_SIZE],
+                                     struct err *err) {
+  crypto_sha256_hex(names, key);
+  sqlite3_stmt *s = db_statement(c, "INSERT OR IGNORE INTO category_lists (key, names) VALUES (?1, ?2)");
+  db_bind_text(s, 1, key);
+  db_bind_view(s, 2, names);
+  return db_run(c, s, err);
+}
+
 static enum kpi_code do_keep(struct db_conn *c, void *arg, struct err *err) {
   const struct keep_call *call = arg;
+  char categories[SHA256_HEX_SIZE];
   enum kpi_code rc = delete_rows(c, call->run_id, err);
   for (int t = 0; t < KPI_TABLE_COUNT; t++)
     for (size_t i = 0; rc == KPI_OK && i < call->tables[t].count; i++)
       rc = insert_row(c, call->run_id, (enum kpi_table)t, &call->tables[t].rows[i], err);
   if (rc == KPI_OK)
     rc = put_quality(c, call, err);
+  if (rc == KPI_OK)
+    rc = keep_categories(c, call->categories, categories, err);
   if (rc)
     return rc;
   sqlite3_stmt *s =
-      db_statement(c, "UPDATE runs SET summary_json = ?2, results_sha256 = ?3, categories_json = ?4,"
+      db_statement(c, "UPDATE runs SET summary_json = ?2, results_sha256 = ?3, category_list = ?4,"
                       " results_fingerprint = input_fingerprint"
                       " WHERE id = ?1");
   db_bind_text(s, 1, call->run_id);
   db_bind_view(s, 2, call->summary);
   db_bind_text(s, 3, call->digest);
-  db_bind_view(s, 4, call->categories);
+  db_bind_text(s, 4, categories);
   return db_run(c, s, err);
 }
 
@@ -272,7 +285,8 @@ static enum kpi_code do_read(struct db_conn *c, void *arg, struct err *err) {
   if (rc)
     return rc;
   sqlite3_stmt *s =
-      db_statement(c, "SELECT j.value FROM runs, json_each(runs.categories_json) j WHERE runs.id = ?1");
+      db_statement(c, "SELECT j.value FROM runs JOIN category_lists l ON l.key = runs.category_list,"
+                      " json_each(l.names) j WHERE runs.id = ?1");
   db_bind_view(s, 1, id);
   if (!s || !read_names(s, &call->out->result.categories))
     return db_failure(c, err);

@@ -59,17 +59,19 @@ enum kpi_code upkeep_recover(struct db *db, const char *boot_id, uint64_t *recov
 }
 
 static enum kpi_code do_prune(struct db_conn *c, void *arg, struct err *err) {
+  static const char *const shared[] = {
+      "DELETE FROM manifests WHERE fingerprint NOT IN"
+      " (SELECT input_fingerprint FROM runs WHERE input_fingerprint IS NOT NULL)",
+      "DELETE FROM category_lists WHERE key NOT IN"
+      " (SELECT category_list FROM runs WHERE category_list IS NOT NULL)"};
   sqlite3_stmt *s = db_statement(
       c, "DELETE FROM runs WHERE created_at < ?1 AND state IN ('succeeded', 'failed', 'cancelled')"
          " AND id NOT IN (SELECT run_id FROM published)");
   db_bind_int(s, 1, *(const int64_t *)arg);
   enum kpi_code rc = db_run(c, s, err);
-  return rc ? rc
-            : db_run(c,
-                     db_statement(
-                         c, "DELETE FROM manifests WHERE fingerprint NOT IN"
-                            " (SELECT input_fingerprint FROM runs WHERE input_fingerprint IS NOT NULL)"),
-                     err);
+  for (size_t i = 0; rc == KPI_OK && i < sizeof shared / sizeof shared[0]; i++)
+    rc = db_run(c, db_statement(c, shared[i]), err);
+  return rc;
 }
 
 enum kpi_code upkeep_prune(struct db *db, int64_t before_ms, struct err *err) {
