@@ -257,17 +257,17 @@ static bool next_piece(struct request *rq, struct stream_turn *turn) {
 static bool read_position(struct request *rq, struct reply *rp, bool *given, uint64_t *position) {
   struct view text;
   struct err err;
-  *given = true;
-  if (request_header(rq, "Last-Event-ID", &text) && text.len) {
-    if (view_to_u64(text, position))
-      return true;
-    reply_error(rp, rq, KPI_MALFORMED_HEADER, "Last-Event-ID must be the id of an event: a whole number.");
+  *given = request_arg(rq, "after", &text);
+  if (request_arg_u64(rq, "after", 0, UINT64_MAX, position, &err)) {
+    reply_err(rp, rq, &err);
     return false;
   }
-  *given = request_arg(rq, "after", &text);
-  if (request_arg_u64(rq, "after", 0, UINT64_MAX, position, &err) == KPI_OK)
+  if (!request_header(rq, "Last-Event-ID", &text) || !text.len)
     return true;
-  reply_err(rp, rq, &err);
+  *given = true;
+  if (view_to_u64(text, position))
+    return true;
+  reply_error(rp, rq, KPI_MALFORMED_HEADER, "Last-Event-ID must be the id of an event: a whole number.");
   return false;
 }
 
@@ -345,13 +345,12 @@ static void write_page(struct request *rq, struct reply *rp, const struct event 
   reply_json_end(&j);
 }
 
-static void page_run(struct request *rq, struct reply *rp) {
+static void page_run(struct request *rq, struct reply *rp, uint64_t limit) {
   struct event events[RUN_PAGE_MAX + 1];
   struct err err;
   size_t count;
-  uint64_t after = 0, limit = RUN_PAGE_DEFAULT;
+  uint64_t after = 0;
   if (request_arg_u64(rq, "after", 0, UINT64_MAX, &after, &err) ||
-      request_arg_u64(rq, "limit", 1, RUN_PAGE_MAX, &limit, &err) ||
       watch_events(service_watch(rq->app), rq->params[0], after, limit + 1, events, &count, &err))
     reply_err(rp, rq, &err);
   else
@@ -361,15 +360,20 @@ static void page_run(struct request *rq, struct reply *rp) {
 static void get_run_events(struct request *rq, struct reply *rp) {
   static const char *const offers[] = {SSE_MEDIA_TYPE, "application/json", NULL};
   struct event last;
+  struct err err;
+  uint64_t limit =
+      RUN_PAGE_DEFAULT; /* of a page; a stream has none, but what is wrong is refused there too */
   int offer = request_negotiate(rq, offers);
   reply_header(rp, "Vary", "Accept");
   if (offer < 0) {
     reply_error(rp, rq, KPI_NOT_ACCEPTABLE, "Events are sent as " SSE_MEDIA_TYPE " or application/json.");
+  } else if (request_arg_u64(rq, "limit", 1, RUN_PAGE_MAX, &limit, &err)) {
+    reply_err(rp, rq, &err);
   } else if (find_last(rq, rp, &last)) {
     if (offer == 0)
       stream_run(rq, rp, &last);
     else
-      page_run(rq, rp);
+      page_run(rq, rp, limit);
   }
 }
 

@@ -3,7 +3,8 @@
 #include "base/log.h"
 #include "base/scope.h"
 #include "server/run_log.h"
-#include "server/run_store.h"
+#include "server/run_move_store.h"
+#include "server/run_submit_store.h"
 #include "server/upkeep_store.h"
 #include "server/watch.h"
 
@@ -57,12 +58,12 @@ static const struct run_defaults defaults = {"UTC", "native", "file:///data", "1
 /* Submits a run of that day and writes its id. */
 static void submit(day_t date, char id[UUID_TEXT_SIZE]) {
   struct run_request request = {.date = date, .publish = true, .gate = GATE_WARN};
-  enum disposition d;
-  struct run run;
+  struct submit_policy policy = {0};
+  struct submitted done;
   struct err err = {0};
-  assert_int_equal(run_store_submit(db, &request, &defaults, &run, &d, &err), KPI_OK);
-  memcpy(id, run.id, UUID_TEXT_SIZE);
-  run_clear(&run);
+  assert_int_equal(run_store_submit(db, &request, &policy, &defaults, &done, &err), KPI_OK);
+  memcpy(id, done.run.id, UUID_TEXT_SIZE);
+  run_clear(&done.run);
 }
 
 static void run_to_its_end(const char *id) {
@@ -70,9 +71,10 @@ static void run_to_its_end(const char *id) {
   struct err err;
   bool found;
   struct run_end end = {.id = id, .state = RUN_SUCCEEDED};
+  enum run_state ended;
   assert_int_equal(run_store_claim(db, "boot", id, &defaults, &run, &found, &err), KPI_OK);
   run_clear(&run);
-  assert_int_equal(run_store_finish(db, &end, &err), KPI_OK);
+  assert_int_equal(run_store_finish(db, &end, &ended, &err), KPI_OK);
 }
 
 /* ---- events ---- */
