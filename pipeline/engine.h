@@ -9,23 +9,45 @@
 #include "pipeline/names.h"
 #include "pipeline/quality.h"
 
-/* What a job gives. Zero-initialise; owned by the caller. */
+/* What a day comes to. Zero-initialise; owned by the caller. */
 struct job_result {
   struct kpi_rows tables[KPI_TABLE_COUNT];
   struct names categories; /* every category of the products data, sold or not */
-  struct quality quality;  /* may be filled although the job failed: then it explains why */
-  struct quality
-      empty_day; /* as quality, of a day of the job that has no row; of jobs of several days only */
+  struct quality quality;  /* may be filled although the day failed: then it explains why */
 };
 
 /* Frees and empties. Accepts NULL. */
 void job_result_clear(struct job_result *r);
 
+/* One day of a job. */
+struct day_result {
+  day_t day;
+  struct job_result result; /* categories are borrowed from those of all days */
+  struct err *err; /* owned: why this day has failed, though the others may not have; NULL: it has not */
+};
+
+/* What a job gives: each day as if it had been computed alone. Zero-initialise; owned by the caller. */
+struct day_results {
+  struct day_result
+      *at; /* by day: those of the job, without rows too; of a job of all days, those with rows */
+  size_t count;
+  struct names categories;
+};
+
+/* Returns the result of a day, NULL when there is none. */
+struct day_result *day_results_find(const struct day_results *r, day_t day);
+
+/* Takes what there is of a job of one day; `r` is empty afterwards. Errors: that of the day. */
+KPI_MUST_CHECK enum kpi_code day_results_take(struct day_results *r, struct job_result *out, struct err *err);
+
+/* Frees and empties. Accepts NULL. */
+void day_results_clear(struct day_results *r);
+
 struct engine;
 struct engine_vtable {
   const char *name; /* "native" */
   enum kpi_code (*compute)(struct engine *e, const struct job *job, const struct source_listing *listing,
-                           struct job_result *out, struct err *err);
+                           struct day_results *out, struct err *err);
   void (*free)(struct engine *e);
 };
 
@@ -35,9 +57,9 @@ struct engine {
 };
 
 /* Computes a job over what was listed; blocks until it is done or stopped. May run for several jobs at once.
- * Errors: the run errors of err.h; err names the place in the input. */
+ * Errors: the run errors of err.h that no day of the job escapes; err names the place in the input. */
 KPI_MUST_CHECK enum kpi_code engine_compute(struct engine *e, const struct job *job,
-                                            const struct source_listing *listing, struct job_result *out,
+                                            const struct source_listing *listing, struct day_results *out,
                                             struct err *err);
 
 /* Accepts NULL. */

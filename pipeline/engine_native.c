@@ -88,9 +88,9 @@ static enum kpi_code finish_workers(struct native *n, struct err *err) {
       n->all->seen[c].number |= w->seen[c].number;
     }
     n->all->product_id_rows += w->product_id_rows;
-    n->all->unjoinable_orders += w->unjoinable_orders;
-    quality_tally_merge(&n->all->tally, &w->tally);
-    deferred_error_keep(&n->all->deferred, &w->deferred);
+    quality_tally_merge(&n->all->whole, &w->whole);
+    if (!native_days_merge(&n->all->days, &w->days, n->pass.job->budget))
+      return job_memory_err(n->pass.job, err);
     if (!aggregate_merge(&n->all->groups, &w->groups, n->pass.job->budget))
       return job_memory_err(n->pass.job, err);
   }
@@ -99,8 +99,30 @@ static enum kpi_code finish_workers(struct native *n, struct err *err) {
 
 /* ---- results ---- */
 
-static struct kpi_totals totals_of(const struct native *n, struct group *g) {
-  struct group_counts c = group_seal(g);
+static struct native_day *day_of(struct native *n, day_t day) {
+  return native_days_at(&n->all->days, n->pass.job->budget, day);
+}
+
+/* Lists the days that are asked for: those with rows, when that is all of the calendar. */
+static bool list_days(struct native *n, struct day_results *out) {
+  const struct day_set *days = &n->pass.job->days;
+  const bool is_all = n->pass.covers_all_days;
+  size_t count = is_all ? n->all->days.count : day_set_count(days);
+  out->at = calloc(count + 1, sizeof *out->at);
+  if (!out->at)
+    return false;
+  if (!is_all)
+    for (day_t day = days->from; day <= days->to; day++)
+      if (day_set_has(days, day))
+        out->at[out->count++].day = day;
+  const struct native_day *noted;
+  for (day_t day = DAY_MIN; is_all && (noted = native_days_next(&n->all->days, &day)) != NULL; day++)
+    if (noted->has_rows || noted->refusal)
+      out->at[out->count++].day = day;
+  return true;
+}
+
+static struct kpi_totals totals_of(const struct native *n, const struct group *g, struct group_counts c) {
   bool is_category = g->category != GROUP_NO_CATEGORY;
   return (struct kpi_totals){.revenue = g->revenue,
                              .orders = c.orders,
@@ -113,106 +135,88 @@ static struct kpi_totals totals_of(const struct native *n, struct group *g) {
                                  is_category || n->reports[DATASET_ORDERS].has_column[ORDERS_STATUS]};
 }
 
-static bool add_result(const struct native *n, struct group *g, struct job_result *out) {
+/* Adds the row of a group to its day; counts repeated ids. */
+static bool add_result(struct native *n, struct group *g, struct day_results *out) {
   bool is_category = g->category != GROUP_NO_CATEGORY;
   struct view category = is_category ? dict_text(n->pass.categories, g->category) : (struct view){0};
+  struct job_result *result = &day_results_find(out, g->day)->result;
   struct kpi_row *row =
-      kpi_rows_add(&out->tables[is_category ? KPI_CATEGORIES : KPI_ORDERS], g->day, category);
-  if (!row)
+      kpi_rows_add(&result->tables[is_category ? KPI_CATEGORIES : KPI_ORDERS], g->day, category);
+  struct native_day *noted = day_of(n, g->day);
+  if (!row || !noted)
     return false;
-  struct kpi_totals totals = totals_of(n, g);
-  if (is_category)
+  struct group_counts counts = group_seal(g);
+  struct kpi_totals totals = totals_of(n, g, counts);
+  if (is_category) {
     kpi_category_day(&totals, row);
-  else
-    kpi_order_day(&totals, row);
-  return true;
-}
-
-/* Refuses a day with more categories than a publish can hold. */
-static enum kpi_code check_categories(const struct kpi_rows *categories, struct err *err) {
-  size_t in_day = 0;
-  for (size_t i = 0; i < categories->count; i++) {
-    in_day = i && categories->rows[i].day == categories->rows[i - 1].day ? in_day + 1 : 1;
-    if (in_day > CATEGORIES_A_DAY_MAX) {
-      char day[DAY_TEXT_SIZE];
-      return err_set(err, KPI_VALUE_UNPARSABLE,
-                     "%s has more than %d categories; is the category column right?",
-                     day_text(categories->rows[i].day, day), CATEGORIES_A_DAY_MAX);
-    }
+    return true;
   }
-  return KPI_OK;
+  kpi_order_day(&totals, row);
+  noted->tally.found[CHECK_ORDER_ID_UNIQUE].count += g->order_id_rows - counts.orders;
+  noted->tally.found[CHECK_ITEM_ID_UNIQUE].count += g->item_id_rows - counts.items;
+  return true;
 }
 
 static bool add_category_name(void *out, struct view name) {
   return names_add(out, name);
 }
 
-static enum kpi_code build_results(struct native *n, struct job_result *out, struct err *err) {
+static enum kpi_code build_results(struct native *n, struct day_results *out, struct err *err) {
   struct aggregate *groups = &n->all->groups;
+  if (!list_days(n, out))
+    return job_memory_err(n->pass.job, err);
   for (size_t i = 0; i < groups->slot_count; i++)
     if (groups->slots[i] && !add_result(n, groups->slots[i], out))
       return job_memory_err(n->pass.job, err);
   if (!dict_each(n->pass.categories, add_category_name, &out->categories))
     return job_memory_err(n->pass.job, err);
   names_seal(&out->categories);
-  for (int t = 0; t < KPI_TABLE_COUNT; t++)
-    kpi_rows_sort(&out->tables[t]);
-  return check_categories(&out->tables[KPI_CATEGORIES], err);
+  for (size_t i = 0; i < out->count; i++) {
+    struct job_result *result = &out->at[i].result;
+    result->categories = out->categories;
+    for (int t = 0; t < KPI_TABLE_COUNT; t++)
+      kpi_rows_sort(&result->tables[t]);
+  }
+  return KPI_OK;
 }
 
 /* ---- quality ---- */
 
+static void note_unmet_order(void *arg, const struct join_pair *order) {
+  struct native *n = arg;
+  struct native_day *noted = day_of(n, (day_t)order->value);
+  if (noted) /* it was noted when the order was read */
+    noted->tally.found[CHECK_ORDER_WITHOUT_ITEMS].count++;
+}
+
 /* Findings that only the finished totals and maps show. */
 static void find_at_end(struct native *n) {
-  struct quality_tally *t = &n->all->tally;
   static const enum check_id reader_checks[DATASET_COUNT][3] = {
       [DATASET_ORDERS] = {CHECK_ORDERS_HEADER, CHECK_ORDERS_RAGGED, CHECK_ORDERS_ENCODING},
       [DATASET_ORDER_ITEMS] = {CHECK_ITEMS_HEADER, CHECK_ITEMS_RAGGED, CHECK_ITEMS_ENCODING},
       [DATASET_PRODUCTS] = {CHECK_PRODUCTS_HEADER, CHECK_PRODUCTS_RAGGED, CHECK_PRODUCTS_ENCODING}};
+  struct finding *found = n->all->whole.found;
   for (int d = 0; d < DATASET_COUNT; d++) {
-    t->found[reader_checks[d][0]] = n->reports[d].repeated_header;
-    t->found[reader_checks[d][1]] = n->reports[d].ragged;
-    t->found[reader_checks[d][2]] = n->reports[d].undecodable;
+    finding_merge(&found[reader_checks[d][0]], &n->reports[d].repeated_header);
+    finding_merge(&found[reader_checks[d][1]], &n->reports[d].ragged);
+    finding_merge(&found[reader_checks[d][2]], &n->reports[d].undecodable);
   }
-  for (size_t i = 0; i < n->all->groups.slot_count; i++) {
-    struct group *g = n->all->groups.slots[i];
-    if (!g || g->category != GROUP_NO_CATEGORY)
-      continue;
-    t->found[CHECK_ORDER_ID_UNIQUE].count += g->order_id_rows - g->orders.count;
-    t->found[CHECK_ITEM_ID_UNIQUE].count += g->item_id_rows - g->items.count;
-  }
-  t->found[CHECK_PRODUCT_ID_UNIQUE].count += n->all->product_id_rows - join_map_count(&n->pass.products).keys;
-  t->found[CHECK_ORDER_WITHOUT_ITEMS].count +=
-      join_map_count(&n->pass.orders).unmet_pairs + n->all->unjoinable_orders;
+  found[CHECK_PRODUCT_ID_UNIQUE].count += n->all->product_id_rows - join_map_count(&n->pass.products).keys;
+  join_map_each_unmet(&n->pass.orders, note_unmet_order, n);
 }
 
-static enum kpi_code report_quality(struct native *n, struct job_result *out, struct err *err) {
-  static const struct {
-    enum dataset dataset;
-    int column;
-  } place[ID_COLUMN_COUNT] = {[ID_ORDERS_ORDER] = {DATASET_ORDERS, ORDERS_ORDER_ID},
-                              [ID_ORDERS_USER] = {DATASET_ORDERS, ORDERS_USER_ID},
-                              [ID_ITEMS_ID] = {DATASET_ORDER_ITEMS, ITEMS_ID},
-                              [ID_ITEMS_ORDER] = {DATASET_ORDER_ITEMS, ITEMS_ORDER_ID},
-                              [ID_ITEMS_PRODUCT] = {DATASET_ORDER_ITEMS, ITEMS_PRODUCT_ID},
-                              [ID_PRODUCTS_ID] = {DATASET_PRODUCTS, PRODUCTS_ID}};
-  find_at_end(n);
-  struct quality_facts facts = {.job = n->pass.job, .listing = n->pass.listing, .tally = &n->all->tally};
-  for (int d = 0; d < DATASET_COUNT; d++)
-    facts.rows[d] = n->reports[d].rows;
-  for (int c = 0; c < ID_COLUMN_COUNT; c++)
-    facts.is_text_id[place[c].dataset][place[c].column] = n->all->seen[c].text;
-  for (size_t i = 0; i < out->tables[KPI_CATEGORIES].count; i++)
-    decimal_add(&facts.category_revenue, &out->tables[KPI_CATEGORIES].rows[i].revenue);
-  facts.result_rows = out->tables[KPI_ORDERS].count + out->tables[KPI_CATEGORIES].count;
-  facts.day = out->tables[KPI_ORDERS].count ? out->tables[KPI_ORDERS].rows : NULL;
-  enum kpi_code rc = quality_report(&facts, &out->quality, err);
-  facts.result_rows = 0;
-  return rc || facts.job->from == facts.job->to ? rc : quality_report(&facts, &out->empty_day, err);
+/* Fills err when a day has more categories than a publish can hold. */
+static bool has_too_many_categories(const struct day_result *day, struct err *err) {
+  char text[DAY_TEXT_SIZE];
+  if (day->result.tables[KPI_CATEGORIES].count <= CATEGORIES_A_DAY_MAX)
+    return false;
+  err_set(err, KPI_VALUE_UNPARSABLE, "%s has more than %d categories; is the category column right?",
+          day_text(day->day, text), CATEGORIES_A_DAY_MAX);
+  return true;
 }
 
-/* Fails when more rows were left out than the job allows, naming the first. */
-static enum kpi_code check_bad_rows(const struct native *n, struct err *err) {
+/* Fills err, naming the first, when more rows were left out than the job allows. */
+static bool has_too_many_bad_rows(const struct native *n, const struct quality_tally *t, struct err *err) {
   static const struct {
     enum check_id check;
     enum dataset dataset;
@@ -220,14 +224,15 @@ static enum kpi_code check_bad_rows(const struct native *n, struct err *err) {
   } reasons[] = {{CHECK_ORDERS_TIMESTAMP, DATASET_ORDERS, ORDERS_CREATED_AT},
                  {CHECK_ITEMS_TIMESTAMP, DATASET_ORDER_ITEMS, ITEMS_CREATED_AT},
                  {CHECK_PRICE_NOT_FINITE, DATASET_ORDER_ITEMS, ITEMS_SALE_PRICE}};
-  const struct quality_tally *t = &n->all->tally;
   uint64_t bad = 0, rows = 0;
   for (int d = 0; d < DATASET_COUNT; d++) {
     bad += t->bad_rows[d];
     rows += n->reports[d].rows;
   }
   if (!bad_rows_exceed(&n->pass.job->max_bad_rows, bad, rows))
-    return KPI_OK;
+    return false;
+  err_set(err, KPI_TOO_MANY_BAD_ROWS, "%llu of %llu rows are bad, more than allowed", (unsigned long long)bad,
+          (unsigned long long)rows);
   for (size_t i = 0; i < sizeof reasons / sizeof reasons[0]; i++) {
     const struct finding *f = &t->found[reasons[i].check];
     if (f->example_count == 0)
@@ -245,7 +250,72 @@ static enum kpi_code check_bad_rows(const struct native *n, struct err *err) {
     view_to_cstr(view_of(e->value), err->value, sizeof err->value);
     break;
   }
-  return KPI_TOO_MANY_BAD_ROWS;
+  return true;
+}
+
+/* Writes the quality report of a day from its tally. */
+static enum kpi_code report_quality(const struct native *n, const struct quality_tally *tally,
+                                    struct day_result *day, struct err *err) {
+  static const struct {
+    enum dataset dataset;
+    int column;
+  } place[ID_COLUMN_COUNT] = {[ID_ORDERS_ORDER] = {DATASET_ORDERS, ORDERS_ORDER_ID},
+                              [ID_ORDERS_USER] = {DATASET_ORDERS, ORDERS_USER_ID},
+                              [ID_ITEMS_ID] = {DATASET_ORDER_ITEMS, ITEMS_ID},
+                              [ID_ITEMS_ORDER] = {DATASET_ORDER_ITEMS, ITEMS_ORDER_ID},
+                              [ID_ITEMS_PRODUCT] = {DATASET_ORDER_ITEMS, ITEMS_PRODUCT_ID},
+                              [ID_PRODUCTS_ID] = {DATASET_PRODUCTS, PRODUCTS_ID}};
+  struct quality_facts facts = {.job = n->pass.job,
+                                .listing = n->pass.listing,
+                                .day = day->day,
+                                .tally = tally,
+                                .tables = day->result.tables};
+  for (int d = 0; d < DATASET_COUNT; d++)
+    facts.rows[d] = n->reports[d].rows;
+  for (int c = 0; c < ID_COLUMN_COUNT; c++)
+    facts.is_text_id[place[c].dataset][place[c].column] = n->all->seen[c].text;
+  return quality_report(&facts, &day->result.quality, err);
+}
+
+/* Judges a day: reports its quality and, where it must fail, says why in *why. */
+static enum kpi_code judge_day(struct native *n, struct day_result *day, bool *fails, struct err *why,
+                               struct err *err) {
+  struct native_day *noted = day_of(n, day->day);
+  struct quality_tally tally = {0};
+  *fails = true;
+  if (!noted)
+    return job_memory_err(n->pass.job, err);
+  if (noted->refusal) {
+    *why = noted->refusal->err;
+    return KPI_OK;
+  }
+  if (has_too_many_categories(day, why))
+    return KPI_OK;
+  noted->tally.found[CHECK_ORDER_WITHOUT_ITEMS].count += noted->unjoinable_orders;
+  quality_tally_merge(&tally, &n->all->whole);
+  quality_tally_merge(&tally, &noted->tally);
+  enum kpi_code rc = report_quality(n, &tally, day, err);
+  *fails = rc == KPI_OK && has_too_many_bad_rows(n, &tally, why);
+  quality_tally_clear(&tally);
+  return rc;
+}
+
+static enum kpi_code judge_days(struct native *n, struct day_results *out, struct err *err) {
+  find_at_end(n);
+  for (size_t i = 0; i < out->count; i++) {
+    struct err why = {0};
+    bool fails;
+    enum kpi_code rc = judge_day(n, &out->at[i], &fails, &why, err);
+    if (rc)
+      return rc;
+    if (!fails)
+      continue;
+    out->at[i].err = malloc(sizeof why);
+    if (!out->at[i].err)
+      return job_memory_err(n->pass.job, err);
+    *out->at[i].err = why;
+  }
+  return KPI_OK;
 }
 
 /* ---- passes ---- */
@@ -269,8 +339,12 @@ static void native_clear(struct native *n) {
     join_pairs_clear(&w->orders, budget);
     idset_clear(&w->all_orders, budget);
     aggregate_clear(&w->groups, budget);
+    native_days_clear(&w->days, budget);
+    quality_tally_clear(&w->whole);
   }
   free(n->workers);
+  for (int d = 0; d < DATASET_COUNT; d++)
+    scan_report_clear(&n->reports[d]);
   join_map_clear(&n->pass.products, budget);
   join_map_clear(&n->pass.orders, budget);
   idset_clear(&n->pass.all_orders, budget);
@@ -286,7 +360,7 @@ static enum kpi_code native_init(struct native *n, struct pool *pool, const stru
   *n = (struct native){.pool = pool, .worker_count = pool_threads(pool)};
   n->pass.job = job;
   n->pass.listing = listing;
-  n->pass.covers_all_days = job->from == DAY_MIN && job->to == DAY_MAX;
+  n->pass.covers_all_days = day_set_is_all(&job->days);
   memcpy(n->pass.kinds, kinds, sizeof n->pass.kinds);
   pthread_mutex_init(&n->pass.lock, NULL);
   n->workers = calloc(n->worker_count, sizeof *n->workers);
@@ -302,7 +376,7 @@ static enum kpi_code native_init(struct native *n, struct pool *pool, const stru
 /* Reads everything under the given kinds. *again: they were wrong, are right now, and nothing was written to
  * out. */
 static enum kpi_code run_pass(struct native *n, enum id_kind kinds[ID_COLUMN_COUNT], bool *again,
-                              struct job_result *out, struct err *err) {
+                              struct day_results *out, struct err *err) {
   atomic_store(&n->pass.job->progress->phase, PHASE_SCANNING);
   enum kpi_code rc = scan_all(n, err);
   if (rc)
@@ -314,15 +388,8 @@ static enum kpi_code run_pass(struct native *n, enum id_kind kinds[ID_COLUMN_COU
   *again = kinds_were_wrong(n, kinds);
   if (*again)
     return KPI_OK;
-  if (n->all->deferred.is_set) {
-    *err = n->all->deferred.err;
-    return err->code;
-  }
   rc = build_results(n, out, err);
-  if (rc)
-    return rc;
-  rc = report_quality(n, out, err);
-  return rc ? rc : check_bad_rows(n, err);
+  return rc ? rc : judge_days(n, out, err);
 }
 
 static void restart_progress(struct job_progress *p) {
@@ -333,7 +400,7 @@ static void restart_progress(struct job_progress *p) {
 }
 
 static enum kpi_code native_compute(struct engine *e, const struct job *job,
-                                    const struct source_listing *listing, struct job_result *out,
+                                    const struct source_listing *listing, struct day_results *out,
                                     struct err *err) {
   enum id_kind kinds[ID_COLUMN_COUNT] = {ID_NUMERIC};
   enum kpi_code rc = KPI_OK;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "pipeline/finding.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 int place_cmp(struct place a, struct place b) {
@@ -32,7 +33,9 @@ static void keep_example(struct finding *f, const struct finding_example *e) {
   size_t at = f->example_count;
   while (at > 0 && place_cmp(e->place, f->examples[at - 1].place) < 0)
     at--;
-  if (at == FINDING_EXAMPLES_MAX)
+  if (!f->examples)
+    f->examples = calloc(FINDING_EXAMPLES_MAX, sizeof *f->examples);
+  if (at == FINDING_EXAMPLES_MAX || !f->examples)
     return;
   if (f->example_count < FINDING_EXAMPLES_MAX)
     f->example_count++;
@@ -60,4 +63,9 @@ void finding_merge(struct finding *f, const struct finding *from) {
   f->is_distinct |= from->is_distinct;
   for (size_t i = 0; i < from->example_count; i++)
     keep_example(f, &from->examples[i]);
+}
+
+void finding_clear(struct finding *f) {
+  free(f->examples);
+  *f = (struct finding){0};
 }

@@ -25,8 +25,8 @@ struct finding_example {
 /* Zero-initialised has found nothing. */
 struct finding {
   uint64_t count;
-  struct finding_example examples[FINDING_EXAMPLES_MAX]; /* by place */
-  size_t example_count;
+  struct finding_example *examples; /* owned; by place; none without memory for them */
+  uint32_t example_count;
   bool is_distinct; /* one example a value: the first */
 };
 
@@ -38,5 +38,8 @@ void finding_add_distinct(struct finding *f, struct place place, struct view val
 
 /* Adds all that `from` has found. */
 void finding_merge(struct finding *f, const struct finding *from);
+
+/* Frees and empties. */
+void finding_clear(struct finding *f);
 
 #endif

@@ -94,6 +94,22 @@ struct run_progress job_progress_copy(const struct job_progress *p) {
   };
 }
 
+void job_progress_set(struct job_progress *p, const struct job_progress *from) {
+  const struct run_progress now = job_progress_copy(from);
+  const uint64_t rows[DATASET_COUNT] = {[DATASET_ORDERS] = now.rows_orders,
+                                        [DATASET_ORDER_ITEMS] = now.rows_order_items,
+                                        [DATASET_PRODUCTS] = now.rows_products};
+  atomic_store(&p->bytes_read, now.bytes_read);
+  atomic_store(&p->bytes_total, now.bytes_total);
+  for (int d = 0; d < DATASET_COUNT; d++)
+    atomic_store(&p->rows[d], rows[d]);
+  atomic_store(&p->files_done, now.files_done);
+  atomic_store(&p->files_total, now.files_total);
+  atomic_store(&p->items_published, now.items_published);
+  atomic_store(&p->items_total, now.items_total);
+  atomic_store(&p->phase, atomic_load(&from->phase));
+}
+
 enum kpi_code job_stopped_err(const struct job *job, struct err *err) {
   switch (stop_reason(job->stop)) {
   case STOP_DRAIN:

@@ -7,7 +7,7 @@
 #include "base/alloc.h"
 #include "base/pool.h"
 #include "base/tz.h"
-#include "pipeline/day.h"
+#include "pipeline/day_set.h"
 #include "pipeline/schema.h"
 
 /* What a running run is doing; PHASE_NONE outside running. */
@@ -71,21 +71,24 @@ struct job_progress {
 /* Copies the counters. */
 struct run_progress job_progress_copy(const struct job_progress *p);
 
+/* Sets the counters and the phase to those of another. */
+void job_progress_set(struct job_progress *p, const struct job_progress *from);
+
 struct source;
 struct kpi_rows;
 
-/* One computation: every day from..to of what the source holds now. All pointers are borrowed for its length.
- */
+/* One computation: some days of what the source holds now, in one pass over it. All pointers are borrowed for
+ * its length. */
 struct job {
-  day_t from, to; /* inclusive */
+  struct day_set days; /* borrowed as well */
   enum bad_rows bad_rows;
   struct bad_rows_limit max_bad_rows;
   enum status_match status_match;
   const char *unknown_category; /* stands for a null category; NULL: refuse such a product when it was sold */
   const struct tz *zone;        /* business zone of timestamps that carry a zone */
   struct source *source;
-  const struct kpi_rows *history; /* order rows that are published for the weeks before `from`; NULL: not
-                                     known, or a job of several days */
+  const struct kpi_rows *history; /* order rows that are published for the weeks before the days, or among
+                                     them; NULL: not known */
   struct budget *budget;
   struct stop_flag *stop;
   const struct stop_flag *abandon; /* ends publishing too, which `stop` lets go on: raised after it, when the

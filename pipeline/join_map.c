@@ -82,6 +82,13 @@ void join_map_meet(const struct join_map *m, const struct join_pair *pair) {
     atomic_store_explicit(met, 1, memory_order_relaxed);
 }
 
+void join_map_each_unmet(const struct join_map *m, void (*fn)(void *arg, const struct join_pair *pair),
+                         void *arg) {
+  for (size_t i = 0; i < m->slot_count; i++)
+    if (m->slots[i].times && !m->met[i])
+      fn(arg, &m->slots[i]);
+}
+
 /* True when no earlier slot of the probe chain has the same key. */
 static bool is_first_of_key(const struct join_map *m, size_t slot) {
   size_t mask = m->slot_count - 1;
@@ -97,7 +104,6 @@ struct join_counts join_map_count(const struct join_map *m) {
     if (m->slots[i].times == 0)
       continue;
     c.pairs++;
-    c.unmet_pairs += !m->met[i];
     c.keys += is_first_of_key(m, i);
   }
   return c;

@@ -51,9 +51,13 @@ const struct join_pair *join_map_next(const struct join_map *m, id_code key, str
 /* Marks a pair as met by a row of the other side. Any thread. */
 void join_map_meet(const struct join_map *m, const struct join_pair *pair);
 
-/* How many pairs a map has, of these those that nothing has met, and distinct keys. */
+/* Calls fn for each pair that nothing has met. */
+void join_map_each_unmet(const struct join_map *m, void (*fn)(void *arg, const struct join_pair *pair),
+                         void *arg);
+
+/* How many pairs a map has, and distinct keys. */
 struct join_counts {
-  uint64_t pairs, unmet_pairs, keys;
+  uint64_t pairs, keys;
 };
 
 /* Counts them. */

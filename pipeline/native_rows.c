@@ -32,29 +32,20 @@ KPI_COLD static enum kpi_code bad_date(struct native_worker *w, const struct sca
                                        int column, enum check_id check, struct err *err) {
   struct view value = row->csv->cells[column];
   if (w->pass->job->bad_rows == BAD_ROWS_SKIP) {
-    finding_add(&w->tally.found[check], row->place, value);
-    w->tally.bad_rows[d]++;
+    finding_add(&w->whole.found[check], row->place, value);
+    w->whole.bad_rows[d]++;
     return KPI_OK;
   }
   return value_err(err, row->object, row->place.line, column_name(d, column), value,
                    value.len ? "is not a date" : "is empty, a date is needed");
 }
 
-void deferred_error_keep(struct deferred_error *kept, const struct deferred_error *other) {
-  if (!other->is_set)
-    return;
-  bool is_earlier = !kept->is_set || other->dataset < kept->dataset ||
-                    (other->dataset == kept->dataset && place_cmp(other->place, kept->place) < 0);
-  if (is_earlier)
-    *kept = *other;
-}
-
 KPI_COLD static enum kpi_code no_memory(const struct native_worker *w, struct err *err) {
   return job_memory_err(w->pass->job, err);
 }
 
-static bool is_in_days(const struct native_worker *w, day_t day) {
-  return day >= w->pass->job->from && day <= w->pass->job->to;
+static struct native_day *day_of(struct native_worker *w, day_t day) {
+  return native_days_at(&w->days, w->pass->job->budget, day);
 }
 
 static bool is_returned(const struct native_worker *w, struct view status) {
@@ -98,32 +89,32 @@ static bool join_code(const struct native_worker *w, const struct id_cell *cell,
 }
 
 /* Counts a null or widens the range of a column's profile. */
-static void note_id_stats(struct native_worker *w, const struct scan_row *row, enum dataset d, int column,
+static void note_id_stats(struct quality_tally *t, const struct scan_row *row, enum dataset d, int column,
                           const struct id_cell *cell, enum check_id null_check) {
-  struct column_stats *stats = &w->tally.columns[d][column];
+  struct column_stats *stats = &t->columns[d][column];
   if (cell->form == ID_FORM_NULL) {
     stats->nulls++;
-    finding_add(&w->tally.found[null_check], row->place, (struct view){0});
+    finding_add(&t->found[null_check], row->place, (struct view){0});
   } else if (cell->form == ID_FORM_PLAIN) {
     column_stats_number(stats, (int64_t)cell->plain);
   }
 }
 
 /* Notes a status of orders, or of items, where near misses of returned matter. */
-static void note_status(struct native_worker *w, const struct scan_row *row, enum dataset d, int column,
-                        enum check_id domain_check) {
+static void note_status(struct native_worker *w, struct quality_tally *t, const struct scan_row *row,
+                        enum dataset d, int column, enum check_id domain_check) {
   struct view status = row->csv->cells[column];
-  struct column_stats *stats = &w->tally.columns[d][column];
+  struct column_stats *stats = &t->columns[d][column];
   if (status.len == 0) {
     stats->nulls++;
     return;
   }
   column_stats_text(stats, status);
-  struct status_verdict v = status_judge(&w->tally.statuses, status, w->pass->job->status_match);
+  struct status_verdict v = status_judge(&w->statuses, status, w->pass->job->status_match);
   if (!v.is_known)
-    finding_add_distinct(&w->tally.found[domain_check], row->place, status);
+    finding_add_distinct(&t->found[domain_check], row->place, status);
   if (v.is_near_miss && d == DATASET_ORDER_ITEMS)
-    finding_add_distinct(&w->tally.found[CHECK_STATUS_NEAR_MISS], row->place, status);
+    finding_add_distinct(&t->found[CHECK_STATUS_NEAR_MISS], row->place, status);
 }
 
 /* ---- products ---- */
@@ -167,16 +158,17 @@ static bool category_value(struct native_worker *w, const struct scan_row *row, 
 
 enum kpi_code native_product_row(void *worker, const struct scan_row *row, struct err *err) {
   struct native_worker *w = worker;
+  struct quality_tally *t = &w->whole;
   struct view category = row->csv->cells[PRODUCTS_CATEGORY];
   struct id_cell id;
   take_id(w, ID_PRODUCTS_ID, row->csv->cells[PRODUCTS_ID], &id);
-  w->tally.relevant[DATASET_PRODUCTS]++;
-  note_id_stats(w, row, DATASET_PRODUCTS, PRODUCTS_ID, &id, CHECK_PRODUCT_ID_NULL);
+  t->relevant[DATASET_PRODUCTS]++;
+  note_id_stats(t, row, DATASET_PRODUCTS, PRODUCTS_ID, &id, CHECK_PRODUCT_ID_NULL);
   if (category.len == 0) {
-    w->tally.columns[DATASET_PRODUCTS][PRODUCTS_CATEGORY].nulls++;
-    finding_add(&w->tally.found[CHECK_CATEGORY_NULL], row->place, category);
+    t->columns[DATASET_PRODUCTS][PRODUCTS_CATEGORY].nulls++;
+    finding_add(&t->found[CHECK_CATEGORY_NULL], row->place, category);
   } else {
-    column_stats_text(&w->tally.columns[DATASET_PRODUCTS][PRODUCTS_CATEGORY], category);
+    column_stats_text(&t->columns[DATASET_PRODUCTS][PRODUCTS_CATEGORY], category);
   }
   uint32_t value;
   id_code key;
@@ -203,26 +195,28 @@ static bool keep_for_orphans(struct native_worker *w, const struct id_cell *id) 
          idset_add(&w->all_orders, w->pass->job->budget, hashed);
 }
 
-static void note_order(struct native_worker *w, const struct scan_row *row, const struct id_cell *id,
-                       const struct id_cell *user, day_t day) {
-  struct column_stats *columns = w->tally.columns[DATASET_ORDERS];
-  w->tally.relevant[DATASET_ORDERS]++;
-  note_id_stats(w, row, DATASET_ORDERS, ORDERS_ORDER_ID, id, CHECK_ORDER_ID_NULL);
-  note_id_stats(w, row, DATASET_ORDERS, ORDERS_USER_ID, user, CHECK_USER_ID_NULL);
-  column_stats_number(&columns[ORDERS_CREATED_AT], day);
+static void note_order(struct native_worker *w, struct quality_tally *t, const struct scan_row *row,
+                       const struct id_cell *id, const struct id_cell *user, day_t day) {
+  t->relevant[DATASET_ORDERS]++;
+  note_id_stats(t, row, DATASET_ORDERS, ORDERS_ORDER_ID, id, CHECK_ORDER_ID_NULL);
+  note_id_stats(t, row, DATASET_ORDERS, ORDERS_USER_ID, user, CHECK_USER_ID_NULL);
+  column_stats_number(&t->columns[DATASET_ORDERS][ORDERS_CREATED_AT], day);
   if (row->binding->has[ORDERS_STATUS])
-    note_status(w, row, DATASET_ORDERS, ORDERS_STATUS, CHECK_ORDER_STATUS_DOMAIN);
+    note_status(w, t, row, DATASET_ORDERS, ORDERS_STATUS, CHECK_ORDER_STATUS_DOMAIN);
 }
 
 /* Adds an order row of the job's days to its day's totals and to the join map. */
 static bool add_order(struct native_worker *w, const struct scan_row *row, const struct id_cell *id,
                       const struct id_cell *user, day_t day) {
   struct budget *budget = w->pass->job->budget;
+  struct native_day *noted = day_of(w, day);
   struct group *g = aggregate_group(&w->groups, budget, day, GROUP_NO_CATEGORY);
   id_code order, customer, key;
-  if (!g || !own_code(w, id, ID_INTERN, &order) || !own_code(w, user, ID_INTERN, &customer) ||
+  if (!noted || !g || !own_code(w, id, ID_INTERN, &order) || !own_code(w, user, ID_INTERN, &customer) ||
       !join_code(w, id, ID_ITEMS_ORDER, ID_INTERN, &key))
     return false;
+  noted->has_rows = true;
+  note_order(w, &noted->tally, row, id, user, day);
   if (customer != ID_NULL && !idset_add(&g->users, budget, customer))
     return false;
   if (order == ID_NULL)
@@ -230,7 +224,7 @@ static bool add_order(struct native_worker *w, const struct scan_row *row, const
   g->order_id_rows++;
   if (is_returned(w, row->csv->cells[ORDERS_STATUS]) && !idset_add(&g->returned_orders, budget, order))
     return false;
-  w->unjoinable_orders += key == ID_NULL;
+  noted->unjoinable_orders += key == ID_NULL;
   return idset_add(&g->orders, budget, order) &&
          (key == ID_NULL || join_pairs_add(&w->orders, budget, key, (uint32_t)day));
 }
@@ -247,9 +241,8 @@ enum kpi_code native_order_row(void *worker, const struct scan_row *row, struct 
   take_id(w, ID_ORDERS_USER, cells[ORDERS_USER_ID], &user);
   if (!keep_for_orphans(w, &id))
     return no_memory(w, err);
-  if (!is_in_days(w, day))
+  if (!day_set_has(&w->pass->job->days, day))
     return KPI_OK;
-  note_order(w, row, &id, &user, day);
   return add_order(w, row, &id, &user, day) ? KPI_OK : no_memory(w, err);
 }
 
@@ -301,34 +294,33 @@ static bool price_is_not_finite(const struct item *it) {
   return it->price_is == DECIMAL_NOT_FINITE || it->price_is == DECIMAL_TOO_LARGE;
 }
 
-static void note_price_not_finite(struct native_worker *w, const struct item *it) {
-  finding_add(&w->tally.found[CHECK_PRICE_NOT_FINITE], it->row->place, it->row->csv->cells[ITEMS_SALE_PRICE]);
+static void note_price_not_finite(struct quality_tally *t, const struct item *it) {
+  finding_add(&t->found[CHECK_PRICE_NOT_FINITE], it->row->place, it->row->csv->cells[ITEMS_SALE_PRICE]);
 }
 
-static void note_price(struct native_worker *w, const struct item *it) {
-  struct column_stats *stats = &w->tally.columns[DATASET_ORDER_ITEMS][ITEMS_SALE_PRICE];
+static void note_price(struct quality_tally *t, const struct item *it) {
+  struct column_stats *stats = &t->columns[DATASET_ORDER_ITEMS][ITEMS_SALE_PRICE];
   struct view cell = it->row->csv->cells[ITEMS_SALE_PRICE];
-  struct finding *found = w->tally.found;
   if (cell.len == 0) {
     stats->nulls++;
-    finding_add(&found[CHECK_PRICE_MISSING], it->row->place, cell);
+    finding_add(&t->found[CHECK_PRICE_MISSING], it->row->place, cell);
     return;
   }
-  if (price_is_not_finite(it)) /* of a row that counts nowhere: others are left out or refuse the run */
-    note_price_not_finite(w, it);
+  if (price_is_not_finite(it)) /* of a row that does not count: others are left out or refuse the day */
+    note_price_not_finite(t, it);
   if (it->price_is == DECIMAL_NOT_A_NUMBER)
-    finding_add(&found[CHECK_PRICE_UNPARSABLE], it->row->place, cell);
+    finding_add(&t->found[CHECK_PRICE_UNPARSABLE], it->row->place, cell);
   if (it->price_is == DECIMAL_ROUNDED)
-    finding_add(&found[CHECK_PRICE_ROUNDED], it->row->place, cell);
+    finding_add(&t->found[CHECK_PRICE_ROUNDED], it->row->place, cell);
   if (it->price_is == DECIMAL_OK || it->price_is == DECIMAL_ROUNDED) {
     column_stats_money(stats, &it->price);
     if (decimal_is_negative(&it->price))
-      finding_add(&found[CHECK_PRICE_NEGATIVE], it->row->place, cell);
+      finding_add(&t->found[CHECK_PRICE_NEGATIVE], it->row->place, cell);
   }
 }
 
 /* Counts an item of the job's days that misses its order among all orders. */
-static bool note_orphan(struct native_worker *w, const struct item *it) {
+static bool note_orphan(struct native_worker *w, struct quality_tally *t, const struct item *it) {
   id_code hashed;
   if (it->k.has_order || it->k.order.form == ID_FORM_NULL)
     return true;
@@ -338,72 +330,62 @@ static bool note_orphan(struct native_worker *w, const struct item *it) {
     if (idset_has(&w->pass->all_orders, hashed))
       return true;
   }
-  finding_add(&w->tally.found[CHECK_ITEM_WITHOUT_ORDER], it->row->place, it->k.order.text);
-  decimal_add(&w->tally.orphan_revenue, &it->price);
+  finding_add(&t->found[CHECK_ITEM_WITHOUT_ORDER], it->row->place, it->k.order.text);
+  decimal_add(&t->orphan_revenue, &it->price);
   return true;
 }
 
-static bool note_item(struct native_worker *w, const struct item *it) {
+/* Notes an item of a day, or whose order is. */
+static bool note_item(struct native_worker *w, struct quality_tally *t, const struct item *it, day_t day) {
   const struct scan_row *row = it->row;
-  struct column_stats *columns = w->tally.columns[DATASET_ORDER_ITEMS];
-  w->tally.relevant[DATASET_ORDER_ITEMS]++;
-  note_id_stats(w, row, DATASET_ORDER_ITEMS, ITEMS_ID, &it->k.id, CHECK_ITEM_ID_NULL);
-  note_id_stats(w, row, DATASET_ORDER_ITEMS, ITEMS_ORDER_ID, &it->k.order, CHECK_ITEM_ORDER_NULL);
-  note_id_stats(w, row, DATASET_ORDER_ITEMS, ITEMS_PRODUCT_ID, &it->k.product, CHECK_ITEM_PRODUCT_NULL);
-  column_stats_number(&columns[ITEMS_CREATED_AT], it->k.day);
-  note_status(w, row, DATASET_ORDER_ITEMS, ITEMS_STATUS, CHECK_ITEM_STATUS_DOMAIN);
-  note_price(w, it);
-  if (!it->k.is_in_days)
+  t->relevant[DATASET_ORDER_ITEMS]++;
+  note_id_stats(t, row, DATASET_ORDER_ITEMS, ITEMS_ID, &it->k.id, CHECK_ITEM_ID_NULL);
+  note_id_stats(t, row, DATASET_ORDER_ITEMS, ITEMS_ORDER_ID, &it->k.order, CHECK_ITEM_ORDER_NULL);
+  note_id_stats(t, row, DATASET_ORDER_ITEMS, ITEMS_PRODUCT_ID, &it->k.product, CHECK_ITEM_PRODUCT_NULL);
+  column_stats_number(&t->columns[DATASET_ORDER_ITEMS][ITEMS_CREATED_AT], it->k.day);
+  note_status(w, t, row, DATASET_ORDER_ITEMS, ITEMS_STATUS, CHECK_ITEM_STATUS_DOMAIN);
+  note_price(t, it);
+  if (it->k.day != day) {
+    finding_add(&t->found[CHECK_ITEM_DAY_DIFFERS], row->place, row->csv->cells[ITEMS_CREATED_AT]);
     return true;
-  decimal_add_times(&w->tally.item_revenue, &it->price, it->sold_as ? it->sold_as : 1);
-  if (it->sold_as == 0) {
-    finding_add(&w->tally.found[CHECK_ITEM_WITHOUT_PRODUCT], row->place, it->k.product.text);
-    decimal_add(&w->tally.dropped_revenue, &it->price);
   }
-  return note_orphan(w, it);
+  decimal_add_times(&t->item_revenue, &it->price, it->sold_as ? it->sold_as : 1);
+  if (it->sold_as == 0) {
+    finding_add(&t->found[CHECK_ITEM_WITHOUT_PRODUCT], row->place, it->k.product.text);
+    decimal_add(&t->dropped_revenue, &it->price);
+  }
+  return note_orphan(w, t, it);
 }
 
-/* Adds the item to the day of each order row with its order id. */
-static bool add_to_orders(struct native_worker *w, const struct item *it) {
+/* Adds the item to the day of the order rows with its order id. */
+static bool add_to_order(struct native_worker *w, const struct item *it, const struct join_pair *order) {
   struct budget *budget = w->pass->job->budget;
-  struct join_walk walk = {0};
-  const struct join_pair *order;
+  struct group *g = aggregate_group(&w->groups, budget, (day_t)order->value, GROUP_NO_CATEGORY);
   id_code id;
-  bool day_differs = false;
-  if (!own_code(w, &it->k.id, ID_INTERN, &id))
+  if (!g || !own_code(w, &it->k.id, ID_INTERN, &id) || (id != ID_NULL && !idset_add(&g->items, budget, id)))
     return false;
-  while ((order = join_map_next(&w->pass->orders, it->k.order_key, &walk)) != NULL) {
-    day_t day = (day_t)order->value;
-    struct group *g = aggregate_group(&w->groups, budget, day, GROUP_NO_CATEGORY);
-    if (!g || (id != ID_NULL && !idset_add(&g->items, budget, id)))
-      return false;
-    decimal_add_times(&g->revenue, &it->price, order->times);
-    g->item_rows += order->times;
-    g->returned_rows += it->is_returned ? order->times : 0;
-    g->item_id_rows += id != ID_NULL;
-    join_map_meet(&w->pass->orders, order);
-    day_differs |= day != it->k.day;
-  }
-  if (day_differs)
-    finding_add(&w->tally.found[CHECK_ITEM_DAY_DIFFERS], it->row->place,
-                it->row->csv->cells[ITEMS_CREATED_AT]);
+  decimal_add_times(&g->revenue, &it->price, order->times);
+  g->item_rows += order->times;
+  g->returned_rows += it->is_returned ? order->times : 0;
+  g->item_id_rows += id != ID_NULL;
+  join_map_meet(&w->pass->orders, order);
   return true;
 }
 
-/* A sold product without a usable category refuses the run, at the product's place. */
-KPI_COLD static void defer_bad_product(struct native_worker *w, uint32_t value) {
+/* A sold product without a usable category refuses the day, at the product's place. */
+KPI_COLD static bool refuse_product(struct native_worker *w, struct native_day *noted, uint32_t value) {
   struct bad_product bad = w->pass->bad_products.at[value & ~PRODUCT_IS_BAD];
-  struct deferred_error e = {.is_set = true, .dataset = DATASET_PRODUCTS, .place = bad.place};
+  struct native_refusal refusal = {.dataset = DATASET_PRODUCTS, .place = bad.place};
   const char *object = w->pass->listing->datasets[DATASET_PRODUCTS].at[bad.place.object].name;
-  value_err(&e.err, object, bad.place.line, column_name(DATASET_PRODUCTS, PRODUCTS_CATEGORY),
+  value_err(&refusal.err, object, bad.place.line, column_name(DATASET_PRODUCTS, PRODUCTS_CATEGORY),
             (struct view){0},
             bad.is_null ? "is empty, but the product was sold"
                         : "is longer than 2048 bytes, and the product was sold");
-  deferred_error_keep(&w->deferred, &e);
+  return native_day_refuse(noted, w->pass->job->budget, &refusal);
 }
 
 /* Adds the item to the category of each product row with its product id. */
-static bool add_to_categories(struct native_worker *w, const struct item *it) {
+static bool add_to_categories(struct native_worker *w, struct native_day *noted, const struct item *it) {
   struct budget *budget = w->pass->job->budget;
   struct join_walk walk = {0};
   const struct join_pair *product;
@@ -412,7 +394,8 @@ static bool add_to_categories(struct native_worker *w, const struct item *it) {
     return false;
   while ((product = join_map_next(&w->pass->products, it->product_key, &walk)) != NULL) {
     if (product->value & PRODUCT_IS_BAD) {
-      defer_bad_product(w, product->value);
+      if (!refuse_product(w, noted, product->value))
+        return false;
       continue;
     }
     struct group *g = aggregate_group(&w->groups, budget, it->k.day, product->value);
@@ -429,20 +412,35 @@ static bool add_to_categories(struct native_worker *w, const struct item *it) {
 
 /* A price that no sum can take. Whether the row counts depends on the joins, so a refusal waits for the end.
  */
-KPI_COLD static void bad_price(struct native_worker *w, const struct item *it) {
+KPI_COLD static bool bad_price(struct native_worker *w, struct native_day *noted, const struct item *it) {
   const struct scan_row *row = it->row;
   struct view value = row->csv->cells[ITEMS_SALE_PRICE];
   if (w->pass->job->bad_rows == BAD_ROWS_SKIP) {
-    note_price_not_finite(w, it);
-    w->tally.relevant[DATASET_ORDER_ITEMS]++;
-    w->tally.bad_rows[DATASET_ORDER_ITEMS]++;
-    return;
+    note_price_not_finite(&noted->tally, it);
+    noted->tally.relevant[DATASET_ORDER_ITEMS]++;
+    noted->tally.bad_rows[DATASET_ORDER_ITEMS]++;
+    return true;
   }
-  struct deferred_error e = {.is_set = true, .dataset = DATASET_ORDER_ITEMS, .place = row->place};
-  value_err(&e.err, row->object, row->place.line, column_name(DATASET_ORDER_ITEMS, ITEMS_SALE_PRICE), value,
-            it->price_is == DECIMAL_NOT_FINITE ? "is not a finite number"
-                                               : "is out of range (10^126 or more)");
-  deferred_error_keep(&w->deferred, &e);
+  struct native_refusal refusal = {.dataset = DATASET_ORDER_ITEMS, .place = row->place};
+  value_err(
+      &refusal.err, row->object, row->place.line, column_name(DATASET_ORDER_ITEMS, ITEMS_SALE_PRICE), value,
+      it->price_is == DECIMAL_NOT_FINITE ? "is not a finite number" : "is out of range (10^126 or more)");
+  return native_day_refuse(noted, w->pass->job->budget, &refusal);
+}
+
+/* Adds the item to one day of the job: its own, or that of `order`, the rows of its order of that day (NULL:
+ * there are none). */
+static bool add_on_day(struct native_worker *w, const struct item *it, day_t day,
+                       const struct join_pair *order) {
+  struct native_day *noted = day_of(w, day);
+  bool is_sold = day == it->k.day && it->sold_as > 0;
+  if (!noted)
+    return false;
+  if ((order || is_sold) && price_is_not_finite(it))
+    return bad_price(w, noted, it);
+  noted->has_rows |= order || is_sold;
+  return note_item(w, &noted->tally, it, day) && (!order || add_to_order(w, it, order)) &&
+         (!is_sold || add_to_categories(w, noted, it));
 }
 
 /* Adds an item that is of the job's days, or whose order is. Kept out of the loop over all rows, which would
@@ -450,17 +448,17 @@ KPI_COLD static void bad_price(struct native_worker *w, const struct item *it) {
 static __attribute__((noinline)) enum kpi_code add_item(struct native_worker *w, const struct scan_row *row,
                                                         const struct item_keys *keys, struct err *err) {
   struct item it = {.row = row, .k = *keys};
-  if (!find_product(w, &it))
-    return no_memory(w, err);
+  struct join_walk walk = {0};
+  const struct join_pair *order;
+  bool is_added = !keys->is_in_days, ok = find_product(w, &it);
   it.price_is = decimal_parse(row->csv->cells[ITEMS_SALE_PRICE], &it.price);
   it.is_returned = is_returned(w, row->csv->cells[ITEMS_STATUS]);
-  bool counts = keys->has_order || it.sold_as > 0;
-  if (counts && price_is_not_finite(&it)) {
-    bad_price(w, &it);
-    return KPI_OK;
+  while (ok && (order = join_map_next(&w->pass->orders, keys->order_key, &walk)) != NULL) {
+    is_added |= (day_t)order->value == keys->day;
+    ok = add_on_day(w, &it, (day_t)order->value, order);
   }
-  bool ok = note_item(w, &it) && (!keys->has_order || add_to_orders(w, &it)) &&
-            (it.sold_as == 0 || add_to_categories(w, &it));
+  if (ok && !is_added)
+    ok = add_on_day(w, &it, keys->day, NULL);
   return ok ? KPI_OK : no_memory(w, err);
 }
 
@@ -476,6 +474,6 @@ enum kpi_code native_item_row(void *worker, const struct scan_row *row, struct e
   take_id(w, ID_ITEMS_PRODUCT, cells[ITEMS_PRODUCT_ID], &k.product);
   if (!find_order(w, &k))
     return no_memory(w, err);
-  k.is_in_days = is_in_days(w, k.day);
+  k.is_in_days = day_set_has(&w->pass->job->days, k.day);
   return k.is_in_days || k.has_order ? add_item(w, row, &k, err) : KPI_OK;
 }

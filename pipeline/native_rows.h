@@ -7,7 +7,7 @@
 
 #include "pipeline/aggregate.h"
 #include "pipeline/join_map.h"
-#include "pipeline/quality.h"
+#include "pipeline/native_days.h"
 #include "pipeline/scan.h"
 
 #include <pthread.h>
@@ -40,27 +40,16 @@ struct native_pass {
   } bad_products;
 };
 
-/* An error that depends on what kind of ids a column holds, which is only known at the end of the pass. */
-struct deferred_error {
-  bool is_set;
-  enum dataset dataset;
-  struct place place;
-  struct err err;
-};
-
-/* Keeps the one that stands first in the input. */
-void deferred_error_keep(struct deferred_error *kept, const struct deferred_error *other);
-
 struct native_worker {
   struct native_pass *pass;
   struct join_pairs products, orders;
   struct idset all_orders;
   struct aggregate groups;
   struct id_seen seen[ID_COLUMN_COUNT];
-  uint64_t unjoinable_orders; /* orders with ids that no item can name: the items have numbers */
   uint64_t product_id_rows;   /* product rows with an id */
-  struct quality_tally tally;
-  struct deferred_error deferred;
+  struct quality_tally whole; /* of what bears on every day: products, and rows without a date */
+  struct native_days days;
+  struct status_cache statuses;
 };
 
 /* The scan_row_fn of each data set; `worker` is a struct native_worker. */

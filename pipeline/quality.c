@@ -151,11 +151,7 @@ static int64_t newest_input_ms(const struct source_listing *l) {
 
 static void judge_input_age(const struct quality_facts *f, struct verdict *v) {
   char text[CLOCK_RFC3339_SIZE];
-  if (f->job->to == DAY_MAX) {
-    snprintf(v->observed, sizeof v->observed, "all days: not judged");
-    return;
-  }
-  int64_t newest = newest_input_ms(f->listing), end = day_end_ms(f->job, f->job->to);
+  int64_t newest = newest_input_ms(f->listing), end = day_end_ms(f->job, f->day);
   snprintf(v->observed, sizeof v->observed, "newest input of %s", clock_rfc3339(newest, text));
   snprintf(v->expected, sizeof v->expected, "at or after %s", clock_rfc3339(end, text));
   v->finding.count = newest < end;
@@ -163,8 +159,9 @@ static void judge_input_age(const struct quality_facts *f, struct verdict *v) {
 
 static void judge_revenue(const struct quality_facts *f, struct verdict *v) {
   char sum_text[DECIMAL_TEXT_SIZE], item_text[DECIMAL_TEXT_SIZE];
-  struct decimal sum = f->category_revenue;
-  decimal_add(&sum, &f->tally->dropped_revenue);
+  struct decimal sum = f->tally->dropped_revenue;
+  for (size_t i = 0; i < f->tables[KPI_CATEGORIES].count; i++)
+    decimal_add(&sum, &f->tables[KPI_CATEGORIES].rows[i].revenue);
   decimal_text(&sum, sum_text);
   decimal_text(&f->tally->item_revenue, item_text);
   snprintf(v->observed, sizeof v->observed, "categories + dropped %.110s, items %.110s", sum_text, item_text);
@@ -196,8 +193,10 @@ static bool has_history(const struct quality_facts *f, const struct history_verd
 
 static struct history_verdict judge_kpi(const struct quality_facts *f, enum history_kpi kpi) {
   static const struct kpi_rows none = {0};
-  const struct kpi_row no_rows = {.day = f->job->from};
-  return history_judge(f->day ? f->day : &no_rows, f->job->history ? f->job->history : &none, kpi);
+  const struct kpi_row no_rows = {.day = f->day};
+  const struct kpi_rows *orders = &f->tables[KPI_ORDERS];
+  return history_judge(orders->count ? orders->rows : &no_rows, f->job->history ? f->job->history : &none,
+                       kpi);
 }
 
 static void judge_history(const struct quality_facts *f, enum history_kpi kpi, struct verdict *v) {
@@ -259,13 +258,14 @@ static uint64_t base_of(const struct check *c, const struct quality_facts *f) {
 
 static void judge(enum check_id id, const struct quality_facts *f, struct verdict *v) {
   const struct quality_tally *t = f->tally;
+  size_t result_rows = f->tables[KPI_ORDERS].count + f->tables[KPI_CATEGORIES].count;
   *v = (struct verdict){.finding = t->found[id], .base = base_of(&checks[id], f)};
   view_to_cstr(view_of(checks[id].expected), v->expected, sizeof v->expected);
   if (id == CHECK_DAY_HAS_ROWS)
-    v->finding.count = f->result_rows == 0;
+    v->finding.count = result_rows == 0;
   snprintf(v->observed, sizeof v->observed, "%llu", (unsigned long long)v->finding.count);
   if (id == CHECK_DAY_HAS_ROWS)
-    snprintf(v->observed, sizeof v->observed, "%llu result rows", (unsigned long long)f->result_rows);
+    snprintf(v->observed, sizeof v->observed, "%zu result rows", result_rows);
   if (id == CHECK_REVENUE_RECONCILES)
     judge_revenue(f, v);
   if (id == CHECK_INPUT_COMPLETE)
@@ -349,22 +349,29 @@ static void write_check(const struct quality_facts *f, const struct check *c, co
 
 static void write_range(const struct column_stats *s, bool is_day, struct buf *out) {
   char low[DECIMAL_TEXT_SIZE], high[DECIMAL_TEXT_SIZE];
-  if (s->has_number && is_day)
-    buf_printf(out, "\"min\":\"%s\",\"max\":\"%s\"", day_text((day_t)s->min_number, low),
-               day_text((day_t)s->max_number, high));
-  else if (s->has_number)
-    buf_printf(out, "\"min\":%lld,\"max\":%lld", (long long)s->min_number, (long long)s->max_number);
-  else if (s->has_money) {
-    decimal_text(&s->min_money, low);
-    decimal_text(&s->max_money, high);
-    buf_printf(out, "\"min\":\"%s\",\"max\":\"%s\"", low, high);
-  } else if (s->has_text) {
-    json_string(out, "min", view_of(s->min_text));
-    buf_add_cstr(out, "\"max\":\"");
-    buf_add_json(out, view_of(s->max_text));
-    buf_add_char(out, '"');
-  } else
+  switch (s->kind) {
+  case STATS_NONE:
     buf_add_cstr(out, "\"min\":null,\"max\":null");
+    break;
+  case STATS_NUMBER:
+    if (is_day)
+      buf_printf(out, "\"min\":\"%s\",\"max\":\"%s\"", day_text((day_t)s->number.min, low),
+                 day_text((day_t)s->number.max, high));
+    else
+      buf_printf(out, "\"min\":%lld,\"max\":%lld", (long long)s->number.min, (long long)s->number.max);
+    break;
+  case STATS_MONEY:
+    decimal_text(&s->money.min, low);
+    decimal_text(&s->money.max, high);
+    buf_printf(out, "\"min\":\"%s\",\"max\":\"%s\"", low, high);
+    break;
+  case STATS_TEXT:
+    json_string(out, "min", view_of(s->text.min));
+    buf_add_cstr(out, "\"max\":\"");
+    buf_add_json(out, view_of(s->text.max));
+    buf_add_char(out, '"');
+    break;
+  }
 }
 
 static void write_profile(const struct quality_facts *f, enum dataset d, struct buf *out) {
@@ -381,7 +388,7 @@ static void write_profile(const struct quality_facts *f, enum dataset d, struct 
   for (size_t c = 0; c < schema->column_count; c++) {
     struct column_stats stats = f->tally->columns[d][c];
     if (f->is_text_id[d][c])
-      stats.has_number = false;
+      stats.kind = STATS_NONE;
     buf_printf(out, "%s\"%s\":{\"nulls\":%llu,", c ? "," : "", schema->columns[c].name,
                (unsigned long long)stats.nulls);
     write_range(&stats, strcmp(schema->columns[c].name, "created_at") == 0, out);

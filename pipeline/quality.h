@@ -56,13 +56,21 @@ enum check_id {
   CHECK_COUNT
 };
 
-/* Range of a column, by what its cells are. Zero-initialised has seen nothing. */
+/* Range of a column, whose cells are of one kind. Zero-initialised has seen nothing. */
 struct column_stats {
   uint64_t nulls;
-  bool has_number, has_money, has_text; /* which pair below is filled; days are numbers */
-  int64_t min_number, max_number;
-  struct decimal min_money, max_money;
-  char min_text[FINDING_VALUE_BYTES], max_text[FINDING_VALUE_BYTES]; /* cut to fit */
+  enum { STATS_NONE, STATS_NUMBER, STATS_MONEY, STATS_TEXT } kind;
+  union { /* by kind; days are numbers */
+    struct {
+      int64_t min, max;
+    } number;
+    struct {
+      struct decimal min, max;
+    } money;
+    struct {
+      char min[FINDING_VALUE_BYTES], max[FINDING_VALUE_BYTES]; /* cut to fit */
+    } text;
+  };
 };
 
 /* Widens the range of whole numbers, or of days (since 1970). */
@@ -94,31 +102,31 @@ struct status_cache {
 /* Judges a status as a cell holds it; the cache borrows nothing. */
 struct status_verdict status_judge(struct status_cache *c, struct view status, enum status_match match);
 
-/* All that a worker notes; zero-initialise. */
+/* What is noted of a day, or of the inputs as a whole; zero-initialise. */
 struct quality_tally {
   struct finding found[CHECK_COUNT];
   uint64_t relevant[DATASET_COUNT]; /* rows that bear on the days of the run */
   uint64_t bad_rows[DATASET_COUNT]; /* left out (bad_rows=skip) */
   struct column_stats columns[DATASET_COUNT][COLUMNS_MAX];
-  struct status_cache statuses;
-  struct decimal
-      item_revenue; /* of items dated in the run's days, as often as they are sold in the category table */
+  struct decimal item_revenue;    /* of items of the day, as often as they are sold in the category table */
   struct decimal dropped_revenue; /* of these, of items without a product */
-  struct decimal orphan_revenue;  /* of items dated in the run's days whose order is missing */
+  struct decimal orphan_revenue;  /* of items of the day whose order is missing */
 };
 
-/* Adds what another worker has noted. */
+/* Adds what was noted elsewhere. */
 void quality_tally_merge(struct quality_tally *t, const struct quality_tally *from);
 
-/* What is known at the end of a computation. Borrows everything. */
+/* Frees and empties. */
+void quality_tally_clear(struct quality_tally *t);
+
+/* What is known of a day at the end of a computation. Borrows everything. */
 struct quality_facts {
   const struct job *job;
   const struct source_listing *listing;
-  const struct quality_tally *tally;
+  day_t day;
+  const struct quality_tally *tally; /* of the day and of the inputs as a whole */
   uint64_t rows[DATASET_COUNT];
-  struct decimal category_revenue;             /* sum over the category table */
-  uint64_t result_rows;                        /* of both tables */
-  const struct kpi_row *day;                   /* order row of a job of one day; NULL: it has none */
+  const struct kpi_rows *tables;               /* of the day; KPI_TABLE_COUNT of them */
   bool is_text_id[DATASET_COUNT][COLUMNS_MAX]; /* no numeric range for these */
 };
 

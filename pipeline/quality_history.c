@@ -27,12 +27,25 @@ struct samples {
   unsigned all_count, weekday_count;
 };
 
+/* The first row of a day or of those after it. */
+static size_t first_from(const struct kpi_rows *rows, day_t day) {
+  size_t low = 0, high = rows->count;
+  while (low < high) {
+    size_t middle = low + (high - low) / 2;
+    if (rows->rows[middle].day < day)
+      low = middle + 1;
+    else
+      high = middle;
+  }
+  return low;
+}
+
 static void collect(const struct kpi_row *row, const struct kpi_rows *history, enum history_kpi kpi,
                     struct samples *s) {
-  for (size_t i = 0; i < history->count; i++) {
+  for (size_t i = first_from(history, row->day - HISTORY_DAYS); i < history->count; i++) {
     const struct kpi_row *past = &history->rows[i];
-    if (past->day >= row->day || row->day - past->day > HISTORY_DAYS || s->all_count == HISTORY_DAYS)
-      continue;
+    if (past->day >= row->day || s->all_count == HISTORY_DAYS)
+      return;
     s->all[s->all_count++] = value_of(past, kpi);
     if ((row->day - past->day) % DAYS_PER_WEEK == 0)
       s->weekday[s->weekday_count++] = value_of(past, kpi);

@@ -25,7 +25,7 @@ struct history_verdict {
   double value, median, low, high;
 };
 
-/* Compares one KPI of `row` with the rows of the days before it; those of other days are not looked at. */
+/* Compares one KPI of `row` with the rows of the days before it, among rows that are sorted by day. */
 struct history_verdict history_judge(const struct kpi_row *row, const struct kpi_rows *history,
                                      enum history_kpi kpi);
 

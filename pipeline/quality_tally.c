@@ -4,44 +4,48 @@
 #include <string.h>
 
 void column_stats_number(struct column_stats *s, int64_t value) {
-  if (!s->has_number || value < s->min_number)
-    s->min_number = value;
-  if (!s->has_number || value > s->max_number)
-    s->max_number = value;
-  s->has_number = true;
+  if (s->kind == STATS_NONE || value < s->number.min)
+    s->number.min = value;
+  if (s->kind == STATS_NONE || value > s->number.max)
+    s->number.max = value;
+  s->kind = STATS_NUMBER;
 }
 
 void column_stats_money(struct column_stats *s, const struct decimal *value) {
-  if (!s->has_money || decimal_cmp(value, &s->min_money) < 0)
-    s->min_money = *value;
-  if (!s->has_money || decimal_cmp(value, &s->max_money) > 0)
-    s->max_money = *value;
-  s->has_money = true;
+  if (s->kind == STATS_NONE || decimal_cmp(value, &s->money.min) < 0)
+    s->money.min = *value;
+  if (s->kind == STATS_NONE || decimal_cmp(value, &s->money.max) > 0)
+    s->money.max = *value;
+  s->kind = STATS_MONEY;
 }
 
 void column_stats_text(struct column_stats *s, struct view value) {
   if (value.len > FINDING_VALUE_BYTES - 1)
     value.len = FINDING_VALUE_BYTES - 1;
-  if (!s->has_text || view_cmp(value, view_of(s->min_text)) < 0)
-    view_to_cstr(value, s->min_text, sizeof s->min_text);
-  if (!s->has_text || view_cmp(value, view_of(s->max_text)) > 0)
-    view_to_cstr(value, s->max_text, sizeof s->max_text);
-  s->has_text = true;
+  if (s->kind == STATS_NONE || view_cmp(value, view_of(s->text.min)) < 0)
+    view_to_cstr(value, s->text.min, sizeof s->text.min);
+  if (s->kind == STATS_NONE || view_cmp(value, view_of(s->text.max)) > 0)
+    view_to_cstr(value, s->text.max, sizeof s->text.max);
+  s->kind = STATS_TEXT;
 }
 
 static void column_stats_merge(struct column_stats *s, const struct column_stats *from) {
   s->nulls += from->nulls;
-  if (from->has_number) {
-    column_stats_number(s, from->min_number);
-    column_stats_number(s, from->max_number);
-  }
-  if (from->has_money) {
-    column_stats_money(s, &from->min_money);
-    column_stats_money(s, &from->max_money);
-  }
-  if (from->has_text) {
-    column_stats_text(s, view_of(from->min_text));
-    column_stats_text(s, view_of(from->max_text));
+  switch (from->kind) {
+  case STATS_NONE:
+    break;
+  case STATS_NUMBER:
+    column_stats_number(s, from->number.min);
+    column_stats_number(s, from->number.max);
+    break;
+  case STATS_MONEY:
+    column_stats_money(s, &from->money.min);
+    column_stats_money(s, &from->money.max);
+    break;
+  case STATS_TEXT:
+    column_stats_text(s, view_of(from->text.min));
+    column_stats_text(s, view_of(from->text.max));
+    break;
   }
 }
 
@@ -98,4 +102,10 @@ void quality_tally_merge(struct quality_tally *t, const struct quality_tally *fr
   decimal_add(&t->item_revenue, &from->item_revenue);
   decimal_add(&t->dropped_revenue, &from->dropped_revenue);
   decimal_add(&t->orphan_revenue, &from->orphan_revenue);
+}
+
+void quality_tally_clear(struct quality_tally *t) {
+  for (int c = 0; c < CHECK_COUNT; c++)
+    finding_clear(&t->found[c]);
+  *t = (struct quality_tally){0};
 }

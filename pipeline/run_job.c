@@ -29,7 +29,7 @@ static enum kpi_code observe_and_list(const struct run_plan *plan, struct rounds
   enum kpi_code rc = KPI_OK;
   enter(plan, PHASE_LISTING);
   if (plan->publisher)
-    rc = publisher_begin(plan->publisher, plan->job->from, plan->job->stop, &r->publication, err);
+    rc = publisher_begin(plan->publisher, plan->job->days.from, plan->job->stop, &r->publication, err);
   if (rc == KPI_OK)
     rc = source_list(plan->job->source, &use, &r->listing, err);
   if (rc)
@@ -61,10 +61,14 @@ static enum kpi_code compute(const struct run_plan *plan, struct rounds *r, stru
                              struct err *err) {
   if (r->has_results && strcmp(r->fingerprint, r->listing.fingerprint) == 0)
     return KPI_OK;
+  struct day_results days = {0};
   job_result_clear(result);
   r->has_results = false;
   enter(plan, PHASE_SCANNING);
-  enum kpi_code rc = engine_compute(plan->engine, plan->job, &r->listing, result, err);
+  enum kpi_code rc = engine_compute(plan->engine, plan->job, &r->listing, &days, err);
+  if (rc == KPI_OK)
+    rc = day_results_take(&days, result, err);
+  day_results_clear(&days);
   if (rc == KPI_OK)
     rc = check_quality(plan, result, err);
   if (rc)
@@ -144,5 +148,20 @@ enum kpi_code run_job(const struct run_plan *plan, struct job_result *result,
   }
   if (rc == KPI_OK)
     enter(plan, PHASE_FINALIZING);
+  return rc;
+}
+
+enum kpi_code run_job_days(const struct run_plan *plan, struct day_results *out, struct err *err) {
+  struct rounds r = {0};
+  enum kpi_code rc;
+  do {
+    day_results_clear(out);
+    rc = observe_and_list(plan, &r, err);
+    if (rc == KPI_OK) {
+      enter(plan, PHASE_SCANNING);
+      rc = engine_compute(plan->engine, plan->job, &r.listing, out, err);
+    }
+    source_listing_clear(&r.listing);
+  } while (rc && try_again(plan, &r, rc));
   return rc;
 }

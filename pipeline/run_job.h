@@ -36,6 +36,12 @@ struct run_plan {
 KPI_MUST_CHECK enum kpi_code run_job(const struct run_plan *plan, struct job_result *result,
                                      struct publish_counts published[KPI_TABLE_COUNT], struct err *err);
 
+/* Computes the days of the plan's job together, in one pass over the inputs; what the plan says of publishing
+ * is idle. `out` is zero-initialised by the caller, who clears it also after an error. Errors: the run errors
+ * of err.h that no day escapes. */
+KPI_MUST_CHECK enum kpi_code run_job_days(const struct run_plan *plan, struct day_results *out,
+                                          struct err *err);
+
 /* Refuses results with a failed error-level check if the gate says so. Errors: KPI_QUALITY_BLOCKED. */
 KPI_MUST_CHECK enum kpi_code run_job_gate(enum quality_gate gate, const struct quality *quality,
                                           struct err *err);

@@ -221,6 +221,12 @@ static void merge_reports(struct scan_report *out, const struct scan_report *fro
   finding_merge(&out->repeated_header, &from->repeated_header);
 }
 
+void scan_report_clear(struct scan_report *r) {
+  finding_clear(&r->ragged);
+  finding_clear(&r->undecodable);
+  finding_clear(&r->repeated_header);
+}
+
 static enum kpi_code check_header(const struct scan *s, const struct scan_report *report, struct err *err) {
   if (report->has_header)
     return KPI_OK;
@@ -244,6 +250,7 @@ static enum kpi_code run_workers(struct scan_run *r, struct scan_worker *workers
   pool_map(s->pool, scan_work, workers, sizeof *workers, count);
   for (size_t i = 0; i < count; i++) {
     merge_reports(out, &workers[i].report);
+    scan_report_clear(&workers[i].report);
     csv_clear(&workers[i].cursor);
     csv_block_clear(&workers[i].block);
   }

@@ -38,6 +38,9 @@ struct scan_report {
   struct finding ragged, undecodable, repeated_header;
 };
 
+/* Frees what it found. */
+void scan_report_clear(struct scan_report *r);
+
 /* Reads everything. On failure err names object, line, column and value. Errors: those of the source, the CSV
  * reader and row_fn; KPI_CANCELLED and the like when the job was stopped; KPI_OUT_OF_MEMORY. */
 KPI_MUST_CHECK enum kpi_code scan_rows(const struct scan *s, struct scan_report *out, struct err *err);

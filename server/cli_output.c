@@ -41,33 +41,53 @@ static bool is_right_aligned(const struct kpi_column *col) {
   return col->type != KPI_COL_DATE && col->type != KPI_COL_TEXT;
 }
 
-static void measure(const struct kpi_rows *rows, struct kpi_columns cols, size_t widths[COLUMNS_MAX_SHOWN]) {
+/* A walk over the rows of a table, day by day. */
+struct row_walk {
+  const struct day_results *results;
+  enum kpi_table table;
+  size_t day, row;
+};
+
+static const struct kpi_row *next_row(struct row_walk *w) {
+  for (; w->day < w->results->count; w->day++, w->row = 0) {
+    const struct kpi_rows *rows = &w->results->at[w->day].result.tables[w->table];
+    if (w->row < rows->count)
+      return &rows->rows[w->row++];
+  }
+  return NULL;
+}
+
+static size_t measure(struct row_walk walk, struct kpi_columns cols, size_t widths[COLUMNS_MAX_SHOWN]) {
+  const struct kpi_row *row;
+  size_t count = 0;
   auto_buf struct buf cell;
   buf_init(&cell, SIZE_MAX);
-  for (size_t c = 0; c < cols.count; c++) {
+  for (size_t c = 0; c < cols.count; c++)
     widths[c] = strlen(cols.at[c].name);
-    for (size_t r = 0; r < rows->count; r++) {
-      shown_cell(&rows->rows[r], &cols.at[c], &cell);
+  for (; (row = next_row(&walk)) != NULL; count++)
+    for (size_t c = 0; c < cols.count; c++) {
+      shown_cell(row, &cols.at[c], &cell);
       size_t width = utf8_count(buf_view(&cell));
       widths[c] = width > widths[c] ? width : widths[c];
     }
-  }
+  return count;
 }
 
-static void add_text_table(const struct kpi_rows *rows, enum kpi_table table, struct buf *out) {
-  struct kpi_columns cols = kpi_table_columns(table);
+static void add_text_table(struct row_walk walk, struct buf *out) {
+  struct kpi_columns cols = kpi_table_columns(walk.table);
+  const struct kpi_row *row;
   size_t widths[COLUMNS_MAX_SHOWN];
   auto_buf struct buf cell;
   buf_init(&cell, SIZE_MAX);
-  measure(rows, cols, widths);
-  buf_printf(out, "%s (%zu row%s)\n", kpi_table_name(table), rows->count, rows->count == 1 ? "" : "s");
+  size_t count = measure(walk, cols, widths);
+  buf_printf(out, "%s (%zu row%s)\n", kpi_table_name(walk.table), count, count == 1 ? "" : "s");
   for (size_t c = 0; c < cols.count; c++) {
     cli_add_padded(view_of(cols.at[c].name), widths[c], is_right_aligned(&cols.at[c]), out);
     buf_add_cstr(out, c + 1 < cols.count ? "  " : "\n");
   }
-  for (size_t r = 0; r < rows->count; r++)
+  while ((row = next_row(&walk)) != NULL)
     for (size_t c = 0; c < cols.count; c++) {
-      shown_cell(&rows->rows[r], &cols.at[c], &cell);
+      shown_cell(row, &cols.at[c], &cell);
       cli_add_padded(buf_view(&cell), widths[c], is_right_aligned(&cols.at[c]), out);
       buf_add_cstr(out, c + 1 < cols.count ? "  " : "\n");
     }
@@ -75,42 +95,59 @@ static void add_text_table(const struct kpi_rows *rows, enum kpi_table table, st
 
 /* ---- formats ---- */
 
-static void add_csv(const struct kpi_rows *rows, enum kpi_table table, struct buf *out) {
-  kpi_csv_header(table, out);
-  for (size_t i = 0; i < rows->count; i++)
-    kpi_row_csv(&rows->rows[i], table, false, out);
+static void add_csv(struct row_walk walk, struct buf *out) {
+  const struct kpi_row *row;
+  kpi_csv_header(walk.table, out);
+  while ((row = next_row(&walk)) != NULL)
+    kpi_row_csv(row, walk.table, false, out);
 }
 
-static void add_json(const struct kpi_rows *rows, enum kpi_table table, struct buf *out) {
-  buf_add_char(out, '[');
-  for (size_t i = 0; i < rows->count; i++) {
-    buf_add_cstr(out, i ? ",\n " : "\n ");
-    kpi_row_json(&rows->rows[i], table, out);
+static void add_json(struct row_walk walk, struct buf *out) {
+  const struct kpi_row *row;
+  const char *separator = "[\n ";
+  while ((row = next_row(&walk)) != NULL) {
+    buf_add_cstr(out, separator);
+    kpi_row_json(row, walk.table, out);
+    separator = ",\n ";
   }
-  buf_add_cstr(out, rows->count ? "\n]" : "]");
+  buf_add_cstr(out, *separator == ',' ? "\n]" : "[]");
 }
 
-static void add_all(const struct job_result *result, enum output_format format, struct buf *out) {
+static void add_quality(const struct shown_days *days, struct buf *out) {
+  const struct day_results *r = days->results;
+  if (!days->is_range) {
+    buf_printf(out, ",\n\"quality\":%s}\n", r->at[0].result.quality.report_json);
+    return;
+  }
+  buf_add_cstr(out, ",\n\"quality\":{");
+  for (size_t i = 0; i < r->count; i++) {
+    char date[DAY_TEXT_SIZE];
+    buf_printf(out, "%s\n \"%s\":%s", i ? "," : "", day_text(r->at[i].day, date),
+               r->at[i].result.quality.report_json);
+  }
+  buf_add_cstr(out, "}}\n");
+}
+
+static void add_all(const struct shown_days *days, enum output_format format, struct buf *out) {
   for (int t = 0; t < KPI_TABLE_COUNT; t++) {
-    enum kpi_table table = (enum kpi_table)t;
-    const struct kpi_rows *rows = &result->tables[t];
+    const struct row_walk walk = {.results = days->results, .table = (enum kpi_table)t};
     switch (format) {
     case FORMAT_TABLE:
-      add_text_table(rows, table, out);
+      add_text_table(walk, out);
       break;
     case FORMAT_CSV:
-      add_csv(rows, table, out);
+      add_csv(walk, out);
       break;
     case FORMAT_JSON:
-      buf_printf(out, "%s\"%s\":", t ? ",\n" : "{", kpi_table_name(table));
-      add_json(rows, table, out);
+      buf_printf(out, "%s\"%s\":", t ? ",\n" : "{", kpi_table_name(walk.table));
+      add_json(walk, out);
       break;
     }
     if (t == 0 && format != FORMAT_JSON)
       buf_add_char(out, '\n');
   }
   if (format == FORMAT_JSON)
-    buf_printf(out, ",\n\"quality\":%s}\n", result->quality.report_json);
+    add_quality(days, out);
 }
 
 static enum kpi_code write_to(FILE *file, struct view bytes, const char *name, struct err *err) {
@@ -125,10 +162,10 @@ enum kpi_code cli_put(struct view text, struct err *err) {
   return write_to(stdout, text, "standard output", err);
 }
 
-enum kpi_code cli_print(const struct job_result *result, enum output_format format, struct err *err) {
+enum kpi_code cli_print(const struct shown_days *days, enum output_format format, struct err *err) {
   auto_buf struct buf out;
   buf_init(&out, SIZE_MAX);
-  add_all(result, format, &out);
+  add_all(days, format, &out);
   if (buf_failed(&out))
     return err_set(err, KPI_OUT_OF_MEMORY, "no memory to print the results");
   return cli_put(buf_view(&out), err);
@@ -172,18 +209,19 @@ static enum kpi_code write_file(const struct buf *bytes, const char *path, struc
   return rc;
 }
 
-enum kpi_code cli_write_files(const struct job_result *result, enum output_format format, const char *folder,
-                              struct err *err) {
+enum kpi_code cli_write_files(const struct day_results *results, enum output_format format,
+                              const char *folder, struct err *err) {
   enum kpi_code rc = make_folders(folder, err);
   for (int t = 0; t < KPI_TABLE_COUNT && rc == KPI_OK; t++) {
+    const struct row_walk walk = {.results = results, .table = (enum kpi_table)t};
     auto_buf struct buf bytes;
     auto_free char *path = NULL;
     buf_init(&bytes, SIZE_MAX);
     if (format == FORMAT_JSON) {
-      add_json(&result->tables[t], (enum kpi_table)t, &bytes);
+      add_json(walk, &bytes);
       buf_add_char(&bytes, '\n');
     } else {
-      add_csv(&result->tables[t], (enum kpi_table)t, &bytes);
+      add_csv(walk, &bytes);
     }
     if (asprintf(&path, "%s/%s.%s", folder, kpi_table_name((enum kpi_table)t),
                  format == FORMAT_JSON ? "json" : "csv") < 0 ||

@@ -15,14 +15,20 @@ void cli_add_shown(struct view text, struct buf *out);
 /* Appends text and blanks up to that many characters, the blanks first when `right`. */
 void cli_add_padded(struct view text, size_t width, bool right, struct buf *out);
 
-/* Prints both tables, with JSON also the quality report. Errors: KPI_DISK_FULL, KPI_USAGE (stdout cannot be
+/* The days of a command as they are printed; borrowed. */
+struct shown_days {
+  const struct day_results *results;
+  bool is_range; /* quality reports stand under their dates, not alone */
+};
+
+/* Prints both tables, with JSON also the quality reports. Errors: KPI_DISK_FULL, KPI_USAGE (stdout cannot be
  * written). */
-KPI_MUST_CHECK enum kpi_code cli_print(const struct job_result *result, enum output_format format,
+KPI_MUST_CHECK enum kpi_code cli_print(const struct shown_days *days, enum output_format format,
                                        struct err *err);
 
 /* Writes folder/order_kpis and folder/category_kpis, .json for FORMAT_JSON and .csv otherwise; each file is
  * complete or not there. Errors: KPI_USAGE, KPI_DISK_FULL. */
-KPI_MUST_CHECK enum kpi_code cli_write_files(const struct job_result *result, enum output_format format,
+KPI_MUST_CHECK enum kpi_code cli_write_files(const struct day_results *results, enum output_format format,
                                              const char *folder, struct err *err);
 
 #endif

@@ -3,9 +3,9 @@
 
 #include "base/scope.h"
 #include "server/backends.h"
-#include "server/backfill.h"
 #include "server/cli_options.h"
 #include "server/cli_output.h"
+#include "server/publish_days.h"
 #include "server/run_exec.h"
 #include "server/run_move_store.h"
 #include "server/run_submit_store.h"
@@ -37,6 +37,12 @@ static void catch_signals(void) {
   signal(SIGPIPE, SIG_IGN);
 }
 
+/* A run of this process for one of the days that it has computed. */
+struct own_run {
+  struct run run; /* owned; from its claim to its end */
+  struct run_live live;
+};
+
 /* All that a computation needs; the database only when something is published. */
 struct workshop {
   struct cli_options options;
@@ -45,6 +51,8 @@ struct workshop {
   struct pool *pool;
   struct run_input input; /* of what was computed */
   struct buf listing;     /* text of input */
+  struct day_results results;
+  struct own_run *own_runs; /* owned; of a backfill that publishes: one for each of the results */
   char boot_id[UUID_TEXT_SIZE];
 };
 
@@ -52,6 +60,8 @@ static void workshop_close(struct workshop *w) {
   engine_free(w->x.engine);
   pool_free(w->pool);
   backends_close(&w->backends);
+  free(w->own_runs);
+  day_results_clear(&w->results);
   buf_clear(&w->listing);
   db_close(w->x.db);
 }
@@ -123,18 +133,36 @@ static enum kpi_code remember_input(void *arg, const struct source_listing *l, s
   return KPI_OK;
 }
 
-/* Computes all days of the options in one pass, without publishing. Where the days are published afterwards,
- * each has a quality of its own, which is judged then. */
-static enum kpi_code compute(struct workshop *w, struct job_result *result, struct err *err) {
+/* Computes all days of the options in one pass, without publishing. */
+static enum kpi_code compute(struct workshop *w, struct err *err) {
   struct budget budget;
   struct job job;
-  run_exec_job(&w->x, w->options.from, w->options.to, &budget, &the_live, &job);
-  struct run_plan plan = {.engine = w->x.engine,
-                          .job = &job,
-                          .gate = w->options.publish ? GATE_WARN : w->options.gate,
-                          .listener = {.arg = w, .listed = remember_input}};
-  struct publish_counts none[KPI_TABLE_COUNT];
-  return run_job(&plan, result, none, err);
+  struct kpi_rows history = {0};
+  run_exec_job(&w->x, day_set_range(w->options.from, w->options.to), &budget, &the_live, &job);
+  struct run_plan plan = {
+      .engine = w->x.engine, .job = &job, .listener = {.arg = w, .listed = remember_input}};
+  enum kpi_code rc = KPI_OK;
+  if (w->options.publish) {
+    rc = run_exec_history(&w->x, &job.days, &history, err);
+    job.history = &history;
+  }
+  if (rc == KPI_OK)
+    rc = run_job_days(&plan, &w->results, err);
+  kpi_rows_clear(&history);
+  return rc;
+}
+
+/* Says whether all days may be shown. */
+static enum kpi_code judge(const struct workshop *w, struct err *err) {
+  enum kpi_code rc = KPI_OK;
+  for (size_t i = 0; rc == KPI_OK && i < w->results.count; i++) {
+    const struct day_result *day = &w->results.at[i];
+    if (!day->err)
+      rc = run_job_gate(w->options.gate, &day->result.quality, err);
+    else
+      rc = (*err = *day->err).code;
+  }
+  return rc;
 }
 
 /* ---- recording ---- */
@@ -171,8 +199,7 @@ static enum kpi_code submit(struct workshop *w, const struct run_request *reques
 }
 
 /* Queues a run of this process for a day and claims it. Returns owned in *out. */
-static enum kpi_code claim_day(void *arg, day_t day, struct run *out, struct err *err) {
-  struct workshop *w = arg;
+static enum kpi_code claim_day(struct workshop *w, day_t day, struct run *out, struct err *err) {
   const struct config *config = &w->options.config;
   struct run_request request = {.date = day,
                                 .publish = true,
@@ -195,29 +222,52 @@ static enum kpi_code claim_day(void *arg, day_t day, struct run *out, struct err
   return rc ? rc : found ? KPI_OK : err_set(err, KPI_INTERNAL, "the run of the day vanished from the queue");
 }
 
-static enum kpi_code run_published(struct workshop *w, struct job_result *result, struct err *err) {
+/* Runs one day as the service does. */
+static enum kpi_code run_published(struct workshop *w, struct err *err) {
   struct run run;
-  enum kpi_code rc = claim_day(w, w->options.from, &run, err);
+  struct day_results *results = &w->results;
+  results->at = calloc(1, sizeof *results->at);
+  if (!results->at)
+    return err_set(err, KPI_OUT_OF_MEMORY, "no memory for the results");
+  struct day_result *day = &results->at[results->count++];
+  day->day = w->options.from;
+  enum kpi_code rc = claim_day(w, day->day, &run, err);
   if (rc)
     return rc;
-  rc = run_exec(&w->x, &run, &the_live, result, err);
+  rc = run_exec(&w->x, &run, &the_live, &day->result, err);
+  results->categories = day->result.categories;
   run_clear(&run);
   return rc;
 }
 
-/* Records and publishes a run for every day: of the range, or, with --all, of the data. */
-static enum kpi_code publish_days(struct workshop *w, const struct job_result *result, struct err *err) {
-  struct backfill b = {.x = &w->x,
-                       .from = w->options.from,
-                       .to = w->options.to,
-                       .only_days_of_data = w->options.all,
-                       .input = &w->input,
-                       .result = result,
-                       .scanned = job_progress_copy(&the_live.progress),
-                       .stop = &the_live.stop,
-                       .claim = claim_day,
-                       .claim_arg = w};
-  return backfill_publish(&b, err);
+static enum kpi_code take_own_run(void *arg, size_t at, struct day_run *out, struct err *err) {
+  struct workshop *w = arg;
+  struct own_run *own = &w->own_runs[at];
+  enum kpi_code rc = claim_day(w, w->results.at[at].day, &own->run, err);
+  if (rc)
+    return rc;
+  job_progress_set(&own->live.progress, &the_live.progress);
+  *out = (struct day_run){&own->run, &own->live};
+  return KPI_OK;
+}
+
+static void own_run_is_over(void *arg, size_t at) {
+  struct workshop *w = arg;
+  run_clear(&w->own_runs[at].run);
+}
+
+/* Records and publishes a run for every day that was computed. */
+static enum kpi_code publish_own_runs(struct workshop *w, struct err *err) {
+  w->own_runs = calloc(w->results.count + 1, sizeof *w->own_runs);
+  struct publish_days p = {.x = &w->x,
+                           .input = &w->input,
+                           .results = &w->results,
+                           .stop = &the_live.stop,
+                           .count = w->results.count,
+                           .take = take_own_run,
+                           .over = own_run_is_over,
+                           .arg = w};
+  return w->own_runs ? publish_days(&p, err) : err_set(err, KPI_OUT_OF_MEMORY, "no memory to publish");
 }
 
 /* ---- commands ---- */
@@ -233,8 +283,7 @@ static enum kpi_code refuse_future(const struct cli_options *o, struct err *err)
   return err_set(err, KPI_USAGE, "%s has not begun yet in %s", day_text(o->to, date), o->config.timezone);
 }
 
-static enum kpi_code execute(struct workshop *w, bool is_backfill, struct job_result *result,
-                             struct err *err) {
+static enum kpi_code execute(struct workshop *w, bool is_backfill, struct err *err) {
   struct meter meter = {0};
   enum kpi_code rc = workshop_open(w, is_backfill ? "kpid backfill" : "kpid run", err);
   if (rc)
@@ -242,30 +291,31 @@ static enum kpi_code execute(struct workshop *w, bool is_backfill, struct job_re
   catch_signals();
   meter_start(&meter);
   if (w->options.publish && !is_backfill)
-    rc = run_published(w, result, err);
+    rc = run_published(w, err);
   else
-    rc = compute(w, result, err);
+    rc = compute(w, err);
   meter_stop(&meter);
-  if (rc == KPI_OK && w->options.publish && is_backfill)
-    rc = publish_days(w, result, err);
+  if (rc == KPI_OK && !w->options.publish)
+    rc = judge(w, err);
+  else if (rc == KPI_OK && is_backfill)
+    rc = publish_own_runs(w, err);
+  const struct shown_days shown = {&w->results, is_backfill};
   if (rc == KPI_OK && w->options.out)
-    rc = cli_write_files(result, w->options.format, w->options.out, err);
-  return rc ? rc : cli_print(result, w->options.format, err);
+    rc = cli_write_files(&w->results, w->options.format, w->options.out, err);
+  return rc ? rc : cli_print(&shown, w->options.format, err);
 }
 
 static int command(int argc, char **argv, bool is_backfill) {
   struct workshop w = {0};
-  struct job_result result = {0};
   struct err err = {0};
   log_init(LOG_ERROR, STDERR_FILENO);
   enum kpi_code rc = cli_options_parse(argc, argv, is_backfill, &w.options, &err);
   if (rc == KPI_OK)
     rc = refuse_future(&w.options, &err);
   if (rc == KPI_OK) {
-    rc = execute(&w, is_backfill, &result, &err);
+    rc = execute(&w, is_backfill, &err);
     workshop_close(&w);
   }
-  job_result_clear(&result);
   return rc ? cli_fail(&err) : 0;
 }
 

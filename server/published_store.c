@@ -30,8 +30,7 @@ static enum kpi_code unreadable(struct err *err) {
 /* ---- history ---- */
 
 struct history_call {
-  day_t day;
-  int days;
+  day_t from, to;
   struct kpi_rows *out;
 };
 
@@ -40,10 +39,10 @@ static enum kpi_code do_history(struct db_conn *c, void *arg, struct err *err) {
   kpi_rows_clear(call->out);
   sqlite3_stmt *s = db_statement(c, "SELECT" ORDER_COLUMNS
                                     " FROM published p LEFT JOIN order_results o ON o.run_id = p.run_id"
-                                    " AND o.order_date = p.order_date WHERE p.order_date >= ?1 AND "
-                                    "p.order_date < ?2 ORDER BY p.order_date");
-  bind_day(s, 1, call->day - DAY_MIN < call->days ? DAY_MIN : call->day - call->days);
-  bind_day(s, 2, call->day);
+                                    " AND o.order_date = p.order_date WHERE p.order_date BETWEEN ?1 AND ?2"
+                                    " ORDER BY p.order_date");
+  bind_day(s, 1, call->from);
+  bind_day(s, 2, call->to);
   int step;
   while ((step = sqlite3_step(s)) == SQLITE_ROW)
     if (!results_row_read(s, KPI_ORDERS, call->out))
@@ -51,10 +50,10 @@ static enum kpi_code do_history(struct db_conn *c, void *arg, struct err *err) {
   return step == SQLITE_DONE ? KPI_OK : db_failure(c, err);
 }
 
-enum kpi_code published_store_history(struct db *db, day_t day, int days, struct kpi_rows *out,
+enum kpi_code published_store_history(struct db *db, day_t from, day_t to, struct kpi_rows *out,
                                       struct err *err) {
   *out = (struct kpi_rows){0};
-  struct history_call call = {day, days, out};
+  struct history_call call = {from, to, out};
   enum kpi_code rc = db_call(db, DB_NORMAL, do_history, &call, err);
   if (rc)
     kpi_rows_clear(out);

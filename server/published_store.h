@@ -10,10 +10,10 @@
 
 enum { PUBLISHED_CHUNK_DAYS = 31 }; /* most days that one call reads, so that others get their turn */
 
-/* Reads the order rows that are published for the `days` days before `day`, zeros for a day without one.
- * Returns owned in *out. */
-KPI_MUST_CHECK enum kpi_code published_store_history(struct db *db, day_t day, int days, struct kpi_rows *out,
-                                                     struct err *err);
+/* Reads the order rows that are published for the days from `from` to `to`, zeros for a published day without
+ * one, by day. Returns owned in *out. */
+KPI_MUST_CHECK enum kpi_code published_store_history(struct db *db, day_t from, day_t to,
+                                                     struct kpi_rows *out, struct err *err);
 
 /* See service_published. */
 KPI_MUST_CHECK enum kpi_code published_store_rows(struct db *db, const struct published_ask *ask,

@@ -20,7 +20,6 @@ struct execution {
   const struct run_exec *x;
   const struct run *run;
   struct run_live *live;
-  const struct run_progress *scanned; /* what was read elsewhere; NULL: what `live` counts */
   struct run_trace trace;
 };
 
@@ -165,11 +164,10 @@ static void as_run_error(struct err *err) {
     err->code = KPI_INTERNAL;
 }
 
-void run_exec_job(const struct run_exec *x, day_t from, day_t to, struct budget *budget,
-                  struct run_live *live, struct job *out) {
+void run_exec_job(const struct run_exec *x, struct day_set days, struct budget *budget, struct run_live *live,
+                  struct job *out) {
   budget_init(budget, x->config->memory_limit_bytes);
-  *out = (struct job){.from = from,
-                      .to = to,
+  *out = (struct job){.days = days,
                       .bad_rows = x->config->bad_rows,
                       .max_bad_rows = x->config->max_bad_rows,
                       .status_match = x->config->status_match,
@@ -182,15 +180,10 @@ void run_exec_job(const struct run_exec *x, day_t from, day_t to, struct budget 
                       .progress = &live->progress};
 }
 
-/* What has been counted: read here, or elsewhere, and published. */
-static struct run_progress progress_of(const struct execution *e) {
-  struct run_progress now = job_progress_copy(&e->live->progress);
-  if (!e->scanned)
-    return now;
-  struct run_progress all = *e->scanned;
-  all.items_published = now.items_published;
-  all.items_total = now.items_total;
-  return all;
+enum kpi_code run_exec_history(const struct run_exec *x, const struct day_set *days, struct kpi_rows *out,
+                               struct err *err) {
+  day_t from = days->from - DAY_MIN < HISTORY_DAYS ? DAY_MIN : days->from - HISTORY_DAYS;
+  return published_store_history(x->db, from, days->to, out, err);
 }
 
 static enum kpi_code finish(struct execution *e, enum kpi_code rc, enum run_phase phase,
@@ -223,7 +216,7 @@ static enum kpi_code finish(struct execution *e, enum kpi_code rc, enum run_phas
                         .error_json = error.len ? error.ptr : NULL,
                         .error_code = rc ? err_name(rc) : NULL,
                         .output_json = output.len ? output.ptr : NULL,
-                        .progress = progress_of(e)};
+                        .progress = job_progress_copy(&e->live->progress)};
   run_trace_finished(&e->trace, end.state, err, &end.progress, memory_peak_bytes);
   if (store_end(e, &end) == RUN_RETRY_WAIT)
     run_trace_waits(&e->trace);
@@ -236,7 +229,7 @@ enum kpi_code run_exec(const struct run_exec *x, const struct run *run, struct r
   struct budget budget;
   struct job job;
   struct publish_counts counts[KPI_TABLE_COUNT] = {0};
-  run_exec_job(x, run->date, run->date, &budget, live, &job);
+  run_exec_job(x, day_set_range(run->date, run->date), &budget, live, &job);
   job.bad_rows = run->bad_rows;
   enum kpi_code rc = KPI_OK;
   if (!bad_rows_limit_parse(view_of(run->max_bad_rows), &job.max_bad_rows))
@@ -259,7 +252,7 @@ enum kpi_code run_exec(const struct run_exec *x, const struct run *run, struct r
   }
   struct kpi_rows history = {0};
   if (rc == KPI_OK && !plan.kept)
-    rc = published_store_history(x->db, run->date, HISTORY_DAYS, &history, err);
+    rc = run_exec_history(x, &job.days, &history, err);
   job.history = &history;
   if (rc == KPI_OK)
     rc = run_job(&plan, result, counts, err);
@@ -288,7 +281,7 @@ static enum kpi_code publish_computed(struct execution *e, const struct run_comp
                                       struct publication *publication,
                                       struct publish_counts counts[KPI_TABLE_COUNT], struct err *err) {
   const struct run *run = e->run;
-  struct publish_order order = {run->id, computed->result, run->force, &e->live->progress, NULL};
+  struct publish_order order = {run->id, computed->result, run->force, &e->live->progress, &e->live->abandon};
   enum kpi_code rc = KPI_NEWER_RUN_PUBLISHED;
   for (int i = 0; rc == KPI_NEWER_RUN_PUBLISHED && i <= RUN_RESTARTS_MAX; i++) {
     rc = KPI_OK;
@@ -307,33 +300,37 @@ static enum kpi_code publish_computed(struct execution *e, const struct run_comp
   return rc;
 }
 
-enum kpi_code run_exec_computed(const struct run_exec *x, const struct run *run,
+enum kpi_code run_exec_computed(const struct run_exec *x, const struct run *run, struct run_live *live,
                                 const struct run_computed *computed, struct publication *publication,
                                 struct err *err) {
   const struct job_result *result = computed->result;
-  struct run_live live = {0};
-  struct execution e = begin(x, run, &live);
-  e.scanned = computed->scanned;
+  struct execution e = begin(x, run, live);
   struct publish_counts counts[KPI_TABLE_COUNT] = {0};
-  enum run_phase phase = PHASE_CHECKING;
+  atomic_store(&live->progress.phase, PHASE_CHECKING);
   enum kpi_code rc = run_store_input(x->db, run->id, computed->input, err);
   if (rc == KPI_OK)
     rc = run_job_gate(run->gate, &result->quality, err);
   if (rc == KPI_OK) {
-    phase = PHASE_PUBLISHING;
+    atomic_store(&live->progress.phase, PHASE_PUBLISHING);
+    on_phase(&e, PHASE_PUBLISHING);
     rc = on_computed(&e, result, err);
   }
-  if (rc == KPI_OK)
+  if (rc == KPI_OK && run->publish)
     rc = publish_computed(&e, computed, publication, counts, err);
   else
     publication_free(publication);
-  return finish(&e, rc, phase, result, counts, 0, err);
+  rc = finish(&e, rc, (enum run_phase)atomic_load(&live->progress.phase), result, counts, 0, err);
+  tell_changed(&e);
+  return rc;
 }
 
-enum kpi_code run_exec_failed(const struct run_exec *x, const struct run *run, struct err *err) {
-  struct run_live live = {0};
-  struct execution e = begin(x, run, &live);
+enum kpi_code run_exec_failed(const struct run_exec *x, const struct run *run, struct run_live *live,
+                              const struct job_result *result, struct err *err) {
+  struct execution e = begin(x, run, live);
   const struct job_result nothing = {0};
   const struct publish_counts none[KPI_TABLE_COUNT] = {0};
-  return finish(&e, err->code, PHASE_PUBLISHING, &nothing, none, 0, err);
+  enum run_phase phase = (enum run_phase)atomic_load(&live->progress.phase);
+  enum kpi_code rc = finish(&e, err->code, phase, result ? result : &nothing, none, 0, err);
+  tell_changed(&e);
+  return rc;
 }

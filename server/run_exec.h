@@ -32,9 +32,13 @@ struct run_live {
   int64_t started_at; /* Unix ms */
 };
 
-/* Fills a job from settings and a day range; `budget`, `live` and the source are borrowed by it. */
-void run_exec_job(const struct run_exec *x, day_t from, day_t to, struct budget *budget,
-                  struct run_live *live, struct job *out);
+/* Fills a job from settings and days; `days`, `budget`, `live` and the source are borrowed by it. */
+void run_exec_job(const struct run_exec *x, struct day_set days, struct budget *budget, struct run_live *live,
+                  struct job *out);
+
+/* Reads what is published for the weeks before the days of a job, and among them. Returns owned in *out. */
+KPI_MUST_CHECK enum kpi_code run_exec_history(const struct run_exec *x, const struct day_set *days,
+                                              struct kpi_rows *out, struct err *err);
 
 /* Executes a claimed run to its end and stores that end; tries until the database takes it or `live` is
  * stopped for a drain. Returns the code the run ended with; err says why. `result` is zero-initialised by the
@@ -45,15 +49,14 @@ KPI_MUST_CHECK enum kpi_code run_exec(const struct run_exec *x, const struct run
 /* What was computed for a run elsewhere; borrowed. */
 struct run_computed {
   const struct run_input *input;
-  const struct run_progress *scanned; /* what was read */
   const struct job_result *result;
 };
 
 /* Ends a claimed run with results that were computed elsewhere, from inputs that are still those when they
- * are listed after `publication`, which is taken, was begun: judges, keeps, publishes and stores the end.
- * Errors: as run_exec. */
+ * are listed after `publication`, which is taken, was begun (NULL for a run that does not publish): judges,
+ * keeps, publishes and stores the end. `live` says what was read. Errors: as run_exec. */
 KPI_MUST_CHECK enum kpi_code run_exec_computed(const struct run_exec *x, const struct run *run,
-                                               const struct run_computed *computed,
+                                               struct run_live *live, const struct run_computed *computed,
                                                struct publication *publication, struct err *err);
 
 /* Lists the inputs and compares them with those that were read. Errors: what the source calls a change, and
@@ -61,8 +64,10 @@ KPI_MUST_CHECK enum kpi_code run_exec_computed(const struct run_exec *x, const s
 KPI_MUST_CHECK enum kpi_code run_exec_check_inputs(const struct run_exec *x, const struct run_input *input,
                                                    const struct stop_flag *stop, struct err *err);
 
-/* Ends a claimed run that failed before anything was done for it; err says why. Returns its code. */
-enum kpi_code run_exec_failed(const struct run_exec *x, const struct run *run, struct err *err);
+/* Ends a claimed run that has failed in the phase of `live`; err says why. `result` may hold a quality report
+ * that tells more; NULL: there is none. Returns the code of the run. */
+enum kpi_code run_exec_failed(const struct run_exec *x, const struct run *run, struct run_live *live,
+                              const struct job_result *result, struct err *err);
 
 enum { LISTING_BYTES_MAX = 4 * 1024 * 1024 };
 

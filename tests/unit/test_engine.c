@@ -51,7 +51,7 @@ static int remove_folder(void **state) {
 struct outcome {
   enum kpi_code code;
   struct err err;
-  struct job_result result;
+  struct day_results days;
   struct budget budget;
 };
 
@@ -62,32 +62,33 @@ static void compute(size_t threads, size_t memory, enum stop_reason stopped, day
   struct engine *engine = engine_native_new(pool);
   struct stop_flag stop = {0};
   struct job_progress progress = {0};
-  struct publish_counts none[KPI_TABLE_COUNT];
   memset(o, 0, sizeof *o);
   snprintf(url, sizeof url, "file://%s", folder);
   budget_init(&o->budget, memory);
   if (stopped)
     stop_raise(&stop, stopped);
-  struct job job = {.from = from,
-                    .to = to,
+  struct job job = {.days = day_set_range(from, to),
                     .zone = tz_cached(VIEW_LIT("UTC")),
                     .budget = &o->budget,
                     .stop = &stop,
                     .progress = &progress};
   assert_int_equal(source_new(url, NULL, 1, &job.source, &o->err), KPI_OK);
-  struct run_plan plan = {.engine = engine, .job = &job, .gate = GATE_WARN};
-  o->code = run_job(&plan, &o->result, none, &o->err);
+  struct run_plan plan = {.engine = engine, .job = &job};
+  o->code = run_job_days(&plan, &o->days, &o->err);
   source_free(job.source);
   engine_free(engine);
   pool_free(pool);
   assert_int_equal(o->budget.used, 0);
 }
 
-static void rows_text(const struct job_result *r, struct buf *out) {
+static void rows_text(const struct day_results *days, struct buf *out) {
   buf_init(out, SIZE_MAX);
   for (int t = 0; t < KPI_TABLE_COUNT; t++)
-    for (size_t i = 0; i < r->tables[t].count; i++)
-      kpi_row_csv(&r->tables[t].rows[i], (enum kpi_table)t, false, out);
+    for (size_t d = 0; d < days->count; d++) {
+      const struct kpi_rows *rows = &days->at[d].result.tables[t];
+      for (size_t i = 0; i < rows->count; i++)
+        kpi_row_csv(&rows->rows[i], (enum kpi_table)t, false, out);
+    }
 }
 
 static void results_are_the_same_for_any_thread_count(void **state) {
@@ -102,10 +103,10 @@ static void results_are_the_same_for_any_thread_count(void **state) {
     struct buf text;
     compute(threads, 0, STOP_NONE, DAY_MIN, DAY_MAX, &o);
     assert_int_equal(o.code, KPI_OK);
-    rows_text(&o.result, &text);
+    rows_text(&o.days, &text);
     assert_view(buf_view(&text), expected);
     buf_clear(&text);
-    job_result_clear(&o.result);
+    day_results_clear(&o.days);
   }
 }
 
@@ -124,7 +125,7 @@ static void first_error_of_the_input_wins(void **state) {
     assert_int_equal(o.err.line, 3);
     assert_string_equal(o.err.column, "created_at");
     assert_string_equal(o.err.value, "garbage");
-    job_result_clear(&o.result);
+    day_results_clear(&o.days);
   }
 }
 
@@ -148,7 +149,7 @@ static void lines_are_exact_in_later_blocks(void **state) {
     compute(threads, 0, STOP_NONE, DAY_MIN, DAY_MAX, &o);
     assert_int_equal(o.code, KPI_VALUE_UNPARSABLE);
     assert_int_equal(o.err.line, line + 1);
-    job_result_clear(&o.result);
+    day_results_clear(&o.days);
   }
 }
 
@@ -162,7 +163,7 @@ static void memory_limit_ends_the_job_and_nothing_stays(void **state) {
     assert_true(o.code == KPI_OK || strstr(o.err.message, "KPI_MEMORY_LIMIT") != NULL);
     assert_true(o.budget.peak <= limit);
     last = o.code;
-    job_result_clear(&o.result);
+    day_results_clear(&o.days);
   }
   assert_int_equal(last, KPI_OK);
 }
@@ -177,7 +178,7 @@ static void each_failing_allocation_is_survived(void **state) {
     alloc_fail_at(0);
     assert_true(o.code == KPI_OK || o.code == KPI_OUT_OF_MEMORY);
     code = o.code;
-    job_result_clear(&o.result);
+    day_results_clear(&o.days);
   }
   assert_int_equal(code, KPI_OK);
 }
@@ -195,7 +196,7 @@ static void stopped_jobs_say_why(void **state) {
     struct outcome o;
     compute(2, 0, cases[i].reason, DAY_MIN, DAY_MAX, &o);
     assert_int_equal(o.code, cases[i].code);
-    job_result_clear(&o.result);
+    day_results_clear(&o.days);
   }
 }
 
@@ -205,12 +206,13 @@ static void quality_names_losses_with_their_revenue(void **state) {
   day_t day = day_from_civil(2023, 1, 15);
   compute(2, 0, STOP_NONE, day, day, &o);
   assert_int_equal(o.code, KPI_OK);
-  const char *report = o.result.quality.report_json;
+  assert_int_equal(o.days.count, 1);
+  const char *report = o.days.at[0].result.quality.report_json;
   assert_non_null(strstr(report, "\"id\":\"items_without_product\""));
   assert_non_null(strstr(report, "\"observed\":\"1 rows with revenue 5\""));
   assert_non_null(strstr(report, "{\"object\":\"order_items/a.csv\",\"line\":5,\"value\":\"9\"}"));
-  assert_int_equal(o.result.quality.status, QUALITY_WARNED);
-  job_result_clear(&o.result);
+  assert_int_equal(o.days.at[0].result.quality.status, QUALITY_WARNED);
+  day_results_clear(&o.days);
 }
 
 #define ENGINE_TEST(f) cmocka_unit_test_setup_teardown(f, make_folder, remove_folder)

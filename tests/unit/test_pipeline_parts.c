@@ -184,6 +184,8 @@ static struct finding found_in_order(uint64_t seed, bool distinct) {
   }
   for (unsigned i = 0; i < WORKERS; i++)
     finding_merge(&all, &workers[(i + seed) % WORKERS]);
+  for (unsigned i = 0; i < WORKERS; i++)
+    finding_clear(&workers[i]);
   return all;
 }
 
@@ -200,7 +202,9 @@ static void findings_do_not_depend_on_the_order_of_workers(void **state) {
         assert_int_equal(place_cmp(f.examples[i].place, first.examples[i].place), 0);
         assert_string_equal(f.examples[i].value, first.examples[i].value);
       }
+      finding_clear(&f);
     }
+    finding_clear(&first);
   }
   struct finding distinct = found_in_order(1, true);
   for (size_t i = 0; i < FINDING_EXAMPLES_MAX; i++) { /* the first of each value, and they differ */
@@ -209,6 +213,7 @@ static void findings_do_not_depend_on_the_order_of_workers(void **state) {
     assert_string_equal(distinct.examples[i].value, expected);
     assert_int_equal(distinct.examples[i].place.line, i + 1);
   }
+  finding_clear(&distinct);
 }
 
 static void places_are_ordered_by_object_then_line(void **state) {
@@ -228,6 +233,7 @@ static void values_of_findings_are_cut(void **state) {
   memset(value, 'x', sizeof value);
   finding_add(&f, place_of(0, 1), (struct view){value, sizeof value});
   assert_int_equal(strlen(f.examples[0].value), FINDING_VALUE_BYTES - 1);
+  finding_clear(&f);
 }
 
 /* ---- statistics ---- */
@@ -242,13 +248,13 @@ static void ranges_merge_to_the_same_in_any_order(void **state) {
     memset(&all, 0, sizeof all);
     memset(workers, 0, sizeof workers);
     for (size_t i = 0; i < 5; i++) {
-      struct column_stats *s = &workers[i].columns[DATASET_ORDERS][0];
+      struct column_stats *columns = workers[i].columns[DATASET_ORDERS];
       struct decimal d;
       decimal_parse(view_of(money[i]), &d);
-      column_stats_text(s, view_of(texts[i]));
-      column_stats_number(s, numbers[i]);
-      column_stats_money(s, &d);
-      s->nulls = i;
+      column_stats_text(&columns[0], view_of(texts[i]));
+      column_stats_number(&columns[1], numbers[i]);
+      column_stats_money(&columns[2], &d);
+      columns[0].nulls = i;
       workers[i].relevant[DATASET_PRODUCTS] = 10;
       workers[i].bad_rows[DATASET_ORDERS] = 1;
       workers[i].item_revenue = workers[i].orphan_revenue = workers[i].dropped_revenue = d;
@@ -256,22 +262,25 @@ static void ranges_merge_to_the_same_in_any_order(void **state) {
     }
     for (size_t i = 0; i < 5; i++)
       quality_tally_merge(&all, &workers[(i + turn) % 5]);
-    const struct column_stats *s = &all.columns[DATASET_ORDERS][0];
+    const struct column_stats *columns = all.columns[DATASET_ORDERS];
     char least[DECIMAL_TEXT_SIZE], most[DECIMAL_TEXT_SIZE], sum[DECIMAL_TEXT_SIZE];
-    decimal_text(&s->min_money, least);
-    decimal_text(&s->max_money, most);
+    decimal_text(&columns[2].money.min, least);
+    decimal_text(&columns[2].money.max, most);
     decimal_text(&all.orphan_revenue, sum);
-    assert_string_equal(s->min_text, "");
-    assert_string_equal(s->max_text, "zz");
-    assert_true(s->min_number == INT64_MIN && s->max_number == INT64_MAX);
+    assert_string_equal(columns[0].text.min, "");
+    assert_string_equal(columns[0].text.max, "zz");
+    assert_true(columns[1].number.min == INT64_MIN && columns[1].number.max == INT64_MAX);
     assert_string_equal(least, "-3");
     assert_string_equal(most, "99999999999999999999");
     assert_string_equal(sum, "99999999999999999999.5");
-    assert_int_equal(s->nulls, 10);
+    assert_int_equal(columns[0].nulls, 10);
     assert_int_equal(all.relevant[DATASET_PRODUCTS], 50);
     assert_int_equal(all.bad_rows[DATASET_ORDERS], 5);
     assert_int_equal(all.found[CHECK_PRICE_MISSING].count, 5);
-    assert_false(all.columns[DATASET_ORDERS][1].has_text); /* nothing was seen there */
+    assert_int_equal(columns[3].kind, STATS_NONE); /* nothing was seen there */
+    quality_tally_clear(&all);
+    for (size_t i = 0; i < 5; i++)
+      quality_tally_clear(&workers[i]);
   }
 }
 

@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: MIT */
+#include "pipeline/native_days.h"
+
+#include "base/scope.h"
+
+enum { CHUNK_BYTES = NATIVE_DAYS_CHUNK * sizeof(struct native_day *) };
+
+struct native_day *native_days_at(struct native_days *d, struct budget *budget, day_t day) {
+  uint32_t at = (uint32_t)(day - DAY_MIN);
+  struct native_day ***chunk = &d->chunks[at / NATIVE_DAYS_CHUNK];
+  if (!*chunk)
+    *chunk = budget_calloc(budget, 1, CHUNK_BYTES);
+  if (!*chunk)
+    return NULL;
+  struct native_day **home = &(*chunk)[at % NATIVE_DAYS_CHUNK];
+  if (!*home) {
+    *home = budget_calloc(budget, 1, sizeof **home);
+    d->count += *home != NULL;
+  }
+  return *home;
+}
+
+struct native_day *native_days_next(const struct native_days *d, day_t *day) {
+  for (uint32_t at = (uint32_t)(*day - DAY_MIN); at <= (uint32_t)(DAY_MAX - DAY_MIN); at++) {
+    struct native_day *const *chunk = d->chunks[at / NATIVE_DAYS_CHUNK];
+    if (!chunk) {
+      at |= NATIVE_DAYS_CHUNK - 1; /* on to the next one */
+    } else if (chunk[at % NATIVE_DAYS_CHUNK]) {
+      *day = DAY_MIN + (day_t)at;
+      return chunk[at % NATIVE_DAYS_CHUNK];
+    }
+  }
+  return NULL;
+}
+
+bool native_day_refuse(struct native_day *day, struct budget *budget, const struct native_refusal *refusal) {
+  struct native_refusal *kept = day->refusal;
+  if (kept && (kept->dataset < refusal->dataset ||
+               (kept->dataset == refusal->dataset && place_cmp(kept->place, refusal->place) <= 0)))
+    return true;
+  if (!kept)
+    kept = day->refusal = budget_alloc(budget, sizeof *kept);
+  if (kept)
+    *kept = *refusal;
+  return kept != NULL;
+}
+
+static void day_free(struct native_day *day, struct budget *budget) {
+  quality_tally_clear(&day->tally);
+  budget_free(budget, day->refusal, sizeof *day->refusal);
+  budget_free(budget, day, sizeof *day);
+}
+
+static bool day_absorb(struct native_day *to, const struct native_day *from, struct budget *budget) {
+  quality_tally_merge(&to->tally, &from->tally);
+  to->has_rows |= from->has_rows;
+  to->unjoinable_orders += from->unjoinable_orders;
+  return !from->refusal || native_day_refuse(to, budget, from->refusal);
+}
+
+bool native_days_merge(struct native_days *to, struct native_days *from, struct budget *budget) {
+  struct native_day *day;
+  for (day_t at = DAY_MIN; (day = native_days_next(from, &at)) != NULL; at++) {
+    struct native_day *home = native_days_at(to, budget, at);
+    if (!home || !day_absorb(home, day, budget))
+      return false;
+  }
+  native_days_clear(from, budget);
+  return true;
+}
+
+void native_days_clear(struct native_days *d, struct budget *budget) {
+  struct native_day *day;
+  for (day_t at = DAY_MIN; (day = native_days_next(d, &at)) != NULL; at++)
+    day_free(day, budget);
+  for (size_t i = 0; i < NATIVE_DAYS_CHUNKS; i++)
+    budget_free(budget, (void *)d->chunks[i], CHUNK_BYTES);
+  *d = (struct native_days){0};
+}
