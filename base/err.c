@@ -108,6 +108,9 @@ static const struct err_info table[KPI_CODE_COUNT] = {
                      "Check that the source answers; KPI_STALL_SECONDS sets the limit."},
     [KPI_EXPIRED] = {"expired", 424, ERR_CLIENT, false, EXIT_TEMP_, "The run was not started in time",
                      "Post it again."},
+    [KPI_TOO_MANY_DAYS] = {"too_many_days", 424, ERR_CLIENT, false, EXIT_DATA_,
+                           "The data has more days than can be queued",
+                           "Name the days in several backfills, one after the other."},
     [KPI_WORKER_LOST] =
         {"worker_lost", 424, ERR_INTERNAL, false, EXIT_SOFTWARE_,
          "The service died under this run again and again",

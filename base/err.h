@@ -50,6 +50,7 @@ enum kpi_code {
   KPI_STALLED,
   KPI_EXPIRED,
   KPI_WORKER_LOST,
+  KPI_TOO_MANY_DAYS,
   KPI_INTERRUPTED,
   KPI_INTERNAL,
   /* request errors: the problem documents of the API */

@@ -136,3 +136,10 @@ size_t utf8_count(struct view a) {
     count += ((unsigned char)a.ptr[i] & 0xc0) != 0x80;
   return count;
 }
+
+int view_index_of(struct view name, const char *const *names, int count) {
+  for (int i = 0; i < count; i++)
+    if (names[i] && view_is(name, names[i]))
+      return i;
+  return -1;
+}

@@ -63,4 +63,7 @@ bool view_is_utf8(struct view a);
 /* Returns the number of characters of UTF-8 text: the bytes that begin one. */
 size_t utf8_count(struct view a);
 
+/* Returns the index of a name in a list, -1 when it is none of them. NULL is no name. */
+int view_index_of(struct view name, const char *const *names, int count);
+
 #endif

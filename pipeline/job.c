@@ -11,14 +11,6 @@ static const char *const bad_rows_names[BAD_ROWS_COUNT] = {"fail", "skip"};
 static const char *const gate_names[GATE_COUNT] = {"off", "warn", "block"};
 static const char *const match_names[STATUS_MATCH_COUNT] = {"folded", "exact"};
 
-/* Returns the index of a name, -1 when it is none of them. */
-static int index_of(struct view name, const char *const *names, int count) {
-  for (int i = 0; i < count; i++)
-    if (names[i] && view_is(name, names[i]))
-      return i;
-  return -1;
-}
-
 const char *run_phase_name(enum run_phase p) {
   return phase_names[p];
 }
@@ -36,25 +28,25 @@ const char *status_match_name(enum status_match m) {
 }
 
 bool run_phase_of(struct view name, enum run_phase *out) {
-  int i = index_of(name, phase_names, PHASE_COUNT);
+  int i = view_index_of(name, phase_names, PHASE_COUNT);
   *out = i < 0 ? PHASE_NONE : (enum run_phase)i;
   return i >= 0;
 }
 
 bool bad_rows_of(struct view name, enum bad_rows *out) {
-  int i = index_of(name, bad_rows_names, BAD_ROWS_COUNT);
+  int i = view_index_of(name, bad_rows_names, BAD_ROWS_COUNT);
   *out = i < 0 ? BAD_ROWS_FAIL : (enum bad_rows)i;
   return i >= 0;
 }
 
 bool quality_gate_of(struct view name, enum quality_gate *out) {
-  int i = index_of(name, gate_names, GATE_COUNT);
+  int i = view_index_of(name, gate_names, GATE_COUNT);
   *out = i < 0 ? GATE_WARN : (enum quality_gate)i;
   return i >= 0;
 }
 
 bool status_match_of(struct view name, enum status_match *out) {
-  int i = index_of(name, match_names, STATUS_MATCH_COUNT);
+  int i = view_index_of(name, match_names, STATUS_MATCH_COUNT);
   *out = i < 0 ? STATUS_FOLDED : (enum status_match)i;
   return i >= 0;
 }

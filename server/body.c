@@ -243,3 +243,22 @@ void body_refuse_unknown(const json_t *object, const char *const *known, struct 
     buf_clear(&pointer);
   }
 }
+
+bool body_boolean(const json_t *body, const char *name, bool absent, struct problem *p) {
+  const json_t *value = json_object_get(body, name);
+  char pointer[32];
+  snprintf(pointer, sizeof pointer, "/%s", name);
+  if (value && !json_is_boolean(value))
+    problem_add(p, pointer, "Must be true or false.");
+  return value ? json_is_true(value) : absent;
+}
+
+uint32_t body_number(const json_t *body, const char *name, uint32_t max, struct problem *p) {
+  const json_t *value = json_object_get(body, name);
+  char pointer[32];
+  snprintf(pointer, sizeof pointer, "/%s", name);
+  json_int_t n = json_integer_value(value);
+  if (value && (!json_is_integer(value) || n < 1 || n > max))
+    problem_add(p, pointer, "Must be a whole number from 1 to %u.", max);
+  return n >= 1 && n <= max ? (uint32_t)n : 0;
+}

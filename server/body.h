@@ -36,4 +36,10 @@ struct view body_text(const json_t *value);
  * NULL-terminated list. */
 void body_refuse_unknown(const json_t *object, const char *const *known, struct problem *p);
 
+/* Reads a member that is true or false, `absent` without it; notes another value as a fault. */
+bool body_boolean(const json_t *body, const char *name, bool absent, struct problem *p);
+
+/* Reads a member that is a whole number from 1 to max, 0 without it; notes another value as a fault. */
+uint32_t body_number(const json_t *body, const char *name, uint32_t max, struct problem *p);
+
 #endif

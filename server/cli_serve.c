@@ -5,6 +5,7 @@
 #include "server/auth.h"
 #include "server/config.h"
 #include "server/copy_socket.h"
+#include "server/handle_backfills.h"
 #include "server/handle_events.h"
 #include "server/handle_logs.h"
 #include "server/handle_meta.h"
@@ -22,9 +23,9 @@
 
 enum { HTTP_GRACE_MS = 2000 };
 
-static const struct route_set *const all_routes[] = {&submit_routes, &runs_routes,    &events_routes,
-                                                     &logs_routes,   &results_routes, &published_routes,
-                                                     &meta_routes,   &health_routes,  NULL};
+static const struct route_set *const all_routes[] = {
+    &submit_routes,  &backfills_routes, &runs_routes, &events_routes, &logs_routes,
+    &results_routes, &published_routes, &meta_routes, &health_routes, NULL};
 static const struct route_set *const health_only[] = {&health_routes, NULL};
 
 /* A run has changed, or, with NULL, the service begins to drain. */

@@ -62,7 +62,7 @@ static bool parse_threads(const char *value, struct config *out, size_t offset) 
 }
 
 static bool parse_slots(const char *value, struct config *out, size_t offset) {
-  return parse_number(value, 1, 64, out, offset);
+  return parse_number(value, 1, ACTIVE_RUNS_MAX, out, offset);
 }
 
 static bool parse_hour(const char *value, struct config *out, size_t offset) {
@@ -180,7 +180,8 @@ static const struct setting settings[] = {
      "where orders/ order_items/ products/ lie; needed", parse_source, AT(source)},
     {"KPI_DB", "./kpid.db", "path", "SQLite file of runs and results", parse_nonempty, AT(db)},
     {"KPI_THREADS", "", "1-256", "pthread workers; unset: one for each CPU", parse_threads, AT(threads)},
-    {"KPI_MAX_ACTIVE_RUNS", "1", "1-64", "runs computed at the same time", parse_slots, AT(max_active_runs)},
+    {"KPI_MAX_ACTIVE_RUNS", "1", "1-64", "scans for single days at a time; backfills have one more",
+     parse_slots, AT(max_active_runs)},
     {"KPI_TIMEZONE", "UTC", "IANA name", "zone of today and yesterday, and of timestamps that carry a zone",
      parse_zone, AT(timezone)},
     {"KPI_S3_CONCURRENCY", "8", "1-64", "ranges of 8 MiB that are downloaded from S3 at the same time",

@@ -9,6 +9,8 @@
 #include "base/tz.h"
 #include "pipeline/job.h"
 
+enum { ACTIVE_RUNS_MAX = 64 };
+
 /* Parsed settings. Strings point into the environment or to constants and live as long as the process. */
 struct config {
   const char *listen;

@@ -12,7 +12,7 @@ struct db;
 struct sqlite3;
 struct sqlite3_stmt;
 
-enum { DB_STATEMENTS_MAX = 96 };
+enum { DB_STATEMENTS_MAX = 160 };
 
 /* The connection, as store functions see it; only they and the thread behind db_call may touch it. */
 struct db_conn {

@@ -107,12 +107,19 @@ enum kpi_code event_store_active(struct db *db, size_t limit, char (*ids)[UUID_T
 void event_store_news(struct db_conn *c, uint64_t *seq, void (*fn)(void *arg, const char *run_id),
                       void *arg) {
   sqlite3_stmt *s = db_statement(c, "SELECT seq, run_id FROM events WHERE seq > ?1 ORDER BY seq");
-  if (!s)
+  sqlite3_stmt *backfills = db_statement(
+      c, "SELECT DISTINCT d.backfill_id FROM events e JOIN backfill_days d ON d.run_id = e.run_id"
+         " WHERE e.seq > ?1");
+  if (!s || !backfills)
     return;
   db_bind_int(s, 1, (int64_t)*seq);
+  db_bind_int(backfills, 1, (int64_t)*seq);
   while (sqlite3_step(s) == SQLITE_ROW) {
     *seq = (uint64_t)sqlite3_column_int64(s, 0);
     fn(arg, (const char *)sqlite3_column_text(s, 1));
   }
+  while (sqlite3_step(backfills) == SQLITE_ROW)
+    fn(arg, (const char *)sqlite3_column_text(backfills, 0));
   sqlite3_reset(s);
+  sqlite3_reset(backfills);
 }

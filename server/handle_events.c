@@ -195,7 +195,7 @@ static void add_progress_of(const struct run *run, struct buf *to) {
 
 /* Tells the counters of what is at work, if they have moved. From memory: nothing is read from the disk. */
 static void add_progress(struct event_stream *e, int64_t now, struct buf *to) {
-  struct run runs[RUN_SLOTS_MAX];
+  struct run runs[LIVE_RUNS_SHOWN_MAX];
   uint64_t sum = 0;
   if (now < e->progress_at)
     return;

@@ -12,22 +12,6 @@ enum { CURSOR_BYTES_MAX = 256 };
 
 /* ---- GET /runs/{id} ---- */
 
-/* Reads a parameter that is one of two words; *second tells which. False when the reply is a problem already.
- */
-static bool read_word(struct request *rq, struct reply *rp, const char *name, const char *first,
-                      const char *second, bool *is_second) {
-  struct view value;
-  *is_second = false;
-  if (!request_arg(rq, name, &value))
-    return true;
-  *is_second = view_is(value, second);
-  if (*is_second || (first && view_is(value, first)))
-    return true;
-  reply_error(rp, rq, KPI_MALFORMED_QUERY, "'%s' may be %s%s%s.", name, first ? first : "",
-              first ? " or " : "", second);
-  return false;
-}
-
 static void answer_run(struct request *rq, struct reply *rp, const struct run *run, bool expect_success) {
   char etag[RUN_TAG_SIZE];
   if (expect_success && run_state_is_terminal(run->state) && run->state != RUN_SUCCEEDED)
@@ -50,15 +34,16 @@ static void get_run(struct request *rq, struct reply *rp) {
   bool until_change, expect_success;
   struct run run;
   struct err err;
-  if (!read_word(rq, rp, "until", "terminal", "change", &until_change) ||
-      !read_word(rq, rp, "expect", NULL, "succeeded", &expect_success) || !waiting_begin(rq, rp, false))
+  if (!waiting_read_word(rq, rp, "until", "terminal", "change", &until_change) ||
+      !waiting_read_word(rq, rp, "expect", NULL, "succeeded", &expect_success) ||
+      !waiting_begin(rq, rp, false))
     return;
   if (service_get_run(rq->app, rq->params[0], &run, &err)) {
     reply_err(rp, rq, &err);
   } else {
-    waiting_remember(rq, &run, DISPOSITION_CREATED);
+    waiting_remember(rq, waited_run(&run), DISPOSITION_CREATED);
     note_seen(rq, &run);
-    if (!waiting_goes_on(rq, rp, &run, until_change))
+    if (!waiting_goes_on(rq, rp, waited_run(&run), until_change))
       answer_run(rq, rp, &run, expect_success);
   }
   run_clear(&run);
@@ -84,8 +69,8 @@ static void get_gate(struct request *rq, struct reply *rp) {
   bool or_failed, pending_503;
   struct run run = {0};
   struct err err;
-  if (!read_word(rq, rp, "on", "succeeded", "finished", &or_failed) ||
-      !read_word(rq, rp, "pending", "404", "503", &pending_503) || !waiting_begin(rq, rp, false))
+  if (!waiting_read_word(rq, rp, "on", "succeeded", "finished", &or_failed) ||
+      !waiting_read_word(rq, rp, "pending", "404", "503", &pending_503) || !waiting_begin(rq, rp, false))
     return;
   enum kpi_code rc = service_get_run(rq->app, rq->params[0], &run, &err);
   if (rc) {
@@ -93,8 +78,8 @@ static void get_gate(struct request *rq, struct reply *rp) {
     p.status = rc == KPI_RUN_NOT_FOUND ? 410 : 0;
     reply_problem(rp, rq, &p);
   } else {
-    waiting_remember(rq, &run, DISPOSITION_CREATED);
-    if (!waiting_goes_on(rq, rp, &run, false))
+    waiting_remember(rq, waited_run(&run), DISPOSITION_CREATED);
+    if (!waiting_goes_on(rq, rp, waited_run(&run), false))
       answer_gate(rq, rp, &run, or_failed, pending_503);
   }
   run_clear(&run);
@@ -141,6 +126,8 @@ static void read_filter(const struct request *rq, struct run_filter *f, struct b
   if (request_arg(rq, "idempotency_key", &f->idempotency_key) &&
       !idempotency_key_is_valid(f->idempotency_key))
     bad_parameter(p, "idempotency_key", "Must be 1 to 255 visible ASCII characters.");
+  if (request_arg(rq, "backfill_id", &f->backfill_id) && !crypto_is_uuid(f->backfill_id))
+    bad_parameter(p, "backfill_id", "Must be the id of a backfill.");
   if (request_arg(rq, "cursor", &value)) {
     bool ok = cursor_decode(value, cursor);
     f->before_id = buf_view(cursor);
@@ -197,8 +184,9 @@ static void get_runs(struct request *rq, struct reply *rp) {
 
 static const char *const run_query[] = {"wait", "until", "expect", NULL};
 static const char *const gate_query[] = {"wait", "on", "pending", NULL};
-static const char *const list_query[] = {"state",           "date",  "from",   "to", "active", "label",
-                                         "idempotency_key", "limit", "cursor", NULL};
+static const char *const list_query[] = {
+    "state",           "date",        "from",  "to",     "active", "label",
+    "idempotency_key", "backfill_id", "limit", "cursor", NULL};
 
 static const struct route table[] = {
     {HTTP_GET, "/runs", get_runs, list_query, false},

@@ -13,7 +13,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { LISTING_WAIT_MS = 20 * 1000, SUPERSEDE_WAIT_MS = 15 * 1000 };
+enum { SUPERSEDE_WAIT_MS = 15 * 1000 };
 
 #define NO_VERSION UINT64_MAX /* of an entity tag that is none of ours */
 
@@ -58,20 +58,10 @@ static void answer_submitted(struct reply *rp, const struct run *run, enum dispo
  * borrows. False when the reply is written: to wait, or why it could not be. */
 static bool look_at_input(struct request *rq, struct reply *rp, struct submission *s,
                           struct input_seen *seen) {
-  struct waiting *w = rq->keep;
-  struct input_look *look = service_input(rq->app);
   if (s->policy.on_finished != ON_FINISHED_IF_CHANGED)
     return true;
-  if (w->look_ticket == 0) {
-    waiting_begin_step(rq);
-    w->look_ticket = input_look_ask(look);
-  }
-  if (!input_look_answer(look, w->look_ticket, seen)) {
-    if (!waiting_for_step(rq, rp, INPUT_LOOK_TOPIC, LISTING_WAIT_MS))
-      reply_error(rp, rq, KPI_STORAGE_UNAVAILABLE,
-                  "The source did not answer in time, so that it is not known whether it has changed.");
+  if (!waiting_look_at_input(rq, rp, seen))
     return false;
-  }
   if (seen->rc == KPI_OK)
     s->policy.listed = seen->fingerprint;
   return true; /* a source that cannot be listed: the run that is created says why */
@@ -104,8 +94,8 @@ static void accept_run(struct request *rq, struct reply *rp, const struct submis
     if (w && w->has_superseded && done.disposition == DISPOSITION_CREATED)
       done.disposition = DISPOSITION_SUPERSEDED;
     log_submitted(rq, &done.run, done.disposition);
-    waiting_remember(rq, &done.run, done.disposition);
-    if (!waiting_goes_on(rq, rp, &done.run, false))
+    waiting_remember(rq, waited_run(&done.run), done.disposition);
+    if (!waiting_goes_on(rq, rp, waited_run(&done.run), false))
       answer_submitted(rp, &done.run, done.disposition);
   }
   run_clear(&done.run);
@@ -134,7 +124,7 @@ static void await_submitted(struct request *rq, struct reply *rp) {
     return;
   if (service_get_run(rq->app, view_of(w->id), &run, &err))
     reply_err(rp, rq, &err);
-  else if (!waiting_goes_on(rq, rp, &run, false))
+  else if (!waiting_goes_on(rq, rp, waited_run(&run), false))
     answer_submitted(rp, &run, w->disposition);
   run_clear(&run);
 }
@@ -147,35 +137,12 @@ static void post_runs(struct request *rq, struct reply *rp) {
     submit_run(rq, rp);
 }
 
-/* ---- bodies that may be missing ---- */
-
-/* Reads a body that may be missing. Returns owned in *body, NULL without one. False when the reply is a
- * problem already. */
-static bool read_optional_body(struct request *rq, struct reply *rp, json_t **body) {
-  struct err err;
-  *body = NULL;
-  if (rq->body.len == 0 || body_read_object(rq, NULL, body, &err) == KPI_OK)
-    return true;
-  reply_err(rp, rq, &err);
-  return false;
-}
-
 /* ---- POST /runs/{id}/cancel ---- */
-
-/* The body is empty or an object without members. False when the reply is a problem already. */
-static bool check_no_fields(struct request *rq, struct reply *rp) {
-  static const char *const none[] = {NULL};
-  struct problem p = {.code = KPI_VALIDATION_FAILED};
-  json_t *body;
-  bool accepted = read_optional_body(rq, rp, &body) && submission_accept(rq, rp, body, none, &p);
-  json_decref(body);
-  return accepted;
-}
 
 static void post_cancel(struct request *rq, struct reply *rp) {
   struct run run;
   struct err err;
-  if (!check_no_fields(rq, rp))
+  if (!submission_is_empty(rq, rp))
     return;
   if (service_cancel(rq->app, rq->params[0], &run, &err)) {
     reply_err(rp, rq, &err);
@@ -193,7 +160,7 @@ static bool read_retry_body(struct request *rq, struct reply *rp, bool *from_pub
   static const char *const known[] = {"from", NULL};
   struct problem p = {.code = KPI_VALIDATION_FAILED};
   json_t *body;
-  if (!read_optional_body(rq, rp, &body))
+  if (!submission_read_optional(rq, rp, &body))
     return false;
   const json_t *from = json_object_get(body, "from");
   *from_publish = view_is(body_text(from), "publish");

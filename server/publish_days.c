@@ -29,9 +29,10 @@ static void take_and_observe(void *arg) {
 static void finish(void *arg) {
   struct task *t = arg;
   const struct publish_days *p = t->p;
+  bool is_left = t->rc && t->rc == p->x->source->vtable->changed && p->leaves_changed;
   if (!t->day.run)
     return;
-  if (t->rc && t->rc == p->x->source->vtable->changed && p->leaves_changed) {
+  if (is_left || (p->begin && !p->begin(p->arg, t->at))) {
     publication_free(t->publication);
     return;
   }

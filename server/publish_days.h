@@ -6,7 +6,8 @@
 
 #include "server/run_exec.h"
 
-/* A claimed run whose day was computed. Borrowed from the owner until he is told that it is over. */
+/* A claimed run whose day was computed. Borrowed from the owner until publish_days returns, or tells him that
+ * it is over. */
 struct day_run {
   const struct run *run; /* NULL: leave it out */
   struct run_live *live;
@@ -23,7 +24,10 @@ struct publish_days {
   /* Hands out the run at `at` < count, of a day of the results. Errors: as of any run. Several threads at a
    * time, as with `over`. */
   enum kpi_code (*take)(void *arg, size_t at, struct day_run *out, struct err *err);
-  /* The run at `at`, which was handed out, has ended. */
+  /* What becomes of the run at `at` is decided from now on. False: the owner has ended it meanwhile, or will.
+   * NULL: never. */
+  bool (*begin)(void *arg, size_t at);
+  /* The run at `at` has ended. */
   void (*over)(void *arg, size_t at);
   void *arg;
 };

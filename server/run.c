@@ -34,28 +34,20 @@ const char *disposition_name(enum disposition d) {
   return disposition_names[d];
 }
 
-/* The index of a name; -1 when it is none of them. */
-static int find_name(struct view name, const char *const *names, int count) {
-  for (int i = 0; i < count; i++)
-    if (view_is(name, names[i]))
-      return i;
-  return -1;
-}
-
 bool run_state_of(struct view name, enum run_state *out) {
-  int s = find_name(name, state_names, RUN_STATE_COUNT);
+  int s = view_index_of(name, state_names, RUN_STATE_COUNT);
   *out = s < 0 ? *out : (enum run_state)s;
   return s >= 0;
 }
 
 bool on_active_of(struct view name, enum on_active *out) {
-  int o = find_name(name, on_active_names, ON_ACTIVE_COUNT);
+  int o = view_index_of(name, on_active_names, ON_ACTIVE_COUNT);
   *out = o < 0 ? *out : (enum on_active)o;
   return o >= 0;
 }
 
 bool on_finished_of(struct view name, enum on_finished *out) {
-  int o = find_name(name, on_finished_names, ON_FINISHED_COUNT);
+  int o = view_index_of(name, on_finished_names, ON_FINISHED_COUNT);
   *out = o < 0 ? *out : (enum on_finished)o;
   return o >= 0;
 }
@@ -89,11 +81,11 @@ struct run_request run_request_of(const struct run *r) {
 void run_clear(struct run *r) {
   if (!r)
     return;
-  char *owned[] = {r->timezone,          r->engine,         r->max_bad_rows, r->input_base,
-                   r->input_fingerprint, r->summary_json,   r->quality_json, r->output_json,
-                   r->error_json,        r->attempts_json,  r->labels_json,  r->reason,
-                   r->user_agent,        r->request_id,     r->principal,    r->trace_id,
-                   r->idempotency_key,   r->service_version};
+  char *owned[] = {
+      r->timezone,          r->engine,       r->max_bad_rows,    r->input_base,     r->input_fingerprint,
+      r->summary_json,      r->quality_json, r->output_json,     r->error_json,     r->attempts_json,
+      r->backfill_ids_json, r->labels_json,  r->reason,          r->user_agent,     r->request_id,
+      r->principal,         r->trace_id,     r->idempotency_key, r->service_version};
   for (size_t i = 0; i < sizeof owned / sizeof owned[0]; i++)
     free(owned[i]);
   memset(r, 0, sizeof *r);

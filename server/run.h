@@ -20,6 +20,9 @@ enum run_state {
   RUN_STATE_COUNT
 };
 
+/* Who goes first: single days, which somebody waits for. */
+enum run_priority { PRIORITY_DAY, PRIORITY_BACKFILL, PRIORITY_COUNT };
+
 /* How a POST was answered. */
 enum disposition {
   DISPOSITION_CREATED,
@@ -128,18 +131,19 @@ struct run {
   char *input_base;        /* source URL */
   char *input_fingerprint; /* sha256 hex of the manifest, NULL until listed */
   uint64_t input_objects, input_bytes;
-  char *summary_json;    /* object {total_orders,...}, NULL until computed */
-  char *quality_json;    /* object {status, passed, warned, failed}, NULL until computed */
-  char *output_json;     /* array of {name, put, unchanged, deleted}, NULL until published */
-  char *error_json;      /* run error object, NULL if none */
-  char *attempts_json;   /* array, never NULL after reading */
-  char *labels_json;     /* object, never NULL after reading */
-  char *reason;          /* NULL if none */
-  char *user_agent;      /* NULL if none */
-  char *request_id;      /* NULL if none */
-  char *principal;       /* NULL if none */
-  char *trace_id;        /* NULL if none */
-  char *idempotency_key; /* that made it; NULL if none */
+  char *summary_json;      /* object {total_orders,...}, NULL until computed */
+  char *quality_json;      /* object {status, passed, warned, failed}, NULL until computed */
+  char *output_json;       /* array of {name, put, unchanged, deleted}, NULL until published */
+  char *error_json;        /* run error object, NULL if none */
+  char *attempts_json;     /* array, never NULL after reading */
+  char *backfill_ids_json; /* array, never NULL after reading */
+  char *labels_json;       /* object, never NULL after reading */
+  char *reason;            /* NULL if none */
+  char *user_agent;        /* NULL if none */
+  char *request_id;        /* NULL if none */
+  char *principal;         /* NULL if none */
+  char *trace_id;          /* NULL if none */
+  char *idempotency_key;   /* that made it; NULL if none */
   char *service_version;
 };
 

@@ -13,7 +13,7 @@
 #include <string.h>
 #include <time.h>
 
-enum { ERROR_JSON_MAX = 16 * 1024, OUTPUT_JSON_MAX = 4096, STORE_RETRY_MS = 1000 };
+enum { ERROR_JSON_MAX = 16 * 1024, OUTPUT_JSON_MAX = 4096, STORE_RETRY_MS = 1000, MS_PER_SECOND = 1000 };
 
 /* One execution, as the listener of its job sees it. */
 struct execution {
@@ -109,8 +109,9 @@ static void on_phase(void *arg, enum run_phase phase) {
   struct execution *e = arg;
   struct err err;
   struct run_progress now = job_progress_copy(&e->live->progress);
+  const char *const id = e->run->id;
   /* The phase is only shown: a database that cannot take it now is no reason to stop. */
-  if (run_store_progress(e->x->db, e->run->id, phase, &now, &err))
+  if (run_store_progress(e->x->db, &id, 1, phase, &now, &err))
     log_at(LOG_WARN, "run.phase_not_stored", err.message, LOG_S("run_id", e->run->id));
   run_trace_phase(&e->trace, phase);
   tell_changed(e);
@@ -121,8 +122,9 @@ static enum kpi_code on_listed(void *arg, const struct source_listing *l, struct
   auto_buf struct buf text;
   struct run_input input;
   run_input_of(l, &text, &input);
+  const char *const id = e->run->id;
   run_trace_listed(&e->trace, l);
-  return run_store_input(e->x->db, e->run->id, &input, err);
+  return run_store_input(e->x->db, &id, 1, &input, err);
 }
 
 static enum kpi_code on_computed(void *arg, const struct job_result *result, struct err *err) {
@@ -162,6 +164,15 @@ static enum run_state store_end(const struct execution *e, const struct run_end 
 static void as_run_error(struct err *err) {
   if (err->code == KPI_STORAGE_UNAVAILABLE || err->code == KPI_INTERNAL_ERROR)
     err->code = KPI_INTERNAL;
+}
+
+struct run_live run_live_of(const struct run *run) {
+  struct run_live live = {.overdue_ms = clock_mono_ms() + (int64_t)run->timeout_seconds * MS_PER_SECOND,
+                          .date = run->date,
+                          .attempt = run->attempt,
+                          .started_at = run->started_at};
+  memcpy(live.run_id, run->id, sizeof live.run_id);
+  return live;
 }
 
 void run_exec_job(const struct run_exec *x, struct day_set days, struct budget *budget, struct run_live *live,
@@ -307,7 +318,8 @@ enum kpi_code run_exec_computed(const struct run_exec *x, const struct run *run,
   struct execution e = begin(x, run, live);
   struct publish_counts counts[KPI_TABLE_COUNT] = {0};
   atomic_store(&live->progress.phase, PHASE_CHECKING);
-  enum kpi_code rc = run_store_input(x->db, run->id, computed->input, err);
+  const char *const id = run->id;
+  enum kpi_code rc = run_store_input(x->db, &id, 1, computed->input, err);
   if (rc == KPI_OK)
     rc = run_job_gate(run->gate, &result->quality, err);
   if (rc == KPI_OK) {

@@ -26,11 +26,21 @@ struct run_live {
   struct stop_flag stop;
   struct stop_flag abandon; /* of publishing; raised after stop, when the process cannot wait any longer */
   struct job_progress progress;
-  int64_t overdue_ms; /* monotonic: when the attempt has taken too long; 0: never */
-  day_t date;         /* of the run, as attempt and start: for those who look on */
+  int64_t overdue_ms;          /* monotonic: when the attempt has taken too long; 0: never */
+  bool is_scan;                /* of no run, but of a scan for several */
+  char run_id[UUID_TEXT_SIZE]; /* as date, attempt and start: for those who look on; of a scan: the backfill
+                                  that it is made for, or empty */
+  day_t date;
   uint32_t attempt;
   int64_t started_at; /* Unix ms */
+  /* live_runs' own, guarded by its lock. */
+  struct run_live *scan, *next, **link;
+  uint64_t progress_sum; /* what was counted when progress was last seen */
+  int64_t progress_at;   /* monotonic ms */
 };
+
+/* The live side of an attempt that begins now. */
+struct run_live run_live_of(const struct run *run);
 
 /* Fills a job from settings and days; `days`, `budget`, `live` and the source are borrowed by it. */
 void run_exec_job(const struct run_exec *x, struct day_set days, struct budget *budget, struct run_live *live,

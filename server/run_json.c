@@ -104,6 +104,7 @@ static void write_request(struct json_out *j, const struct run *r) {
   jout_raw(j, "labels", r->labels_json ? r->labels_json : "{}");
   jout_string(j, "reason", r->reason);
   jout_string(j, "idempotency_key", r->idempotency_key);
+  jout_raw(j, "backfill_ids", r->backfill_ids_json ? r->backfill_ids_json : "[]");
   jout_object(j, "trigger");
   jout_string(j, "principal", r->principal);
   jout_string(j, "user_agent", r->user_agent);

@@ -9,32 +9,24 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { EXPIRED_AT_ONCE_MAX = 256 };
+enum { EXPIRED_AT_ONCE_MAX = 256, LIST_STEP = 256 };
 
 /* ---- claiming ---- */
 
+/* Who claims, and for what. */
 struct claim_call {
   const char *boot_id, *id;
+  const struct claim_filter *filter;
   const struct run_defaults *defaults;
   struct run *run;
+  struct run_list *list;
   bool found;
 };
 
-static enum kpi_code do_claim(struct db_conn *c, void *arg, struct err *err) {
-  struct claim_call *call = arg;
-  char id[UUID_TEXT_SIZE];
-  call->found = false;
+/* Moves a run to running and reads it. */
+static enum kpi_code claim_row(struct db_conn *c, const struct claim_call *call, const char *id,
+                               struct run *out, struct err *err) {
   sqlite3_stmt *s = db_statement(
-      c, "SELECT id FROM runs WHERE state = 'queued' AND (?1 IS NULL OR id = ?1) ORDER BY id LIMIT 1");
-  db_bind_text(s, 1, call->id);
-  int step = s ? sqlite3_step(s) : SQLITE_ERROR;
-  if (step == SQLITE_DONE)
-    return KPI_OK;
-  if (step != SQLITE_ROW)
-    return db_failure(c, err);
-  view_to_cstr(view_of((const char *)sqlite3_column_text(s, 0)), id, sizeof id);
-  sqlite3_reset(s);
-  s = db_statement(
       c, "UPDATE runs SET state = 'running', phase = 'listing', attempt = attempt + 1, boot_id = ?2,"
          " engine = iif(from_publish, engine, ?4), timezone = iif(from_publish, timezone, ?5),"
          " input_base = iif(from_publish, input_base, ?6),"
@@ -50,15 +42,31 @@ static enum kpi_code do_claim(struct db_conn *c, void *arg, struct err *err) {
   db_bind_text(s, 5, call->defaults->timezone);
   db_bind_text(s, 6, call->defaults->source);
   enum kpi_code rc = db_run(c, s, err);
+  return rc ? rc : run_row_get(c, view_of(id), out, err);
+}
+
+static enum kpi_code do_claim(struct db_conn *c, void *arg, struct err *err) {
+  struct claim_call *call = arg;
+  char id[UUID_TEXT_SIZE];
+  call->found = false;
+  sqlite3_stmt *s = db_statement(
+      c, "SELECT id FROM runs WHERE state = 'queued' AND (?1 IS NULL OR id = ?1) ORDER BY id LIMIT 1");
+  db_bind_text(s, 1, call->id);
+  int step = s ? sqlite3_step(s) : SQLITE_ERROR;
+  if (step != SQLITE_ROW)
+    return step == SQLITE_DONE ? KPI_OK : db_failure(c, err);
+  view_to_cstr(view_of((const char *)sqlite3_column_text(s, 0)), id, sizeof id);
+  sqlite3_reset(s);
+  enum kpi_code rc = claim_row(c, call, id, call->run, err);
   call->found = rc == KPI_OK;
-  return rc ? rc : run_row_get(c, view_of(id), call->run, err);
+  return rc;
 }
 
 enum kpi_code run_store_claim(struct db *db, const char *boot_id, const char *id,
                               const struct run_defaults *defaults, struct run *out, bool *found,
                               struct err *err) {
   *out = (struct run){0};
-  struct claim_call call = {boot_id, id, defaults, out, false};
+  struct claim_call call = {.boot_id = boot_id, .id = id, .defaults = defaults, .run = out};
   enum kpi_code rc = db_call(db, DB_NORMAL, do_claim, &call, err);
   *found = rc == KPI_OK && call.found;
   if (!*found)
@@ -66,26 +74,57 @@ enum kpi_code run_store_claim(struct db *db, const char *boot_id, const char *id
   return rc;
 }
 
-/* ---- cancelling ---- */
-
-enum kpi_code run_row_cancel(struct db_conn *c, struct view id, struct run *out, struct err *err) {
-  enum kpi_code rc = run_row_get(c, id, out, err);
-  if (rc)
-    return rc;
-  enum run_state state = out->state;
-  if (state == RUN_SUCCEEDED || state == RUN_FAILED)
-    return err_set(err, KPI_RUN_ALREADY_FINISHED, "the run has %s", run_state_name(state));
-  if (state == RUN_CANCELLED || state == RUN_CANCELLING)
-    return KPI_OK;
+/* Lists the ids of the queued runs that can be computed together; the runs hold nothing else. */
+static enum kpi_code list_together(struct db_conn *c, const struct claim_call *call, struct err *err) {
+  struct run_list *list = call->list;
+  run_list_clear(list);
   sqlite3_stmt *s = db_statement(
-      c, "UPDATE runs SET state = ?2, cancel_requested_at = ?3, updated_at = ?3, version = version + 1,"
-         " finished_at = CASE ?2 WHEN 'cancelled' THEN ?3 END, next_attempt_at = NULL WHERE id = ?1");
-  db_bind_view(s, 1, id);
-  db_bind_text(s, 2, run_state_name(state == RUN_RUNNING ? RUN_CANCELLING : RUN_CANCELLED));
-  db_bind_int(s, 3, clock_wall_ms());
-  rc = db_run(c, s, err);
-  return rc ? rc : run_row_get(c, id, out, err);
+      c,
+      "WITH candidates AS (SELECT id, from_publish, bad_rows, max_bad_rows FROM runs WHERE"
+      " state = 'queued' AND priority = ?1 AND (?2 IS NULL OR id IN (SELECT run_id FROM backfill_days"
+      " WHERE backfill_id = ?2 AND action = 'run'))), first AS (SELECT * FROM candidates ORDER BY id LIMIT 1)"
+      " SELECT r.id FROM first f JOIN candidates r ON r.id = f.id OR (NOT f.from_publish AND NOT"
+      " r.from_publish AND r.bad_rows = f.bad_rows AND r.max_bad_rows = f.max_bad_rows) ORDER BY r.id");
+  db_bind_int(s, 1, call->filter->priority);
+  db_bind_view(s, 2, call->filter->backfill_id);
+  int step = SQLITE_ERROR;
+  while (s && (step = sqlite3_step(s)) == SQLITE_ROW) {
+    if (list->count % LIST_STEP == 0) {
+      struct run *grown = realloc(list->runs, (list->count + LIST_STEP) * sizeof *grown);
+      if (!grown)
+        return err_set(err, KPI_OUT_OF_MEMORY, "no memory for the runs of the queue");
+      list->runs = grown;
+    }
+    struct run *run = &list->runs[list->count++];
+    *run = (struct run){0};
+    view_to_cstr(view_of((const char *)sqlite3_column_text(s, 0)), run->id, sizeof run->id);
+  }
+  return step == SQLITE_DONE ? KPI_OK : db_failure(c, err);
 }
+
+static enum kpi_code do_claim_together(struct db_conn *c, void *arg, struct err *err) {
+  const struct claim_call *call = arg;
+  enum kpi_code rc = list_together(c, call, err);
+  for (size_t i = 0; rc == KPI_OK && i < call->list->count; i++) {
+    char id[UUID_TEXT_SIZE];
+    memcpy(id, call->list->runs[i].id, sizeof id);
+    rc = claim_row(c, call, id, &call->list->runs[i], err);
+  }
+  return rc;
+}
+
+enum kpi_code run_store_claim_together(struct db *db, const char *boot_id, const struct claim_filter *filter,
+                                       const struct run_defaults *defaults, struct run_list *out,
+                                       struct err *err) {
+  *out = (struct run_list){0};
+  struct claim_call call = {.boot_id = boot_id, .filter = filter, .defaults = defaults, .list = out};
+  enum kpi_code rc = db_call(db, DB_NORMAL, do_claim_together, &call, err);
+  if (rc)
+    run_list_clear(out);
+  return rc;
+}
+
+/* ---- cancelling ---- */
 
 struct cancel_call {
   struct view id;
@@ -104,6 +143,26 @@ enum kpi_code run_store_cancel(struct db *db, struct view id, struct run *out, s
   if (rc)
     run_clear(out);
   return rc;
+}
+
+struct cancelling_call {
+  void (*fn)(void *arg, const char *id);
+  void *arg;
+};
+
+static enum kpi_code do_each_cancelling(struct db_conn *c, void *arg, struct err *err) {
+  const struct cancelling_call *call = arg;
+  sqlite3_stmt *s = db_statement(c, "SELECT id FROM runs WHERE state = 'cancelling'");
+  int step = SQLITE_ERROR;
+  while (s && (step = sqlite3_step(s)) == SQLITE_ROW)
+    call->fn(call->arg, (const char *)sqlite3_column_text(s, 0));
+  return step == SQLITE_DONE ? KPI_OK : db_failure(c, err);
+}
+
+enum kpi_code run_store_each_cancelling(struct db *db, void (*fn)(void *arg, const char *id), void *arg,
+                                        struct err *err) {
+  struct cancelling_call call = {fn, arg};
+  return db_call(db, DB_NORMAL, do_each_cancelling, &call, err);
 }
 
 /* ---- ending ---- */

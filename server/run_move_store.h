@@ -13,14 +13,28 @@ KPI_MUST_CHECK enum kpi_code run_store_claim(struct db *db, const char *boot_id,
                                              const struct run_defaults *defaults, struct run *out,
                                              bool *found, struct err *err);
 
+/* Which queued runs to claim. */
+struct claim_filter {
+  enum run_priority priority;
+  struct view backfill_id; /* that has made them; empty: any */
+};
+
+/* Moves queued runs to running that can be computed together: the first, and those with its rules for bad
+ * rows; one that only publishes what it has kept is alone. As run_store_claim. Returns owned in *out, in the
+ * order of their ids; none when nothing is queued. */
+KPI_MUST_CHECK enum kpi_code run_store_claim_together(struct db *db, const char *boot_id,
+                                                      const struct claim_filter *filter,
+                                                      const struct run_defaults *defaults,
+                                                      struct run_list *out, struct err *err);
+
+/* Calls fn, on the database thread, for each run that is being cancelled. */
+KPI_MUST_CHECK enum kpi_code run_store_each_cancelling(struct db *db, void (*fn)(void *arg, const char *id),
+                                                       void *arg, struct err *err);
+
 /* Moves a queued or waiting run to cancelled, a running one to cancelling; leaves cancelling and cancelled as
  * they are. Returns owned in *out. Errors: KPI_RUN_NOT_FOUND, KPI_RUN_ALREADY_FINISHED. */
 KPI_MUST_CHECK enum kpi_code run_store_cancel(struct db *db, struct view id, struct run *out,
                                               struct err *err);
-
-/* The same inside a transaction. */
-KPI_MUST_CHECK enum kpi_code run_row_cancel(struct db_conn *c, struct view id, struct run *out,
-                                            struct err *err);
 
 /* How an attempt has ended. */
 struct run_end {

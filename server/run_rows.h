@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT
- * Rows of the table runs, for the stores that read them inside a db_fn. */
+ * Rows of the table runs inside a transaction: what several stores do with them. */
 #ifndef KPID_SERVER_RUN_ROWS_H
 #define KPID_SERVER_RUN_ROWS_H
 
 #include "server/db.h"
-#include "server/run.h"
+#include "server/run_store.h"
 
 /* What a statement selects from runs for run_row_read. */
 #define RUN_COLUMNS                                                                                          \
@@ -21,7 +21,8 @@
   "(SELECT json_group_array(json_object('attempt', attempt, 'started_at', "                                  \
   "strftime('%Y-%m-%dT%H:%M:%fZ', started_at / 1000.0, 'unixepoch'), 'finished_at', "                        \
   "strftime('%Y-%m-%dT%H:%M:%fZ', finished_at / 1000.0, 'unixepoch'), 'outcome', outcome, 'error_code', "    \
-  "error_code)) FROM attempts a WHERE a.run_id = runs.id)"
+  "error_code)) FROM attempts a WHERE a.run_id = runs.id), "                                                 \
+  "(SELECT json_group_array(backfill_id) FROM backfill_days d WHERE d.run_id = runs.id)"
 
 /* The states of a run that has not ended, as SQL. */
 #define ACTIVE_STATES "('queued', 'running', 'retry_wait', 'cancelling')"
@@ -41,5 +42,37 @@ void run_row_bind_progress(struct sqlite3_stmt *stmt, int at, const struct run_p
 
 /* Counts the queue. */
 KPI_MUST_CHECK enum kpi_code run_rows_count_queued(struct db_conn *c, uint64_t *out, struct err *err);
+
+/* Errors: KPI_QUEUE_FULL when the queue has no room for so many more. */
+KPI_MUST_CHECK enum kpi_code run_rows_have_room(struct db_conn *c, size_t count, struct err *err);
+
+/* A run that is to be queued. Borrows everything. */
+struct new_run {
+  const char *id;
+  day_t date;
+  enum run_priority priority;
+  struct view key;                   /* idempotency key that makes it; empty: none */
+  const struct run_request *request; /* its id and date are not looked at */
+};
+
+KPI_MUST_CHECK enum kpi_code run_row_insert(struct db_conn *c, const struct new_run *run,
+                                            const struct run_defaults *defaults, struct err *err);
+
+/* Finds the active run of a date that publishes. Returns owned in *out when *found. */
+KPI_MUST_CHECK enum kpi_code run_row_find_active(struct db_conn *c, day_t date, struct run *out, bool *found,
+                                                 struct err *err);
+
+/* Finds the run of a date that has finished last, among those that publish or do not. Returns owned in *out
+ * when *found. */
+KPI_MUST_CHECK enum kpi_code run_row_find_finished(struct db_conn *c, day_t day, bool publish,
+                                                   struct run *out, bool *found, struct err *err);
+
+/* As run_store_retry. */
+KPI_MUST_CHECK enum kpi_code run_row_retry(struct db_conn *c, const struct retry_order *order,
+                                           struct run *out, struct err *err);
+
+/* As run_store_cancel. */
+KPI_MUST_CHECK enum kpi_code run_row_cancel(struct db_conn *c, struct view id, struct run *out,
+                                            struct err *err);
 
 #endif

@@ -19,9 +19,10 @@ KPI_MUST_CHECK enum kpi_code run_store_get(struct db *db, struct view id, struct
 KPI_MUST_CHECK enum kpi_code run_store_list(struct db *db, const struct run_filter *filter,
                                             struct run_list *out, struct err *err);
 
-/* Stores phase and counters of a running run. */
-KPI_MUST_CHECK enum kpi_code run_store_progress(struct db *db, const char *id, enum run_phase phase,
-                                                const struct run_progress *progress, struct err *err);
+/* Stores phase and counters of running runs. */
+KPI_MUST_CHECK enum kpi_code run_store_progress(struct db *db, const char *const *ids, size_t count,
+                                                enum run_phase phase, const struct run_progress *progress,
+                                                struct err *err);
 
 /* What the source held. Borrows its text. */
 struct run_input {
@@ -30,9 +31,9 @@ struct run_input {
   struct view listing; /* source_listing_text; empty when it was too long to keep */
 };
 
-/* Stores what the source held; a listing that is stored already is shared. */
-KPI_MUST_CHECK enum kpi_code run_store_input(struct db *db, const char *id, const struct run_input *input,
-                                             struct err *err);
+/* Stores what the source held for runs; a listing that is stored already is shared. */
+KPI_MUST_CHECK enum kpi_code run_store_input(struct db *db, const char *const *ids, size_t count,
+                                             const struct run_input *input, struct err *err);
 
 /* Counts the queue; also proves that the database answers. */
 KPI_MUST_CHECK enum kpi_code run_store_count_queued(struct db *db, uint64_t *queued, struct err *err);

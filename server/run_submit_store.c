@@ -1,174 +1,34 @@
 /* SPDX-License-Identifier: MIT */
 #include "server/run_submit_store.h"
 
-#include "base/clock.h"
-#include "base/scope.h"
-#include "server/run_move_store.h"
+#include "server/key_rows.h"
 #include "server/run_rows.h"
 
 #include <sqlite3.h>
-#include <stdio.h>
 #include <string.h>
 
-enum { MS_PER_SECOND = 1000 };
-
-/* ---- rows ---- */
-
-static enum kpi_code check_queue(struct db_conn *c, struct err *err) {
-  uint64_t queued = 0;
-  enum kpi_code rc = run_rows_count_queued(c, &queued, err);
-  if (rc == KPI_OK && queued >= QUEUE_MAX)
-    rc = err_set(err, KPI_QUEUE_FULL, "%llu runs are queued already, %d is the most",
-                 (unsigned long long)queued, QUEUE_MAX);
-  return rc;
+/* Binds the key of a policy, if it has one, to a run. */
+static enum kpi_code bind_key(struct db_conn *c, const struct submit_policy *policy, const char *run_id,
+                              struct err *err) {
+  struct key_owner owner = {0};
+  memcpy(owner.run_id, run_id, sizeof owner.run_id);
+  return key_row_bind(c, policy, &owner, err);
 }
 
-static enum kpi_code insert_run(struct db_conn *c, const char *id, const struct run_request *q,
-                                struct view key, const struct run_defaults *defaults, struct err *err) {
-  char date[DAY_TEXT_SIZE];
-  int64_t now = clock_wall_ms();
+/* Tells whether no other run for a single day is queued or at work. */
+static enum kpi_code is_alone(struct db_conn *c, const char *id, bool *alone, struct err *err) {
   sqlite3_stmt *s = db_statement(
-      c, "INSERT INTO runs (id, date, timezone, engine, state, max_attempts, created_at, updated_at, publish,"
-         " quality_gate, bad_rows, max_bad_rows, input_base, labels_json, reason, user_agent, request_id,"
-         " service_version, force, timeout_seconds, expires_at, idempotency_key, principal, trace_id)"
-         " VALUES (?1, ?2, ?3, ?4, 'queued', ?5, ?6, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17,"
-         " ?18, ?19, ?20, ?21, ?22)");
+      c, "SELECT NOT EXISTS (SELECT 1 FROM runs WHERE state IN ('queued', 'running', 'cancelling')"
+         " AND priority = 0 AND id <> ?1)");
   db_bind_text(s, 1, id);
-  db_bind_text(s, 2, day_text(q->date, date));
-  db_bind_text(s, 3, defaults->timezone);
-  db_bind_text(s, 4, defaults->engine);
-  db_bind_int(s, 5, q->max_attempts ? q->max_attempts : ATTEMPTS_DEFAULT);
-  db_bind_int(s, 6, now);
-  db_bind_int(s, 7, q->publish);
-  db_bind_text(s, 8, quality_gate_name(q->gate));
-  db_bind_text(s, 9, bad_rows_name(q->bad_rows));
-  db_bind_view(s, 10, q->max_bad_rows.len ? q->max_bad_rows : view_of(defaults->max_bad_rows));
-  db_bind_text(s, 11, defaults->source);
-  db_bind_view(s, 12, q->labels_json.len ? q->labels_json : VIEW_LIT("{}"));
-  db_bind_view(s, 13, q->reason);
-  db_bind_view(s, 14, q->user_agent);
-  db_bind_view(s, 15, q->request_id);
-  db_bind_text(s, 16, KPID_VERSION);
-  db_bind_int(s, 17, q->force);
-  db_bind_int(s, 18, q->timeout_seconds ? q->timeout_seconds : TIMEOUT_SECONDS_DEFAULT);
-  db_bind_time(s, 19, q->expires_in_seconds ? now + (int64_t)q->expires_in_seconds * MS_PER_SECOND : 0);
-  db_bind_view(s, 20, key);
-  db_bind_view(s, 21, q->principal);
-  db_bind_view(s, 22, q->trace_id);
-  return db_run(c, s, err);
-}
-
-/* Reads the run that a statement selects, if any. */
-static enum kpi_code read_found(struct db_conn *c, sqlite3_stmt *s, struct run *out, bool *found,
-                                struct err *err) {
-  int step = s ? sqlite3_step(s) : SQLITE_ERROR;
-  *found = step == SQLITE_ROW;
-  if (step != SQLITE_ROW)
-    return step == SQLITE_DONE ? KPI_OK : db_failure(c, err);
-  run_clear(out);
-  run_row_read(s, out);
+  if (!s || sqlite3_step(s) != SQLITE_ROW)
+    return db_failure(c, err);
+  *alone = sqlite3_column_int(s, 0) != 0;
   sqlite3_reset(s);
   return KPI_OK;
 }
 
-static enum kpi_code find_active(struct db_conn *c, day_t date, struct run *out, bool *found,
-                                 struct err *err) {
-  char text[DAY_TEXT_SIZE];
-  sqlite3_stmt *s = db_statement(c, "SELECT " RUN_COLUMNS
-                                    " FROM runs WHERE date = ?1 AND publish = 1 AND state IN " ACTIVE_STATES);
-  db_bind_text(s, 1, day_text(date, text));
-  return read_found(c, s, out, found, err);
-}
-
-/* ---- keys ---- */
-
-/* Finds the run that a key stands for; `run_id` is empty when it stands for none. Errors:
- * KPI_IDEMPOTENCY_KEY_REUSED when it was bound to another fingerprint. */
-static enum kpi_code find_key(struct db_conn *c, const struct submit_policy *policy,
-                              char run_id[UUID_TEXT_SIZE], struct err *err) {
-  run_id[0] = '\0';
-  if (policy->key.len == 0)
-    return KPI_OK;
-  sqlite3_stmt *s = db_statement(c, "SELECT fingerprint, run_id FROM idempotency_keys WHERE key = ?1");
-  db_bind_view(s, 1, policy->key);
-  int step = s ? sqlite3_step(s) : SQLITE_ERROR;
-  if (step != SQLITE_ROW)
-    return step == SQLITE_DONE ? KPI_OK : db_failure(c, err);
-  bool is_same = view_is(view_of((const char *)sqlite3_column_text(s, 0)), policy->fingerprint);
-  view_to_cstr(view_of((const char *)sqlite3_column_text(s, 1)), run_id, UUID_TEXT_SIZE);
-  sqlite3_reset(s);
-  return is_same ? KPI_OK
-                 : err_set(err, KPI_IDEMPOTENCY_KEY_REUSED,
-                           "the key was sent before with another request: it stands for run %s", run_id);
-}
-
-/* Binds the key of the policy, if it has one. */
-static enum kpi_code bind_key(struct db_conn *c, const struct submit_policy *policy, const char *run_id,
-                              struct err *err) {
-  if (policy->key.len == 0)
-    return KPI_OK;
-  sqlite3_stmt *s =
-      db_statement(c, "INSERT INTO idempotency_keys (key, fingerprint, run_id) VALUES (?1, ?2, ?3)");
-  db_bind_view(s, 1, policy->key);
-  db_bind_text(s, 2, policy->fingerprint);
-  db_bind_text(s, 3, run_id);
-  return db_run(c, s, err);
-}
-
 /* ---- retry ---- */
-
-static enum kpi_code has_results(struct db_conn *c, struct view id, struct err *err) {
-  sqlite3_stmt *s = db_statement(c, "SELECT results_sha256 IS NOT NULL FROM runs WHERE id = ?1");
-  db_bind_view(s, 1, id);
-  if (sqlite3_step(s) != SQLITE_ROW)
-    return db_failure(c, err);
-  return sqlite3_column_int(s, 0)
-             ? KPI_OK
-             : err_set(err, KPI_RESULTS_NOT_READY, "the run has kept no results: retry from the start");
-}
-
-/* Fails unless the run has ended badly and no other publishing run of its date is active. */
-static enum kpi_code may_retry(struct db_conn *c, const struct run *run, struct err *err) {
-  struct run active = {0};
-  bool found = false;
-  if (run->state == RUN_SUCCEEDED)
-    return err_set(err, KPI_RUN_ALREADY_FINISHED, "the run has succeeded; post a new one");
-  if (run->state != RUN_FAILED && run->state != RUN_CANCELLED)
-    return err_set(err, KPI_RUN_ALREADY_ACTIVE, "the run is %s", run_state_name(run->state));
-  enum kpi_code rc = run->publish ? find_active(c, run->date, &active, &found, err) : KPI_OK;
-  if (rc == KPI_OK && found)
-    rc = err_set(err, KPI_RUN_ALREADY_ACTIVE, "run %s of the same date is %s", active.id,
-                 run_state_name(active.state));
-  run_clear(&active);
-  return rc;
-}
-
-/* Queues a run that has ended again; its record is read anew. */
-static enum kpi_code requeue(struct db_conn *c, struct run *run, bool from_publish, struct err *err) {
-  sqlite3_stmt *s = db_statement(
-      c, "UPDATE runs SET state = 'queued', from_publish = ?2, updated_at = ?3, finished_at = NULL,"
-         " error_json = NULL, cancel_requested_at = NULL, crashes = 0, failures = 0, expires_at = NULL,"
-         " version = version + 1 WHERE id = ?1");
-  db_bind_text(s, 1, run->id);
-  db_bind_int(s, 2, from_publish);
-  db_bind_int(s, 3, clock_wall_ms());
-  enum kpi_code rc = db_run(c, s, err);
-  return rc ? rc : run_row_get(c, view_of(run->id), run, err);
-}
-
-static enum kpi_code retry_run(struct db_conn *c, const struct retry_order *order, struct run *out,
-                               struct err *err) {
-  enum kpi_code rc = run_row_get(c, order->id, out, err);
-  if (rc == KPI_OK && order->if_version && order->if_version != out->version)
-    rc = err_set(err, KPI_PRECONDITION_FAILED, "the run has changed: it is %s", run_state_name(out->state));
-  if (rc == KPI_OK)
-    rc = may_retry(c, out, err);
-  if (rc == KPI_OK && order->from_publish)
-    rc = has_results(c, order->id, err);
-  if (rc == KPI_OK)
-    rc = check_queue(c, err);
-  return rc ? rc : requeue(c, out, order->from_publish, err);
-}
 
 struct retry_call {
   const struct retry_order *order;
@@ -177,7 +37,7 @@ struct retry_call {
 
 static enum kpi_code do_retry(struct db_conn *c, void *arg, struct err *err) {
   struct retry_call *call = arg;
-  return retry_run(c, call->order, call->run, err);
+  return run_row_retry(c, call->order, call->run, err);
 }
 
 enum kpi_code run_store_retry(struct db *db, const struct retry_order *order, struct run *out,
@@ -215,7 +75,7 @@ static enum kpi_code retry_found(struct db_conn *c, struct submit_call *call, bo
   if (call->request->id && strcmp(call->request->id, id) != 0)
     return err_set(err, KPI_RUN_ALREADY_ACTIVE, "run %s has ended meanwhile; send it again", id);
   struct retry_order order = {.id = view_of(id)};
-  enum kpi_code rc = retry_run(c, &order, run, err);
+  enum kpi_code rc = run_row_retry(c, &order, run, err);
   return rc ? rc : answer(call, DISPOSITION_RETRIED, done);
 }
 
@@ -225,11 +85,11 @@ static bool has_ended_badly(const struct run *run) {
 
 /* A key that was sent before: its own run answers, as it is now. */
 static enum kpi_code meet_key(struct db_conn *c, struct submit_call *call, bool *done, struct err *err) {
-  char run_id[UUID_TEXT_SIZE];
-  enum kpi_code rc = find_key(c, call->policy, run_id, err);
-  if (rc || !run_id[0])
+  struct key_owner owner;
+  enum kpi_code rc = key_row_find(c, call->policy, &owner, err);
+  if (rc || !owner.run_id[0])
     return rc;
-  rc = run_row_get(c, view_of(run_id), &call->out->run, err);
+  rc = run_row_get(c, view_of(owner.run_id), &call->out->run, err);
   if (rc)
     return rc;
   if (call->policy->on_finished == ON_FINISHED_RETRY_FAILED && has_ended_badly(&call->out->run))
@@ -261,7 +121,7 @@ static enum kpi_code meet_active(struct db_conn *c, struct submit_call *call, bo
   bool found = false;
   if (!call->request->publish)
     return KPI_OK;
-  enum kpi_code rc = find_active(c, call->request->date, run, &found, err);
+  enum kpi_code rc = run_row_find_active(c, call->request->date, run, &found, err);
   if (rc || !found)
     return rc;
   if (call->policy->on_active == ON_ACTIVE_SUPERSEDE)
@@ -272,18 +132,6 @@ static enum kpi_code meet_active(struct db_conn *c, struct submit_call *call, bo
   return attach(c, call, done, err);
 }
 
-static enum kpi_code find_last_finished(struct db_conn *c, const struct run_request *q, struct run *out,
-                                        bool *found, struct err *err) {
-  char date[DAY_TEXT_SIZE];
-  sqlite3_stmt *s =
-      db_statement(c, "SELECT " RUN_COLUMNS " FROM runs WHERE date = ?1 AND publish = ?2"
-                      " AND state IN ('succeeded', 'failed', 'cancelled') ORDER BY finished_at DESC, id DESC"
-                      " LIMIT 1");
-  db_bind_text(s, 1, day_text(q->date, date));
-  db_bind_int(s, 2, q->publish);
-  return read_found(c, s, out, found, err);
-}
-
 /* The last run of the date, which has finished. */
 static enum kpi_code meet_finished(struct db_conn *c, struct submit_call *call, bool *done, struct err *err) {
   const struct submit_policy *policy = call->policy;
@@ -291,7 +139,7 @@ static enum kpi_code meet_finished(struct db_conn *c, struct submit_call *call, 
   bool found = false;
   if (policy->on_finished == ON_FINISHED_NEW || call->out->disposition == DISPOSITION_SUPERSEDED)
     return KPI_OK;
-  enum kpi_code rc = find_last_finished(c, call->request, run, &found, err);
+  enum kpi_code rc = run_row_find_finished(c, call->request->date, call->request->publish, run, &found, err);
   if (rc || !found)
     return rc;
   bool is_same = policy->listed && run->state == RUN_SUCCEEDED && run->input_fingerprint &&
@@ -336,11 +184,15 @@ static enum kpi_code do_submit(struct db_conn *c, void *arg, struct err *err) {
     rc = meet_finished(c, call, &done, err);
   if (rc || done)
     return rc;
-  rc = check_queue(c, err);
+  const struct new_run fresh = {
+      .id = call->id, .date = call->request->date, .key = call->policy->key, .request = call->request};
+  rc = run_rows_have_room(c, 1, err);
   if (rc == KPI_OK)
-    rc = insert_run(c, call->id, call->request, call->policy->key, call->defaults, err);
+    rc = run_row_insert(c, &fresh, call->defaults, err);
   if (rc == KPI_OK)
     rc = bind_key(c, call->policy, call->id, err);
+  if (rc == KPI_OK)
+    rc = is_alone(c, call->id, &call->out->is_alone, err);
   return rc ? rc : run_row_get(c, view_of(call->id), run, err);
 }
 
@@ -354,12 +206,13 @@ static enum kpi_code do_find_retryable(struct db_conn *c, void *arg, struct err 
   struct find_call *call = arg;
   struct run run = {0};
   bool found = false;
-  enum kpi_code rc = find_key(c, call->policy, call->id, err);
-  if (rc == KPI_OK && call->id[0]) {
-    rc = run_row_get(c, view_of(call->id), &run, err);
+  struct key_owner owner;
+  enum kpi_code rc = key_row_find(c, call->policy, &owner, err);
+  if (rc == KPI_OK && owner.run_id[0]) {
+    rc = run_row_get(c, view_of(owner.run_id), &run, err);
     found = rc == KPI_OK;
   } else if (rc == KPI_OK) {
-    rc = find_last_finished(c, call->request, &run, &found, err);
+    rc = run_row_find_finished(c, call->request->date, call->request->publish, &run, &found, err);
   }
   found = found && has_ended_badly(&run);
   view_to_cstr(found ? view_of(run.id) : (struct view){0}, call->id, UUID_TEXT_SIZE);

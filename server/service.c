@@ -4,6 +4,8 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/scope.h"
+#include "server/backfill_submit_store.h"
+#include "server/discovery.h"
 #include "server/run_move_store.h"
 #include "server/upkeep_store.h"
 #include "server/watch.h"
@@ -17,6 +19,8 @@ enum {
   DATABASE_CHECK_MS = 5000,
   PRUNE_MS = 3600 * 1000,
   CLAIM_RETRY_MS = 1000,
+  BURST_QUIET_MS = 100,     /* a burst of posted days is over when none has followed for so long, */
+  BURST_MS_MAX = 10 * 1000, /* or when it has lasted so long */
   DRAIN_STEP_MS = 20,
   DRAIN_STOP_MS = 10 * 1000 /* how long stopped runs may take to notice */
 };
@@ -37,6 +41,14 @@ void service_wake_supervisors(struct service *s) {
   SCOPE_LOCK(&s->synced.lock);
   s->synced.posted++;
   pthread_cond_broadcast(&s->synced.wake);
+}
+
+void service_note_burst(struct service *s) {
+  int64_t now = clock_mono_ms();
+  SCOPE_LOCK(&s->synced.lock);
+  if (now - s->synced.burst_grew > BURST_QUIET_MS)
+    s->synced.burst_began = now;
+  s->synced.burst_grew = now;
 }
 
 /* ---- supervisors ---- */
@@ -61,16 +73,36 @@ bool service_takes_runs(struct service *s, uint64_t *seen) {
   return !s->synced.draining && !s->synced.stopping;
 }
 
-/* A run may have been asked to stop between its claim and the moment its flag could be raised. */
-static void look_for_cancel(struct service *s, const struct run *run, struct run_live *live) {
-  struct run now;
+/* Waits until a burst of posted days is over, so that they are computed together. */
+static void wait_for_the_burst(struct service *s) {
+  SCOPE_LOCK(&s->synced.lock);
+  for (;;) {
+    int64_t quiet = s->synced.burst_grew + BURST_QUIET_MS, latest = s->synced.burst_began + BURST_MS_MAX;
+    int64_t until = quiet < latest ? quiet : latest;
+    if (s->synced.burst_grew == 0 || clock_mono_ms() >= until || s->synced.draining || s->synced.stopping)
+      return;
+    struct timespec at = clock_timespec(until);
+    pthread_cond_clockwait(&s->synced.wake, &s->synced.lock, CLOCK_MONOTONIC, &at);
+  }
+}
+
+static void stop_cancelling(void *arg, const char *id) {
+  struct service *s = arg;
+  live_runs_stop(&s->live, view_of(id), STOP_CANCEL);
+}
+
+void service_stop_cancelling(struct service *s) {
   struct err err;
-  if (run_store_get(s->db, view_of(run->id), &now, &err) == KPI_OK && now.state == RUN_CANCELLING)
-    stop_raise(&live->stop, STOP_CANCEL);
-  run_clear(&now);
+  if (run_store_each_cancelling(s->db, stop_cancelling, s, &err))
+    log_at(LOG_WARN, "service.cancelling", err.message);
+}
+
+/* Runs may have been asked to stop between their claim and the moment their flags could be raised. */
+static void stop_what_should(struct service *s) {
+  service_stop_cancelling(s);
   SCOPE_LOCK(&s->synced.lock);
   if (s->synced.stopping)
-    stop_raise(&live->stop, STOP_DRAIN);
+    live_runs_drain(&s->live, 0, 0);
 }
 
 void service_remove_intent_unless_active(struct service *s, const char *run_id) {
@@ -84,43 +116,101 @@ void service_remove_intent_unless_active(struct service *s, const char *run_id) 
   run_clear(&now);
 }
 
-static void drive(struct service *s, size_t slot, struct run *run) {
-  struct run_live live = {.date = run->date, .attempt = run->attempt, .started_at = run->started_at};
-  struct job_result result = {0};
-  struct err err = {0};
+static void say_started(struct service *s, const struct run *run) {
   char date[DAY_TEXT_SIZE];
-  struct run_exec x = {s->config,      s->db, s->engine, s->backends.source, s->backends.publisher,
-                       on_run_changed, s};
   log_at(LOG_INFO, "run.started", "run started", LOG_S("run_id", run->id),
          LOG_S("date", day_text(run->date, date)), LOG_I("attempt", run->attempt),
          LOG_S("trace_id", run->trace_id));
-  live.overdue_ms = clock_mono_ms() + (int64_t)run->timeout_seconds * SERVICE_MS_PER_SECOND;
-  run_slots_enter(&s->slots, slot, run->id, &live);
-  look_for_cancel(s, run, &live);
   service_tell_changed(s, run->id);
-  enum kpi_code rc = run_exec(&x, run, &live, &result, &err);
-  bool source_failed = rc && err_info(rc)->exit_code == err_info(KPI_SOURCE_NOT_FOUND)->exit_code;
-  health_board_set(&s->health, CHECK_SOURCE, !source_failed, err.message);
-  run_slots_leave(&s->slots, slot);
+}
+
+/* What came of reading the source. */
+static void note_source(struct service *s, enum kpi_code rc, const struct err *err) {
+  bool failed = rc && err_info(rc)->exit_code == err_info(KPI_SOURCE_NOT_FOUND)->exit_code;
+  health_board_set(&s->health, CHECK_SOURCE, !failed, err->message);
+}
+
+static void drive_one(struct service *s, const struct run_exec *x, struct run *run) {
+  struct run_live live = run_live_of(run);
+  struct job_result result = {0};
+  struct err err = {0};
+  live_runs_enter(&s->live, &live);
+  stop_what_should(s);
+  say_started(s, run);
+  note_source(s, run_exec(x, run, &live, &result, &err), &err);
+  live_runs_leave(&s->live, &live);
   service_remove_intent_unless_active(s, run->id);
   job_result_clear(&result);
+}
+
+static void on_run_over(void *arg, const struct run *run) {
+  service_remove_intent_unless_active(arg, run->id);
+}
+
+static void drive_together(struct service *s, const struct run_exec *x, struct run_list *runs) {
+  struct run_group group;
+  struct err err = {0};
+  for (size_t i = 0; i < runs->count; i++)
+    say_started(s, &runs->runs[i]);
+  if (!run_group_init(&group, x, &s->live, runs)) {
+    for (size_t i = 0; i < runs->count; i++) /* there is no memory for all: one after the other */
+      drive_one(s, x, &runs->runs[i]);
+    return;
+  }
+  group.over = on_run_over;
+  group.over_arg = s;
+  stop_what_should(s);
+  note_source(s, run_group_exec(&group, &err), &err);
+  run_group_clear(&group);
+}
+
+/* Claims runs and drives them to their ends. *found false: there were none. */
+static enum kpi_code drive_runs(struct service *s, const struct run_exec *x, enum run_priority priority,
+                                bool *found) {
+  const struct claim_filter filter = {.priority = priority};
+  const struct run_defaults defaults = service_defaults_of(s);
+  struct run_list runs;
+  struct err err;
+  enum kpi_code rc = run_store_claim_together(s->db, s->boot_id, &filter, &defaults, &runs, &err);
+  *found = runs.count > 0;
+  if (runs.count == 1)
+    drive_one(s, x, runs.runs);
+  else if (runs.count)
+    drive_together(s, x, &runs);
+  run_list_clear(&runs);
+  return rc;
+}
+
+/* The same with a backfill whose days are to be found. */
+static enum kpi_code drive_discovery(struct service *s, const struct run_exec *x, bool *found) {
+  const struct run_defaults defaults = service_defaults_of(s);
+  const struct discovery_plan plan = {x, &s->live, s->boot_id, &defaults, on_run_over, s};
+  struct backfill backfill;
+  struct err err = {0};
+  enum kpi_code rc = backfill_store_claim(s->db, s->boot_id, &backfill, found, &err);
+  if (*found) {
+    service_tell_changed(s, backfill.id);
+    note_source(s, discovery_exec(&plan, &backfill, &err), &err);
+  }
+  backfill_clear(&backfill);
+  return rc;
 }
 
 static void *supervise(void *arg) {
   const struct supervisor *me = arg;
   struct service *s = me->service;
+  const struct run_exec x = {s->config,      s->db, s->engine, s->backends.source, s->backends.publisher,
+                             on_run_changed, s};
   uint64_t seen;
   while (service_takes_runs(s, &seen)) {
-    struct run run;
-    struct err err;
     bool found;
-    struct run_defaults defaults = service_defaults_of(s);
-    enum kpi_code rc = run_store_claim(s->db, s->boot_id, NULL, &defaults, &run, &found, &err);
-    if (found)
-      drive(s, me->slot, &run);
-    else
+    if (me->priority == PRIORITY_DAY)
+      wait_for_the_burst(s);
+    enum kpi_code rc = drive_runs(s, &x, me->priority, &found);
+    if (!found && rc == KPI_OK && me->priority == PRIORITY_BACKFILL)
+      rc = drive_discovery(s, &x, &found);
+    if (!found)
       wait_for_runs(s, seen, rc ? CLAIM_RETRY_MS : INT32_MAX);
-    run_clear(&run);
   }
   return NULL;
 }
@@ -139,7 +229,7 @@ static void check_intents(struct service *s) {
 /* Returns true when a stalled run does not stop. */
 static bool stop_stalled(struct service *s, int64_t now) {
   bool stuck =
-      run_slots_stop_stalled(&s->slots, now, (int64_t)s->config->stall_seconds * SERVICE_MS_PER_SECOND);
+      live_runs_stop_stalled(&s->live, now, (int64_t)s->config->stall_seconds * SERVICE_MS_PER_SECOND);
   health_board_set_stuck(&s->health, stuck);
   return stuck;
 }
@@ -197,7 +287,7 @@ static void *tick(void *arg) {
   do {
     int64_t now = clock_mono_ms();
     health_board_set(&s->health, CHECK_WORKERS, !stop_stalled(s, now), "a run has stalled and does not stop");
-    run_slots_stop_overdue(&s->slots, now);
+    live_runs_stop_overdue(&s->live, now);
     check_intents(s);
     wake_runs(s);
     if (checked_at == 0 || now - checked_at >= DATABASE_CHECK_MS ||
@@ -262,7 +352,7 @@ static enum kpi_code recover(struct service *s, struct err *err) {
 static enum kpi_code open_parts(struct service *s, struct err *err) {
   enum kpi_code rc = db_open(s->config->db, "kpid serve", &s->db, err);
   if (rc == KPI_OK)
-    rc = watch_start(s->db, &s->slots, on_run_changed, s, &s->watch, err);
+    rc = watch_start(s->db, &s->live, on_run_changed, s, &s->watch, err);
   if (rc == KPI_OK)
     rc = backends_open(s->config, s->db, &s->backends, err);
   if (rc == KPI_OK)
@@ -281,9 +371,9 @@ static enum kpi_code open_parts(struct service *s, struct err *err) {
 static enum kpi_code start_threads(struct service *s, struct err *err) {
   s->ticker_started = pthread_create(&s->ticker, NULL, tick, s) == 0;
   bool ok = s->ticker_started;
-  for (size_t i = 0; ok && i < s->slots.count; i++) {
+  for (size_t i = 0; ok && i <= s->config->max_active_runs; i++) {
     struct supervisor *p = &s->supervisors[i];
-    *p = (struct supervisor){.service = s, .slot = i};
+    *p = (struct supervisor){.service = s, .priority = i ? PRIORITY_DAY : PRIORITY_BACKFILL};
     ok = p->started = pthread_create(&p->thread, NULL, supervise, p) == 0;
   }
   return ok ? KPI_OK : err_set(err, KPI_INTERNAL, "the supervisors cannot be started");
@@ -299,7 +389,7 @@ enum kpi_code service_start(const struct config *config, struct service **out, s
   pthread_mutex_init(&s->synced.lock, NULL);
   pthread_cond_init(&s->synced.wake, NULL);
   pthread_rwlock_init(&s->listener.lock, NULL);
-  run_slots_init(&s->slots, config->max_active_runs);
+  live_runs_init(&s->live);
   health_board_init(&s->health);
   enum kpi_code rc = open_parts(s, err);
   if (rc == KPI_OK)
@@ -335,7 +425,7 @@ void service_drain(struct service *s) {
   int64_t start = clock_mono_ms(), limit = (int64_t)s->config->drain_seconds * SERVICE_MS_PER_SECOND;
   for (;;) {
     int64_t waited = clock_mono_ms() - start;
-    if (run_slots_drain(&s->slots, waited, limit - waited) == 0 || waited > limit + DRAIN_STOP_MS)
+    if (live_runs_drain(&s->live, waited, limit - waited) == 0 || waited > limit + DRAIN_STOP_MS)
       return;
     nanosleep(&(struct timespec){.tv_nsec = DRAIN_STEP_MS * 1000000L}, NULL);
   }
@@ -350,8 +440,8 @@ void service_stop(struct service *s) {
   s->synced.stopping = true;
   pthread_cond_broadcast(&s->synced.wake);
   pthread_mutex_unlock(&s->synced.lock);
-  run_slots_drain(&s->slots, 0, 0);
-  for (size_t i = 0; i < s->slots.count; i++)
+  live_runs_drain(&s->live, 0, 0);
+  for (size_t i = 0; i <= ACTIVE_RUNS_MAX; i++)
     if (s->supervisors[i].started)
       pthread_join(s->supervisors[i].thread, NULL);
   if (s->ticker_started)
@@ -363,7 +453,7 @@ void service_stop(struct service *s) {
   backends_close(&s->backends);
   watch_free(s->watch);
   db_close(s->db);
-  run_slots_clear(&s->slots);
+  live_runs_clear(&s->live);
   health_board_clear(&s->health);
   pthread_rwlock_destroy(&s->listener.lock);
   pthread_cond_destroy(&s->synced.wake);

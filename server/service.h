@@ -7,7 +7,7 @@
 
 #include "base/buf.h"
 #include "pipeline/kpi_table.h"
-#include "server/run.h"
+#include "server/backfill.h"
 
 struct config;
 struct service;
@@ -70,11 +70,14 @@ KPI_MUST_CHECK enum kpi_code service_intended(struct service *s, const char *id,
 /* Nobody waits for that intent any more: it goes unless its run is active. */
 void service_forget_intent(struct service *s, const char *id);
 
+enum { RUN_PAGE_MAX = 200, RUN_PAGE_DEFAULT = 50 };
+
 /* What a submission has come to. */
 struct submitted {
   struct run run; /* owned: the run that answers the request */
   enum disposition disposition;
   bool must_wait; /* nothing was created yet: `run` is being cancelled for it and has to end first */
+  bool is_alone;  /* a new run: no other one for a single day is queued or at work */
   char superseded[UUID_TEXT_SIZE]; /* the run that was cancelled for it; empty: none */
 };
 
@@ -86,6 +89,53 @@ KPI_MUST_CHECK enum kpi_code service_submit(struct service *s, const struct run_
                                             const struct submit_policy *policy, struct submitted *out,
                                             struct err *err);
 
+/* Accepts a backfill, or finds the one that its key stands for. `listed` of the policy is needed for
+ * REPROCESS_CHANGED. Returns owned in *out. Errors: as service_submit. */
+KPI_MUST_CHECK enum kpi_code service_submit_backfill(struct service *s,
+                                                     const struct backfill_request *request,
+                                                     const struct submit_policy *policy, struct backfill *out,
+                                                     enum disposition *disposition, struct err *err);
+
+/* Tells what service_submit_backfill would do with the days, into days[request->count]. */
+KPI_MUST_CHECK enum kpi_code service_plan_backfill(struct service *s, const struct backfill_request *request,
+                                                   const struct submit_policy *policy,
+                                                   struct backfill_day *days, struct err *err);
+
+/* Returns owned in *out. Errors: KPI_BACKFILL_NOT_FOUND. */
+KPI_MUST_CHECK enum kpi_code service_get_backfill(struct service *s, struct view id, struct backfill *out,
+                                                  struct err *err);
+
+/* Which backfills to list, newest first. */
+struct backfill_filter {
+  struct view before_id; /* keyset: only older ones; empty: from the newest */
+  size_t limit;
+};
+
+/* Returns owned in *out. */
+KPI_MUST_CHECK enum kpi_code service_list_backfills(struct service *s, const struct backfill_filter *filter,
+                                                    struct backfill_list *out, struct err *err);
+
+/* A page of the days of a backfill. */
+struct backfill_days {
+  struct backfill_day at[RUN_PAGE_MAX];
+  size_t count;
+  bool more; /* later days follow */
+};
+
+/* Reads the days from `from` on, at most `limit`. */
+KPI_MUST_CHECK enum kpi_code service_backfill_days(struct service *s, struct view id, day_t from,
+                                                   size_t limit, struct backfill_days *out, struct err *err);
+
+/* Stops what is left of a backfill. Idempotent on cancelling and cancelled. Returns owned in *out. Errors:
+ * KPI_BACKFILL_NOT_FOUND, KPI_RUN_ALREADY_FINISHED. */
+KPI_MUST_CHECK enum kpi_code service_cancel_backfill(struct service *s, struct view id, struct backfill *out,
+                                                     struct err *err);
+
+/* Queues the days of a backfill again that have failed or were cancelled. Returns owned in *out. Errors:
+ * KPI_BACKFILL_NOT_FOUND, KPI_RUN_ALREADY_FINISHED, KPI_RUN_ALREADY_ACTIVE, KPI_QUEUE_FULL, KPI_DRAINING. */
+KPI_MUST_CHECK enum kpi_code service_retry_backfill(struct service *s, struct view id, struct backfill *out,
+                                                    struct err *err);
+
 /* Looking at what the source holds now, see input_look.h; borrowed. */
 struct input_look *service_input(struct service *s);
 
@@ -93,8 +143,6 @@ struct input_look *service_input(struct service *s);
  * may be among the runs that are not loaded yet; so for all that take an id), KPI_STORAGE_UNAVAILABLE. */
 KPI_MUST_CHECK enum kpi_code service_get_run(struct service *s, struct view id, struct run *out,
                                              struct err *err);
-
-enum { RUN_PAGE_MAX = 200, RUN_PAGE_DEFAULT = 50 };
 
 /* Which runs to list; zero-initialised lists all, newest first. */
 struct run_filter {
@@ -104,6 +152,7 @@ struct run_filter {
   bool active;                        /* true: not terminal; false: terminal */
   struct view label_key, label_value; /* key empty: any */
   struct view idempotency_key;        /* empty: any */
+  struct view backfill_id;            /* that it is a day of; empty: any */
   struct view before_id;              /* keyset: only runs older than this id; empty: from the newest */
   size_t limit;                       /* 1-200 */
 };

@@ -31,15 +31,15 @@ static enum kpi_code not_loaded_yet(const struct service *s, struct err *err) {
   return err_set(err, KPI_STARTING, "the runs kept in %s are not loaded yet", s->config->control_table);
 }
 
-static enum kpi_code may_accept(struct service *s, const struct run_request *request, struct err *err) {
+enum kpi_code service_may_accept(struct service *s, day_t day, struct err *err) {
   uint64_t seen;
   char date[DAY_TEXT_SIZE];
   if (!service_takes_runs(s, &seen))
     return err_set(err, KPI_DRAINING, "the service is shutting down and takes no runs");
   if (!service_knows_its_runs(s))
     return not_loaded_yet(s, err);
-  if (request->date > service_today(s))
-    return err_set(err, KPI_DATE_IN_FUTURE, "%s has not begun yet in %s", day_text(request->date, date),
+  if (day > service_today(s))
+    return err_set(err, KPI_DATE_IN_FUTURE, "%s has not begun yet in %s", day_text(day, date),
                    s->config->timezone);
   return KPI_OK;
 }
@@ -50,7 +50,7 @@ bool service_keeps_intents(const struct service *s) {
 
 enum kpi_code service_intend(struct service *s, const struct run_request *request,
                              const struct submit_policy *policy, char id[UUID_TEXT_SIZE], struct err *err) {
-  enum kpi_code rc = may_accept(s, request, err);
+  enum kpi_code rc = service_may_accept(s, request->date, err);
   if (rc)
     return rc;
   if (request->id)
@@ -89,7 +89,7 @@ static void drop_needless_intent(struct service *s, const struct run_request *re
 enum kpi_code service_submit(struct service *s, const struct run_request *request,
                              const struct submit_policy *policy, struct submitted *out, struct err *err) {
   *out = (struct submitted){0};
-  enum kpi_code refused = may_accept(s, request, err);
+  enum kpi_code refused = service_may_accept(s, request->date, err);
   if (refused)
     return refused;
   struct run_defaults defaults = service_defaults_of(s);
@@ -98,11 +98,13 @@ enum kpi_code service_submit(struct service *s, const struct run_request *reques
   if (rc)
     return rc;
   if (out->superseded[0]) {
-    run_slots_stop(&s->slots, view_of(out->superseded), STOP_CANCEL);
+    live_runs_stop(&s->live, view_of(out->superseded), STOP_CANCEL);
     service_remove_intent_unless_active(s, out->superseded);
     service_tell_changed(s, out->superseded);
   }
-  run_slots_overlay(&s->slots, &out->run);
+  live_runs_overlay(&s->live, &out->run);
+  if (out->disposition == DISPOSITION_CREATED && !out->is_alone)
+    service_note_burst(s);
   service_wake_supervisors(s);
   if (out->disposition == DISPOSITION_RETRIED)
     service_tell_changed(s, out->run.id);
@@ -123,7 +125,7 @@ enum kpi_code service_get_run(struct service *s, struct view id, struct run *out
   bool is_complete = service_knows_its_runs(s);
   enum kpi_code rc = run_store_get(s->db, id, out, err);
   if (rc == KPI_OK)
-    run_slots_overlay(&s->slots, out);
+    live_runs_overlay(&s->live, out);
   return or_not_yet(s, is_complete, rc, err);
 }
 
@@ -131,7 +133,7 @@ enum kpi_code service_list_runs(struct service *s, const struct run_filter *filt
                                 struct err *err) {
   enum kpi_code rc = run_store_list(s->db, filter, out, err);
   for (size_t i = 0; rc == KPI_OK && i < out->count; i++)
-    run_slots_overlay(&s->slots, &out->runs[i]);
+    live_runs_overlay(&s->live, &out->runs[i]);
   return rc;
 }
 
@@ -140,7 +142,7 @@ enum kpi_code service_cancel(struct service *s, struct view id, struct run *out,
   enum kpi_code rc = run_store_cancel(s->db, id, out, err);
   if (rc)
     return or_not_yet(s, is_complete, rc, err);
-  run_slots_stop(&s->slots, id, STOP_CANCEL);
+  live_runs_stop(&s->live, id, STOP_CANCEL);
   service_remove_intent_unless_active(s, out->id);
   service_tell_changed(s, out->id);
   return KPI_OK;
@@ -173,7 +175,7 @@ enum kpi_code service_quality(struct service *s, struct view id, struct buf *out
 }
 
 void service_health(struct service *s, struct health *out) {
-  *out = (struct health){.active = run_slots_active(&s->slots)};
+  *out = (struct health){.active = live_runs_active(&s->live)};
   health_board_show(&s->health, s->intents ? HEALTH_CHECKS : CHECK_INTENTS, out);
   SCOPE_LOCK(&s->synced.lock);
   out->alive &= !db_is_broken(s->db);

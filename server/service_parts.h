@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * What the two halves of the service share: service.c gives it its life and its threads, service_calls.c
- * answers the handlers. For these two only. */
+ * What the parts of the service share: service.c gives it its life and its threads, service_calls.c and
+ * service_backfills.c answer the handlers. For these only. */
 #ifndef KPID_SERVER_SERVICE_PARTS_H
 #define KPID_SERVER_SERVICE_PARTS_H
 
@@ -9,17 +9,17 @@
 #include "server/health.h"
 #include "server/input_look.h"
 #include "server/intents.h"
-#include "server/run_slots.h"
+#include "server/live_runs.h"
 #include "server/run_submit_store.h"
 #include "server/service.h"
 #include "server/watch.h"
 
 enum { SERVICE_MS_PER_SECOND = 1000, SERVICE_MS_PER_DAY = 86400 * 1000 };
 
-/* The thread that drives the runs of one slot. */
+/* A thread that claims runs of its priority and drives them to their ends. */
 struct supervisor {
   struct service *service;
-  size_t slot;
+  enum run_priority priority;
   pthread_t thread;
   bool started;
 };
@@ -41,14 +41,15 @@ struct service {
   } listener;
   pthread_t ticker;
   bool ticker_started;
-  struct run_slots slots;
+  struct live_runs live;
   struct health_board health;
-  struct supervisor supervisors[RUN_SLOTS_MAX];
+  struct supervisor supervisors[ACTIVE_RUNS_MAX + 1];
   struct {
     pthread_mutex_t lock;
     pthread_cond_t wake;
     bool draining, stopping;
     uint64_t posted; /* grows when a run is queued; a supervisor that sees it unchanged may sleep */
+    int64_t burst_began, burst_grew; /* monotonic ms: days that were posted one after the other */
   } synced;
 };
 
@@ -57,6 +58,9 @@ void service_tell_changed(struct service *s, const char *run_id);
 
 /* A run was queued. */
 void service_wake_supervisors(struct service *s);
+
+/* A run was queued while others are under way: more may follow, which can be computed together. */
+void service_note_burst(struct service *s);
 
 /* What a run is computed with here. */
 struct run_defaults service_defaults_of(const struct service *s);
@@ -69,5 +73,11 @@ void service_remove_intent_unless_active(struct service *s, const char *run_id);
 
 /* False while runs that were accepted on a disk that is gone may still come to light. */
 bool service_knows_its_runs(const struct service *s);
+
+/* Errors: KPI_DRAINING, KPI_STARTING, KPI_DATE_IN_FUTURE: why nothing for that date can be accepted. */
+KPI_MUST_CHECK enum kpi_code service_may_accept(struct service *s, day_t date, struct err *err);
+
+/* Stops the runs at work that are to be cancelled. */
+void service_stop_cancelling(struct service *s);
 
 #endif

@@ -10,7 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { FINGERPRINT_BYTES_MAX = 8192 };
+enum { FINGERPRINT_BYTES_MAX = 128 * 1024 }; /* a body has at most 64 KiB */
 
 void submission_clear(struct submission *s) {
   json_decref(s->body);
@@ -19,15 +19,13 @@ void submission_clear(struct submission *s) {
 
 /* ---- fields ---- */
 
-static void read_date_word(const json_t *value, const struct service *service, struct submission *s,
-                           struct problem *p) {
+bool submission_date(const json_t *value, const struct request *rq, day_t *out) {
   struct view text = body_text(value);
-  if (view_is(text, "today"))
-    s->request.date = service_today(service);
-  else if (view_is(text, "yesterday"))
-    s->request.date = service_today(service) - 1;
-  else if (!json_is_string(value) || !day_parse(text, &s->request.date))
-    problem_add(p, "/date", "Must be a real date as YYYY-MM-DD, or \"yesterday\" or \"today\".");
+  bool is_today = view_is(text, "today");
+  if (!is_today && !view_is(text, "yesterday"))
+    return json_is_string(value) && day_parse(text, out);
+  *out = service_today(rq->app) - (is_today ? 0 : 1);
+  return true;
 }
 
 /* RFC 3339: a date, a time and an offset. Whether they are real is for timestamp_day to say. */
@@ -44,64 +42,35 @@ static bool is_instant(struct view text) {
 }
 
 /* The last day that was complete at an instant. */
-static void read_as_of(const json_t *value, const struct service *service, struct submission *s,
-                       struct problem *p) {
+static void read_as_of(const json_t *value, const struct request *rq, day_t *out, struct problem *p) {
   day_t day;
   struct view text = body_text(value);
-  if (is_instant(text) && timestamp_day(text, service_config(service)->zone, &day))
-    s->request.date = day - 1;
+  if (is_instant(text) && timestamp_day(text, service_config(rq->app)->zone, &day))
+    *out = day - 1;
   else
     problem_add(p, "/as_of", "Must be an instant with its offset: 2026-11-23T02:00:00Z.");
 }
 
-static void read_date(const struct service *service, struct submission *s, struct problem *p) {
-  const json_t *date = json_object_get(s->body, "date"), *as_of = json_object_get(s->body, "as_of");
+static void read_date(const struct request *rq, const json_t *body, day_t *out, struct problem *p) {
+  const json_t *date = json_object_get(body, "date"), *as_of = json_object_get(body, "as_of");
   if (date && as_of)
     problem_add(p, "/as_of", "Send date or as_of, not both.");
   else if (as_of)
-    read_as_of(as_of, service, s, p);
-  else if (date)
-    read_date_word(date, service, s, p);
-  else
+    read_as_of(as_of, rq, out, p);
+  else if (!date)
     problem_add(p, "/date",
                 "A date is needed: YYYY-MM-DD, \"yesterday\" or \"today\"; or as_of with an instant.");
-}
-
-static bool read_boolean(const json_t *body, const char *name, bool absent, struct problem *p) {
-  const json_t *value = json_object_get(body, name);
-  char pointer[32];
-  snprintf(pointer, sizeof pointer, "/%s", name);
-  if (value && !json_is_boolean(value))
-    problem_add(p, pointer, "Must be true or false.");
-  return value ? json_is_true(value) : absent;
-}
-
-/* Reads a whole number of min..max; 0 when it is absent. */
-static uint32_t read_number(const json_t *body, const char *name, uint32_t max, struct problem *p) {
-  const json_t *value = json_object_get(body, name);
-  char pointer[32];
-  snprintf(pointer, sizeof pointer, "/%s", name);
-  json_int_t n = json_integer_value(value);
-  if (value && (!json_is_integer(value) || n < 1 || n > max))
-    problem_add(p, pointer, "Must be a whole number from 1 to %u.", max);
-  return n >= 1 && n <= max ? (uint32_t)n : 0;
+  else if (!submission_date(date, rq, out))
+    problem_add(p, "/date", "Must be a real date as YYYY-MM-DD, or \"yesterday\" or \"today\".");
 }
 
 static void read_words(struct submission *s, struct problem *p) {
   const json_t *gate = json_object_get(s->body, "quality_gate"),
-               *bad_rows = json_object_get(s->body, "bad_rows"),
-               *active = json_object_get(s->body, "on_active"),
-               *finished = json_object_get(s->body, "on_finished"),
-               *engine = json_object_get(s->body, "engine");
+               *bad_rows = json_object_get(s->body, "bad_rows"), *engine = json_object_get(s->body, "engine");
   if (gate && !quality_gate_of(body_text(gate), &s->request.gate))
     problem_add(p, "/quality_gate", "Must be \"off\", \"warn\" or \"block\".");
   if (bad_rows && !bad_rows_of(body_text(bad_rows), &s->request.bad_rows))
     problem_add(p, "/bad_rows", "Must be \"fail\" or \"skip\".");
-  if (active && !on_active_of(body_text(active), &s->policy.on_active))
-    problem_add(p, "/on_active", "Must be \"attach\", \"reject\" or \"supersede\".");
-  if (finished && !on_finished_of(body_text(finished), &s->policy.on_finished))
-    problem_add(p, "/on_finished",
-                "Must be \"new\", \"attach\", \"retry_failed\", \"if_changed\" or \"reject\".");
   if (engine && !view_is(body_text(engine), "native") && !view_is(body_text(engine), "auto"))
     problem_add(p, "/engine", "Must be \"native\" or \"auto\".");
 }
@@ -216,14 +185,11 @@ static bool read_key(struct request *rq, struct reply *rp, struct submission *s,
 
 /* What makes a request another one under the same key: what would be computed and where it would go, as it
  * was written: "yesterday" stays the same request on the next day. */
-static bool make_fingerprint(const struct service *service, struct submission *s) {
-  static const char *const texts[] = {"date", "as_of", NULL};
+static bool make_fingerprint(const struct service *service, const struct submission_kind *kind,
+                             const void *arg, struct submission *s) {
   auto_buf struct buf b;
   buf_init(&b, FINGERPRINT_BYTES_MAX);
-  for (const char *const *name = texts; *name; name++) {
-    buf_add_json(&b, body_text(json_object_get(s->body, *name)));
-    buf_add_char(&b, '\n');
-  }
+  kind->identify(s->body, arg, &b);
   buf_printf(&b, "%d %d %s %s\n", s->request.publish, s->request.force, quality_gate_name(s->request.gate),
              bad_rows_name(s->request.bad_rows));
   buf_add(&b, s->request.max_bad_rows);
@@ -245,21 +211,87 @@ bool submission_accept(struct request *rq, struct reply *rp, const json_t *body,
   return faults->error_count == 0;
 }
 
+bool submission_read_optional(struct request *rq, struct reply *rp, json_t **body) {
+  struct err err;
+  *body = NULL;
+  if (rq->body.len == 0 || body_read_object(rq, NULL, body, &err) == KPI_OK)
+    return true;
+  reply_err(rp, rq, &err);
+  return false;
+}
+
+bool submission_is_empty(struct request *rq, struct reply *rp) {
+  static const char *const none[] = {NULL};
+  struct problem p = {.code = KPI_VALIDATION_FAILED};
+  json_t *body;
+  bool accepted = submission_read_optional(rq, rp, &body) && submission_accept(rq, rp, body, none, &p);
+  json_decref(body);
+  return accepted;
+}
+
 static void read_fields(const struct request *rq, struct submission *s, struct problem *p) {
-  read_date(rq->app, s, p);
   read_words(s, p);
   read_max_bad_rows(json_object_get(s->body, "max_bad_rows"), s, p);
   read_labels(json_object_get(s->body, "labels"), s, p);
   read_reason(json_object_get(s->body, "reason"), s, p);
-  s->request.publish = read_boolean(s->body, "publish", true, p);
-  s->request.force = read_boolean(s->body, "force", false, p);
-  s->request.timeout_seconds = read_number(s->body, "timeout_seconds", TIMEOUT_SECONDS_MAX, p);
-  s->request.max_attempts = read_number(s->body, "max_attempts", ATTEMPTS_MAX, p);
-  s->request.expires_in_seconds = read_number(s->body, "expires_in_seconds", EXPIRES_SECONDS_MAX, p);
+  s->request.publish = body_boolean(s->body, "publish", true, p);
+  s->request.force = body_boolean(s->body, "force", false, p);
+  s->request.timeout_seconds = body_number(s->body, "timeout_seconds", TIMEOUT_SECONDS_MAX, p);
+  s->request.max_attempts = body_number(s->body, "max_attempts", ATTEMPTS_MAX, p);
   request_header(rq, "User-Agent", &s->request.user_agent);
   s->request.request_id = view_of(rq->id);
   s->request.principal = view_of(rq->principal);
   s->request.trace_id = view_of(rq->trace_id);
+}
+
+bool submission_read_as(struct request *rq, struct reply *rp, const struct submission_kind *kind, void *arg,
+                        struct submission *s) {
+  struct err err;
+  struct problem p = {.code = KPI_VALIDATION_FAILED};
+  *s = (struct submission){.request = {.gate = GATE_WARN, .bad_rows = service_default_bad_rows(rq->app)}};
+  if (body_read_object(rq, kind->form, &s->body, &err)) {
+    reply_err(rp, rq, &err);
+    return false;
+  }
+  kind->read(rq, s->body, arg, &p);
+  read_fields(rq, s, &p);
+  if (!read_key(rq, rp, s, &p) || !submission_accept(rq, rp, s->body, kind->known, &p))
+    return false;
+  if (make_fingerprint(rq->app, kind, arg, s))
+    return true;
+  reply_error(rp, rq, KPI_INTERNAL_ERROR, "No memory for the request.");
+  return false;
+}
+
+/* ---- POST /runs ---- */
+
+/* What only a run for one date has. */
+struct one_date {
+  day_t date;
+  uint32_t expires_in_seconds;
+  enum on_active on_active;
+  enum on_finished on_finished;
+};
+
+static void read_one_date(const struct request *rq, const json_t *body, void *arg, struct problem *p) {
+  struct one_date *one = arg;
+  const json_t *active = json_object_get(body, "on_active"), *finished = json_object_get(body, "on_finished");
+  read_date(rq, body, &one->date, p);
+  one->expires_in_seconds = body_number(body, "expires_in_seconds", EXPIRES_SECONDS_MAX, p);
+  if (active && !on_active_of(body_text(active), &one->on_active))
+    problem_add(p, "/on_active", "Must be \"attach\", \"reject\" or \"supersede\".");
+  if (finished && !on_finished_of(body_text(finished), &one->on_finished))
+    problem_add(p, "/on_finished",
+                "Must be \"new\", \"attach\", \"retry_failed\", \"if_changed\" or \"reject\".");
+}
+
+static void identify_one_date(const json_t *body, const void *arg, struct buf *out) {
+  static const char *const texts[] = {"date", "as_of", NULL};
+  (void)arg;
+  for (const char *const *name = texts; *name; name++) {
+    buf_add_json(out, body_text(json_object_get(body, *name)));
+    buf_add_char(out, '\n');
+  }
 }
 
 bool submission_read(struct request *rq, struct reply *rp, struct submission *s) {
@@ -283,18 +315,12 @@ bool submission_read(struct request *rq, struct reply *rp, struct submission *s)
   static const char *const booleans[] = {"publish", "force", NULL};
   static const char *const numbers[] = {"timeout_seconds", "max_attempts", "expires_in_seconds", NULL};
   static const struct body_form form = {booleans, numbers};
-  struct err err;
-  struct problem p = {.code = KPI_VALIDATION_FAILED};
-  *s = (struct submission){.request = {.gate = GATE_WARN, .bad_rows = service_default_bad_rows(rq->app)}};
-  if (body_read_object(rq, &form, &s->body, &err)) {
-    reply_err(rp, rq, &err);
-    return false;
-  }
-  read_fields(rq, s, &p);
-  if (!read_key(rq, rp, s, &p) || !submission_accept(rq, rp, s->body, known, &p))
-    return false;
-  if (make_fingerprint(rq->app, s))
-    return true;
-  reply_error(rp, rq, KPI_INTERNAL_ERROR, "No memory for the request.");
-  return false;
+  static const struct submission_kind kind = {known, &form, read_one_date, identify_one_date};
+  struct one_date one = {0};
+  bool ok = submission_read_as(rq, rp, &kind, &one, s);
+  s->request.date = one.date;
+  s->request.expires_in_seconds = one.expires_in_seconds;
+  s->policy.on_active = one.on_active;
+  s->policy.on_finished = one.on_finished;
+  return ok;
 }

@@ -31,7 +31,10 @@ static enum kpi_code do_recover(struct db_conn *c, void *arg, struct err *err) {
       ">= ?4",
       "UPDATE runs SET state = 'queued', phase = NULL, updated_at = ?2, boot_id = NULL, crashes = crashes + "
       "1,"
-      " version = version + 1 WHERE state = 'running' AND boot_id IS NOT ?1"};
+      " version = version + 1 WHERE state = 'running' AND boot_id IS NOT ?1",
+      "UPDATE backfills SET discovery = iif(cancel_requested_at, 'cancelled', 'queued'), boot_id = NULL,"
+      " finished_at = iif(cancel_requested_at, ?2, NULL), updated_at = ?2, version = version + 1"
+      " WHERE discovery = 'running' AND boot_id IS NOT ?1"};
   call->recovered = 0;
   for (size_t i = 0; i < sizeof steps / sizeof steps[0]; i++) {
     sqlite3_stmt *s = db_statement(c, steps[i]);
@@ -60,6 +63,9 @@ enum kpi_code upkeep_recover(struct db *db, const char *boot_id, uint64_t *recov
 
 static enum kpi_code do_prune(struct db_conn *c, void *arg, struct err *err) {
   static const char *const shared[] = {
+      "DELETE FROM backfills WHERE created_at < ?1 AND (discovery IS NULL OR discovery NOT IN ('queued',"
+      " 'running')) AND NOT EXISTS (SELECT 1 FROM backfill_days d JOIN runs r ON r.id = d.run_id"
+      " WHERE d.backfill_id = backfills.id AND r.state IN ('queued', 'running', 'retry_wait', 'cancelling'))",
       "DELETE FROM manifests WHERE fingerprint NOT IN"
       " (SELECT input_fingerprint FROM runs WHERE input_fingerprint IS NOT NULL)",
       "DELETE FROM category_lists WHERE key NOT IN"
@@ -69,8 +75,12 @@ static enum kpi_code do_prune(struct db_conn *c, void *arg, struct err *err) {
          " AND id NOT IN (SELECT run_id FROM published)");
   db_bind_int(s, 1, *(const int64_t *)arg);
   enum kpi_code rc = db_run(c, s, err);
-  for (size_t i = 0; rc == KPI_OK && i < sizeof shared / sizeof shared[0]; i++)
-    rc = db_run(c, db_statement(c, shared[i]), err);
+  for (size_t i = 0; rc == KPI_OK && i < sizeof shared / sizeof shared[0]; i++) {
+    s = db_statement(c, shared[i]);
+    if (sqlite3_bind_parameter_count(s) > 0)
+      db_bind_int(s, 1, *(const int64_t *)arg);
+    rc = db_run(c, s, err);
+  }
   return rc;
 }
 

@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MS_PER_SECOND = 1000, INTENT_WAIT_MS = 5000 };
+enum { MS_PER_SECOND = 1000, INTENT_WAIT_MS = 5000, LISTING_WAIT_MS = 20 * 1000 };
 
 /* A client that went away while its intent was being stored has no run. */
 static void waiting_free(void *keep) {
@@ -46,20 +46,38 @@ bool waiting_begin(struct request *rq, struct reply *rp, bool must_keep) {
   return rq->keep || (seconds == 0 && !must_keep) || keep_waiting(rq, rp, seconds);
 }
 
-void waiting_remember(struct request *rq, const struct run *run, enum disposition disposition) {
+bool waiting_read_word(struct request *rq, struct reply *rp, const char *name, const char *first,
+                       const char *second, bool *is_second) {
+  struct view value;
+  *is_second = false;
+  if (!request_arg(rq, name, &value))
+    return true;
+  *is_second = view_is(value, second);
+  if (*is_second || (first && view_is(value, first)))
+    return true;
+  reply_error(rp, rq, KPI_MALFORMED_QUERY, "'%s' may be %s%s%s.", name, first ? first : "",
+              first ? " or " : "", second);
+  return false;
+}
+
+struct waited waited_run(const struct run *run) {
+  return (struct waited){run->id, run->version, run_state_is_terminal(run->state)};
+}
+
+void waiting_remember(struct request *rq, struct waited now, enum disposition disposition) {
   struct waiting *w = rq->keep;
   if (!w || w->id[0])
     return;
-  memcpy(w->id, run->id, sizeof w->id);
+  memcpy(w->id, now.id, sizeof w->id);
   w->disposition = disposition;
-  w->first_version = run->version;
+  w->first_version = now.version;
 }
 
-bool waiting_goes_on(struct request *rq, struct reply *rp, const struct run *run, bool until_change) {
+bool waiting_goes_on(struct request *rq, struct reply *rp, struct waited now, bool until_change) {
   struct waiting *w = rq->keep;
-  if (!w || rq->wait_over || run_state_is_terminal(run->state) || clock_mono_ms() >= w->deadline_ms)
+  if (!w || rq->wait_over || now.is_terminal || clock_mono_ms() >= w->deadline_ms)
     return false;
-  if (until_change && run->version != w->first_version)
+  if (until_change && now.version != w->first_version)
     return false;
   reply_wait(rp, w->id, w->deadline_ms);
   return true;
@@ -78,6 +96,21 @@ bool waiting_for_step(struct request *rq, struct reply *rp, const char *topic, i
     return false;
   reply_wait(rp, topic, w->step_deadline_ms);
   return true;
+}
+
+bool waiting_look_at_input(struct request *rq, struct reply *rp, struct input_seen *seen) {
+  struct waiting *w = rq->keep;
+  struct input_look *look = service_input(rq->app);
+  if (w->look_ticket == 0) {
+    waiting_begin_step(rq);
+    w->look_ticket = input_look_ask(look);
+  }
+  if (input_look_answer(look, w->look_ticket, seen))
+    return true;
+  if (!waiting_for_step(rq, rp, INPUT_LOOK_TOPIC, LISTING_WAIT_MS))
+    reply_error(rp, rq, KPI_STORAGE_UNAVAILABLE,
+                "The source did not answer in time, so that it is not known whether it has changed.");
+  return false;
 }
 
 bool waiting_store_intent(struct request *rq, struct reply *rp, struct run_request *request,

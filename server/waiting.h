@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT
- * What requests that wait for a run keep between their calls, and the answers that they end with. Used by the
- * handlers of runs; knows no HTTP library. */
+ * What requests that wait for a run or a backfill keep between their calls, and the answers that they end
+ * with. Used by their handlers; knows no HTTP library. */
 #ifndef KPID_SERVER_WAITING_H
 #define KPID_SERVER_WAITING_H
 
+#include "server/input_look.h"
 #include "server/reply.h"
 #include "server/service.h"
 
@@ -11,7 +12,7 @@ enum { WAITING_RETRY_AFTER_SECONDS = 2 };
 
 /* Memory of a waiting request; rq->keep. */
 struct waiting {
-  char id[UUID_TEXT_SIZE]; /* of the run; empty: none is known yet */
+  char id[UUID_TEXT_SIZE]; /* of what is waited for; empty: not known yet */
   enum disposition disposition;
   uint64_t first_version;
   int64_t deadline_ms;         /* monotonic */
@@ -27,11 +28,25 @@ struct waiting {
  * a problem already. */
 bool waiting_begin(struct request *rq, struct reply *rp, bool must_keep);
 
-/* The first sight of the run: what changes later is judged by it. */
-void waiting_remember(struct request *rq, const struct run *run, enum disposition disposition);
+/* Reads a parameter that is one of two words; `first` may be NULL. *is_second tells which, false without it.
+ * False when the reply is a problem already. */
+bool waiting_read_word(struct request *rq, struct reply *rp, const char *name, const char *first,
+                       const char *second, bool *is_second);
 
-/* Suspends the request until its run changes. False when it must be answered now. */
-bool waiting_goes_on(struct request *rq, struct reply *rp, const struct run *run, bool until_change);
+/* What is waited for, as it is now: a run or a backfill. */
+struct waited {
+  const char *id;
+  uint64_t version;
+  bool is_terminal;
+};
+
+struct waited waited_run(const struct run *run);
+
+/* Its first sight: what changes later is judged by it. */
+void waiting_remember(struct request *rq, struct waited now, enum disposition disposition);
+
+/* Suspends the request until it changes. False when it must be answered now. */
+bool waiting_goes_on(struct request *rq, struct reply *rp, struct waited now, bool until_change);
 
 /* Suspends a request that something else must come before, for at most `at_most_ms` from the first time on.
  * False when that has passed. */
@@ -39,6 +54,10 @@ bool waiting_for_step(struct request *rq, struct reply *rp, const char *topic, i
 
 /* Begins the time of a step. */
 void waiting_begin_step(struct request *rq);
+
+/* Has the source listed first. False when the reply is written: to wait, or that it did not answer. Needs
+ * memory (waiting_begin). */
+bool waiting_look_at_input(struct request *rq, struct reply *rp, struct input_seen *seen);
 
 /* Has the intent of a run stored first, where intents are kept; sets request->id to that of the intent. False
  * when the reply is written: to wait, or why it could not be. Needs memory (waiting_begin). */

@@ -7,7 +7,7 @@
 
 struct watch {
   struct db *db;
-  struct run_slots *slots;
+  struct live_runs *live;
   struct run_log *log;
   watch_news_fn fn;
   void *arg;
@@ -19,7 +19,7 @@ static void on_commit(struct db_conn *c, void *arg) {
   event_store_news(c, &w->seq, w->fn, w->arg);
 }
 
-enum kpi_code watch_start(struct db *db, struct run_slots *slots, watch_news_fn fn, void *arg,
+enum kpi_code watch_start(struct db *db, struct live_runs *live, watch_news_fn fn, void *arg,
                           struct watch **out, struct err *err) {
   *out = NULL;
   struct watch *w = calloc(1, sizeof *w);
@@ -27,7 +27,7 @@ enum kpi_code watch_start(struct db *db, struct run_slots *slots, watch_news_fn 
   bool found;
   if (!w)
     return err_set(err, KPI_OUT_OF_MEMORY, "no memory to watch runs");
-  *w = (struct watch){.db = db, .slots = slots, .fn = fn, .arg = arg};
+  *w = (struct watch){.db = db, .live = live, .fn = fn, .arg = arg};
   enum kpi_code rc = event_store_last(db, (struct view){0}, &last, &found, err);
   if (rc == KPI_OK)
     rc = run_log_start(db, &w->log, err);
@@ -64,12 +64,8 @@ enum kpi_code watch_active(struct watch *w, size_t limit, char (*ids)[UUID_TEXT_
   return event_store_active(w->db, limit, ids, count, err);
 }
 
-size_t watch_live(struct watch *w, struct view run_id, struct run runs[RUN_SLOTS_MAX]) {
-  size_t all = run_slots_live(w->slots, runs), count = 0;
-  for (size_t i = 0; i < all; i++)
-    if (run_id.len == 0 || view_is(run_id, runs[i].id))
-      runs[count++] = runs[i];
-  return count;
+size_t watch_live(struct watch *w, struct view run_id, struct run runs[LIVE_RUNS_SHOWN_MAX]) {
+  return live_runs_show(w->live, run_id, runs);
 }
 
 enum kpi_code watch_log(struct watch *w, struct view run_id, const struct run_log_filter *filter,

@@ -6,17 +6,17 @@
 #define KPID_SERVER_WATCH_H
 
 #include "server/event_store.h"
+#include "server/live_runs.h"
 #include "server/run_log_store.h"
-#include "server/run_slots.h"
 
 struct watch;
 
 /* Called for every event, after its commit, on the database thread: must not wait for the database. */
 typedef void (*watch_news_fn)(void *arg, const char *run_id);
 
-/* Starts to listen to the database and to keep log lines. Borrows db and slots for its life. Returns owned in
+/* Starts to listen to the database and to keep log lines. Borrows db and live for its life. Returns owned in
  * *out. Errors: KPI_OUT_OF_MEMORY, KPI_INTERNAL, those of db_call. */
-KPI_MUST_CHECK enum kpi_code watch_start(struct db *db, struct run_slots *slots, watch_news_fn fn, void *arg,
+KPI_MUST_CHECK enum kpi_code watch_start(struct db *db, struct live_runs *live, watch_news_fn fn, void *arg,
                                          struct watch **out, struct err *err);
 
 /* Stores the log lines that are still under way, and frees. Accepts NULL. */
@@ -36,7 +36,7 @@ KPI_MUST_CHECK enum kpi_code watch_active(struct watch *w, size_t limit, char (*
 
 /* Fills what is known in memory of the runs at work now, or of one when the id is not empty: id, date,
  * attempt, start, phase and counters, nothing owned. Returns how many. */
-size_t watch_live(struct watch *w, struct view run_id, struct run runs[RUN_SLOTS_MAX]);
+size_t watch_live(struct watch *w, struct view run_id, struct run runs[LIVE_RUNS_SHOWN_MAX]);
 
 /* As run_log_store_page, with all that was logged before. */
 KPI_MUST_CHECK enum kpi_code watch_log(struct watch *w, struct view run_id,

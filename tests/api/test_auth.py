@@ -87,6 +87,8 @@ ENDPOINTS = [
     ("GET", f"/runs/{UNKNOWN}/gate"),
     ("GET", f"/runs/{UNKNOWN}/results"),
     ("GET", f"/runs/{UNKNOWN}/quality"),
+    ("GET", "/backfills"),
+    ("GET", f"/backfills/{UNKNOWN}"),
     ("GET", "/readyz"),
     ("GET", "/version"),
     ("GET", "/openapi.yaml"),
@@ -97,6 +99,9 @@ ENDPOINTS = [
     ("POST", "/runs"),
     ("POST", f"/runs/{UNKNOWN}/cancel"),
     ("POST", f"/runs/{UNKNOWN}/retry"),
+    ("POST", "/backfills"),
+    ("POST", f"/backfills/{UNKNOWN}/cancel"),
+    ("POST", f"/backfills/{UNKNOWN}/retry"),
     ("POST", "/nowhere"),
     ("DELETE", "/runs"),
 ]

@@ -310,7 +310,7 @@ def test_backups_of_a_busy_service_are_each_of_one_moment(start_server, tmp_path
         for n in range(20 * 100):
             if over.is_set():
                 return
-            server.start_run(day(n % 20))
+            server.run(day(n % 20))
 
     thread = threading.Thread(target=publish)
     thread.start()

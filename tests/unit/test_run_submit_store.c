@@ -236,7 +236,8 @@ static void run_over_the_same_inputs_is_unchanged(void **state) {
   struct err err;
   submit(10, &none, id);
   start(id);
-  assert_int_equal(run_store_input(db, id, &input, &err), KPI_OK);
+  const char *const listed = id;
+  assert_int_equal(run_store_input(db, &listed, 1, &input, &err), KPI_OK);
   end(id, RUN_SUCCEEDED, false);
   assert_int_equal(submit(10, &p, other), DISPOSITION_UNCHANGED);
   assert_string_equal(id, other);

@@ -316,7 +316,8 @@ static void set_input(day_t day, const char *fingerprint) {
   struct err err;
   view_to_cstr(view_of(fingerprint), input.fingerprint, sizeof input.fingerprint);
   assert_int_equal(run_store_list(db, &of_day, &list, &err), KPI_OK);
-  assert_int_equal(run_store_input(db, list.runs[0].id, &input, &err), KPI_OK);
+  const char *const listed = list.runs[0].id;
+  assert_int_equal(run_store_input(db, &listed, 1, &input, &err), KPI_OK);
   run_list_clear(&list);
 }
 

@@ -17,7 +17,7 @@ enum { DAY = 19000 };
 
 static char folder[64];
 static struct db *db;
-static struct run_slots slots;
+static struct live_runs live;
 static struct watch *watch;
 
 /* Ids in the order they were told. */
@@ -38,15 +38,15 @@ static int open_all(void **state) {
     return 1;
   snprintf(path, sizeof path, "%s/k.db", folder);
   log_init(LOG_ERROR, open("/dev/null", O_WRONLY | O_CLOEXEC));
-  run_slots_init(&slots, 2);
-  return db_open(path, "unit test", &db, &err) || watch_start(db, &slots, note_news, NULL, &watch, &err);
+  live_runs_init(&live);
+  return db_open(path, "unit test", &db, &err) || watch_start(db, &live, note_news, NULL, &watch, &err);
 }
 
 static int close_all(void **state) {
   (void)state;
   char command[128];
   watch_free(watch);
-  run_slots_clear(&slots);
+  live_runs_clear(&live);
   db_close(db);
   log_init(LOG_INFO, STDOUT_FILENO);
   snprintf(command, sizeof command, "rm -rf %s", folder);
@@ -163,19 +163,19 @@ static void what_happened_before_is_no_news(void **state) {
   watch_free(watch);
   submit(DAY + 1, id);
   news.text[0] = '\0';
-  assert_int_equal(watch_start(db, &slots, note_news, NULL, &watch, &err), KPI_OK);
+  assert_int_equal(watch_start(db, &live, note_news, NULL, &watch, &err), KPI_OK);
   submit(DAY + 2, id);
   assert_int_equal(strlen(news.text), UUID_TEXT_SIZE);
 }
 
 static void live_runs_are_told_from_memory(void **state) {
   (void)state;
-  struct run runs[RUN_SLOTS_MAX];
-  struct run_live live = {.date = DAY, .attempt = 3, .started_at = 77};
+  struct run runs[LIVE_RUNS_SHOWN_MAX];
+  struct run_live a = {.run_id = "a", .date = DAY, .attempt = 3, .started_at = 77};
   assert_int_equal(watch_live(watch, (struct view){0}, runs), 0);
-  run_slots_enter(&slots, 1, "a", &live);
-  atomic_store(&live.progress.bytes_read, 5);
-  atomic_store(&live.progress.phase, PHASE_SCANNING);
+  live_runs_enter(&live, &a);
+  atomic_store(&a.progress.bytes_read, 5);
+  atomic_store(&a.progress.phase, PHASE_SCANNING);
   assert_int_equal(watch_live(watch, VIEW_LIT("b"), runs), 0);
   assert_int_equal(watch_live(watch, VIEW_LIT("a"), runs), 1);
   assert_string_equal(runs[0].id, "a");
@@ -184,7 +184,7 @@ static void live_runs_are_told_from_memory(void **state) {
   assert_int_equal(runs[0].started_at, 77);
   assert_int_equal(runs[0].phase, PHASE_SCANNING);
   assert_int_equal(runs[0].progress.bytes_read, 5);
-  run_slots_leave(&slots, 1);
+  live_runs_leave(&live, &a);
   assert_int_equal(watch_live(watch, (struct view){0}, runs), 0);
 }
 

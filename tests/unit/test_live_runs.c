@@ -1,51 +1,56 @@
 /* SPDX-License-Identifier: MIT */
 #include "base/clock.h"
-#include "server/run_slots.h"
+#include "server/live_runs.h"
 
 #include "unit.h"
 
-enum { SLOTS = 3, LIMIT_MS = 1000 };
+enum { RUNS = 3, LIMIT_MS = 1000 };
 
 #define A "01890000-0000-7000-8000-00000000000a"
 #define B "01890000-0000-7000-8000-00000000000b"
 
 struct bench {
-  struct run_slots slots;
-  struct run_live live[SLOTS];
+  struct live_runs runs;
+  struct run_live live[RUNS];
   int64_t now;
 };
 
 static void bench_init(struct bench *b) {
   *b = (struct bench){.now = clock_mono_ms()};
-  run_slots_init(&b->slots, SLOTS);
+  live_runs_init(&b->runs);
 }
 
-static void enter(struct bench *b, size_t slot, const char *id) {
-  run_slots_enter(&b->slots, slot, id, &b->live[slot]);
+static void enter(struct bench *b, size_t n, const char *id) {
+  strcpy(b->live[n].run_id, id);
+  live_runs_enter(&b->runs, &b->live[n]);
+}
+
+static void leave(struct bench *b, size_t n) {
+  live_runs_leave(&b->runs, &b->live[n]);
 }
 
 /* Looks `ms` after the beginning; true when a run ignores that it was stopped. */
 static bool look(struct bench *b, int64_t ms) {
-  return run_slots_stop_stalled(&b->slots, b->now + ms, LIMIT_MS);
+  return live_runs_stop_stalled(&b->runs, b->now + ms, LIMIT_MS);
 }
 
-static bool is_stopped(struct bench *b, size_t slot, enum stop_reason why) {
-  return stop_reason(&b->live[slot].stop) == why;
+static bool is_stopped(struct bench *b, size_t n, enum stop_reason why) {
+  return stop_reason(&b->live[n].stop) == why;
 }
 
 static void runs_that_entered_are_active_until_they_leave(void **state) {
   (void)state;
   struct bench b;
   bench_init(&b);
-  assert_int_equal(run_slots_active(&b.slots), 0);
+  assert_int_equal(live_runs_active(&b.runs), 0);
   enter(&b, 0, A);
   enter(&b, 2, B);
-  assert_int_equal(run_slots_active(&b.slots), 2);
-  run_slots_leave(&b.slots, 0);
-  assert_int_equal(run_slots_active(&b.slots), 1);
-  run_slots_leave(&b.slots, 2);
-  assert_int_equal(run_slots_active(&b.slots), 0);
-  run_slots_clear(&b.slots);
+  assert_int_equal(live_runs_active(&b.runs), 2);
+  leave(&b, 0);
+  assert_int_equal(live_runs_active(&b.runs), 1);
+  leave(&b, 2);
+  assert_int_equal(live_runs_active(&b.runs), 0);
+  live_runs_clear(&b.runs);
 }
 
 static void one_run_is_stopped_by_its_id(void **state) {
@@ -54,14 +59,14 @@ static void one_run_is_stopped_by_its_id(void **state) {
   bench_init(&b);
   enter(&b, 0, A);
   enter(&b, 1, B);
-  run_slots_stop(&b.slots, VIEW_LIT(B), STOP_CANCEL);
+  live_runs_stop(&b.runs, VIEW_LIT(B), STOP_CANCEL);
   assert_true(is_stopped(&b, 0, STOP_NONE));
   assert_true(is_stopped(&b, 1, STOP_CANCEL));
-  run_slots_leave(&b.slots, 0);
-  run_slots_stop(&b.slots, VIEW_LIT(A), STOP_CANCEL); /* not at work any more */
-  run_slots_stop(&b.slots, VIEW_LIT(""), STOP_CANCEL);
+  leave(&b, 0);
+  live_runs_stop(&b.runs, VIEW_LIT(A), STOP_CANCEL); /* not at work any more */
+  live_runs_stop(&b.runs, VIEW_LIT(""), STOP_CANCEL);
   assert_true(is_stopped(&b, 0, STOP_NONE));
-  run_slots_clear(&b.slots);
+  live_runs_clear(&b.runs);
 }
 
 /* ---- stalls ---- */
@@ -75,7 +80,7 @@ static void a_run_without_progress_is_stopped_after_the_limit(void **state) {
   assert_true(is_stopped(&b, 0, STOP_NONE));
   assert_false(look(&b, LIMIT_MS + 500));
   assert_true(is_stopped(&b, 0, STOP_STALLED));
-  run_slots_clear(&b.slots);
+  live_runs_clear(&b.runs);
 }
 
 static void one_that_ignores_it_for_as_long_again_is_told(void **state) {
@@ -85,9 +90,9 @@ static void one_that_ignores_it_for_as_long_again_is_told(void **state) {
   enter(&b, 0, A);
   assert_false(look(&b, LIMIT_MS + 500));
   assert_true(look(&b, 2 * LIMIT_MS + 500));
-  run_slots_leave(&b.slots, 0);
+  leave(&b, 0);
   assert_false(look(&b, 5 * LIMIT_MS));
-  run_slots_clear(&b.slots);
+  live_runs_clear(&b.runs);
 }
 
 /* Whatever is counted is progress. */
@@ -110,7 +115,7 @@ static void any_progress_puts_the_limit_off(void **state) {
     assert_true(is_stopped(&b, 0, STOP_NONE));
     assert_false(look(&b, 2600));
     assert_true(is_stopped(&b, 0, STOP_STALLED));
-    run_slots_clear(&b.slots);
+    live_runs_clear(&b.runs);
   }
 }
 
@@ -127,22 +132,21 @@ static void a_run_that_waits_for_workers_is_not_stalled(void **state) {
   look(&b, 10 * LIMIT_MS);
   look(&b, 11 * LIMIT_MS + 500);
   assert_true(is_stopped(&b, 0, STOP_STALLED));
-  run_slots_clear(&b.slots);
+  live_runs_clear(&b.runs);
 }
 
-static void a_new_run_in_a_slot_starts_afresh(void **state) {
+static void a_new_run_starts_afresh(void **state) {
   (void)state;
   struct bench b;
   bench_init(&b);
   atomic_store(&b.live[0].progress.bytes_read, 5);
   enter(&b, 0, A);
   look(&b, 100);
-  run_slots_leave(&b.slots, 0);
-  b.live[1].stop = (struct stop_flag){0};
-  run_slots_enter(&b.slots, 0, B, &b.live[1]);
+  leave(&b, 0);
+  enter(&b, 1, B);
   assert_false(look(&b, LIMIT_MS - 100));
   assert_true(is_stopped(&b, 1, STOP_NONE));
-  run_slots_clear(&b.slots);
+  live_runs_clear(&b.runs);
 }
 
 /* ---- draining ---- */
@@ -170,10 +174,10 @@ static void draining_stops_what_will_not_end_in_time(void **state) {
     enter(&b, 1, A);
     atomic_store(&b.live[1].progress.bytes_read, cases[i].read);
     atomic_store(&b.live[1].progress.bytes_total, cases[i].total);
-    assert_int_equal(run_slots_drain(&b.slots, cases[i].waited_ms, cases[i].left_ms), 1);
+    assert_int_equal(live_runs_drain(&b.runs, cases[i].waited_ms, cases[i].left_ms), 1);
     if (is_stopped(&b, 1, STOP_DRAIN) != cases[i].is_stopped)
       fail_msg("case %zu", i);
-    run_slots_clear(&b.slots);
+    live_runs_clear(&b.runs);
   }
 }
 
@@ -181,13 +185,13 @@ static void draining_counts_what_is_left(void **state) {
   (void)state;
   struct bench b;
   bench_init(&b);
-  assert_int_equal(run_slots_drain(&b.slots, 0, 0), 0);
+  assert_int_equal(live_runs_drain(&b.runs, 0, 0), 0);
   enter(&b, 0, A);
   enter(&b, 1, B);
-  assert_int_equal(run_slots_drain(&b.slots, 0, 0), 2);
+  assert_int_equal(live_runs_drain(&b.runs, 0, 0), 2);
   assert_true(is_stopped(&b, 0, STOP_DRAIN) && is_stopped(&b, 1, STOP_DRAIN));
   assert_true(is_stopped(&b, 2, STOP_NONE));
-  run_slots_clear(&b.slots);
+  live_runs_clear(&b.runs);
 }
 
 /* ---- looking ---- */
@@ -208,11 +212,73 @@ static void live_counters_lie_over_a_run_at_work(void **state) {
     enter(&b, 1, A);
     atomic_store(&b.live[1].progress.bytes_read, 50);
     atomic_store(&b.live[1].progress.phase, PHASE_SCANNING);
-    run_slots_overlay(&b.slots, &run);
+    live_runs_overlay(&b.runs, &run);
     assert_int_equal(run.progress.bytes_read, cases[i].is_live ? 50 : 7);
     assert_int_equal(run.phase, cases[i].is_live ? PHASE_SCANNING : PHASE_NONE);
-    run_slots_clear(&b.slots);
+    live_runs_clear(&b.runs);
   }
+}
+
+/* ---- scans for several ---- */
+
+/* Puts A and B to wait for a scan, which has entered as the third. */
+static void enter_waiting(struct bench *b) {
+  enter(b, 0, A);
+  enter(b, 1, B);
+  b->live[2].is_scan = true;
+  enter(b, 2, "");
+  for (size_t i = 0; i < 2; i++)
+    live_runs_scan(&b->runs, &b->live[i], &b->live[2]);
+  atomic_store(&b->live[2].progress.phase, PHASE_SCANNING);
+  atomic_store(&b->live[2].progress.bytes_read, 50);
+  atomic_store(&b->live[2].progress.busy_workers, 1);
+}
+
+static void runs_that_wait_show_their_scan_and_keep_what_it_counted(void **state) {
+  (void)state;
+  struct bench b;
+  struct run run = {.id = A, .state = RUN_RUNNING}, shown[LIVE_RUNS_SHOWN_MAX];
+  bench_init(&b);
+  enter_waiting(&b);
+  assert_int_equal(live_runs_active(&b.runs), 2); /* the scan is no run */
+  assert_int_equal(live_runs_show(&b.runs, (struct view){0}, shown), 2);
+  assert_int_equal(live_runs_show(&b.runs, VIEW_LIT(B), shown), 1);
+  assert_int_equal(shown[0].progress.bytes_read, 50);
+  live_runs_scan(&b.runs, &b.live[0], NULL);
+  atomic_store(&b.live[2].progress.bytes_read, 90);
+  live_runs_overlay(&b.runs, &run);
+  assert_int_equal(run.progress.bytes_read, 50);
+  assert_int_equal(run.phase, PHASE_SCANNING);
+  live_runs_clear(&b.runs);
+}
+
+static void a_scan_that_stalls_is_stopped_not_the_runs_that_wait(void **state) {
+  (void)state;
+  struct bench b;
+  bench_init(&b);
+  enter_waiting(&b);
+  look(&b, 0);
+  assert_false(look(&b, LIMIT_MS + 500));
+  assert_true(is_stopped(&b, 2, STOP_STALLED));
+  assert_true(is_stopped(&b, 0, STOP_NONE) && is_stopped(&b, 1, STOP_NONE));
+  assert_true(look(&b, 2 * LIMIT_MS + 500));
+  atomic_store(&b.live[2].progress.phase, PHASE_PUBLISHING); /* the runs wait for their turn */
+  assert_false(look(&b, 9 * LIMIT_MS));
+  assert_false(look(&b, 20 * LIMIT_MS));
+  live_runs_clear(&b.runs);
+}
+
+static void a_scan_that_will_not_end_in_time_is_stopped_not_the_runs_that_wait(void **state) {
+  (void)state;
+  struct bench b;
+  bench_init(&b);
+  enter_waiting(&b);
+  atomic_store(&b.live[2].progress.bytes_total, 5000);
+  assert_int_equal(live_runs_drain(&b.runs, 1000, 1000), 3);
+  assert_true(is_stopped(&b, 2, STOP_DRAIN) && is_stopped(&b, 0, STOP_NONE));
+  live_runs_drain(&b.runs, 2000, 0);
+  assert_true(is_stopped(&b, 0, STOP_DRAIN) && is_stopped(&b, 1, STOP_DRAIN));
+  live_runs_clear(&b.runs);
 }
 
 int main(void) {
@@ -223,10 +289,13 @@ int main(void) {
       cmocka_unit_test(one_that_ignores_it_for_as_long_again_is_told),
       cmocka_unit_test(any_progress_puts_the_limit_off),
       cmocka_unit_test(a_run_that_waits_for_workers_is_not_stalled),
-      cmocka_unit_test(a_new_run_in_a_slot_starts_afresh),
+      cmocka_unit_test(a_new_run_starts_afresh),
       cmocka_unit_test(draining_stops_what_will_not_end_in_time),
       cmocka_unit_test(draining_counts_what_is_left),
       cmocka_unit_test(live_counters_lie_over_a_run_at_work),
+      cmocka_unit_test(runs_that_wait_show_their_scan_and_keep_what_it_counted),
+      cmocka_unit_test(a_scan_that_stalls_is_stopped_not_the_runs_that_wait),
+      cmocka_unit_test(a_scan_that_will_not_end_in_time_is_stopped_not_the_runs_that_wait),
   };
-  return cmocka_run_group_tests_name("run_slots", tests, NULL, NULL);
+  return cmocka_run_group_tests_name("live_runs", tests, NULL, NULL);
 }

@@ -1,0 +1,314 @@
+/* SPDX-License-Identifier: MIT */
+#include "server/run_group.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/scope.h"
+#include "pipeline/run_job.h"
+#include "server/publish_days.h"
+
+enum { LOOK_MS = 100 };
+
+/* A part of the members that is computed in one pass: all, unless that takes more memory than there is. */
+struct batch {
+  struct run_group *g;
+  struct run_member *members;
+  size_t count;
+  struct run_input input;
+  struct buf listing; /* text of input */
+  const struct day_results *results;
+};
+
+/* ---- members ---- */
+
+bool run_group_init(struct run_group *g, const struct run_exec *x, struct live_runs *live,
+                    struct run_list *runs) {
+  *g = (struct run_group){.x = x, .live = live, .count = runs->count, .scan = {.is_scan = true}};
+  g->members = calloc(runs->count, sizeof *g->members);
+  if (!g->members)
+    return false;
+  pthread_mutex_init(&g->synced.lock, NULL);
+  pthread_cond_init(&g->synced.changed, NULL);
+  live_runs_enter(live, &g->scan);
+  for (size_t i = 0; i < g->count; i++) {
+    struct run_member *m = &g->members[i];
+    m->run = runs->runs[i];
+    m->live = run_live_of(&m->run);
+    live_runs_enter(live, &m->live);
+    live_runs_scan(live, &m->live, &g->scan);
+  }
+  free(runs->runs);
+  *runs = (struct run_list){0};
+  return true;
+}
+
+void run_group_clear(struct run_group *g) {
+  live_runs_leave(g->live, &g->scan);
+  for (size_t i = 0; i < g->count; i++)
+    run_clear(&g->members[i].run);
+  free(g->members);
+  pthread_cond_destroy(&g->synced.changed);
+  pthread_mutex_destroy(&g->synced.lock);
+}
+
+static bool waits(struct run_group *g, const struct run_member *m) {
+  SCOPE_LOCK(&g->synced.lock);
+  return m->state == MEMBER_WAITS;
+}
+
+/* Moves a member that waits to work. False when it does not wait. */
+static bool start(struct run_group *g, struct run_member *m) {
+  SCOPE_LOCK(&g->synced.lock);
+  bool is_mine = m->state == MEMBER_WAITS;
+  if (is_mine)
+    m->state = MEMBER_WORKS;
+  return is_mine;
+}
+
+static void leave(struct run_group *g, struct run_member *m) {
+  live_runs_leave(g->live, &m->live);
+  if (g->over)
+    g->over(g->over_arg, &m->run);
+  SCOPE_LOCK(&g->synced.lock);
+  m->state = MEMBER_OVER;
+}
+
+/* Ends a member that waits, unless somebody else has. */
+static void end(struct run_group *g, struct run_member *m, const struct err *why) {
+  struct err err = *why;
+  if (!start(g, m))
+    return;
+  live_runs_scan(g->live, &m->live, NULL);
+  run_exec_failed(g->x, &m->run, &m->live, NULL, &err);
+  leave(g, m);
+}
+
+/* Those that were stopped end for that reason. */
+static void end_all(struct batch *b, const struct err *why) {
+  for (size_t i = 0; i < b->count; i++)
+    if (stop_reason(&b->members[i].live.stop) == STOP_NONE)
+      end(b->g, &b->members[i], why);
+}
+
+/* ---- computing ---- */
+
+/* Tells the runs that wait what is done for all of them. What is shown only is no reason to stop. */
+static void tell_all(struct batch *b, enum run_phase phase, const struct run_input *input) {
+  struct run_group *g = b->g;
+  struct err err;
+  auto_free const char **ids = calloc(b->count, sizeof *ids);
+  size_t count = 0;
+  for (size_t i = 0; ids && i < b->count; i++)
+    if (waits(g, &b->members[i]))
+      ids[count++] = b->members[i].run.id;
+  const struct run_progress now = job_progress_copy(&g->scan.progress);
+  enum kpi_code rc = input ? run_store_input(g->x->db, ids, count, input, &err)
+                           : run_store_progress(g->x->db, ids, count, phase, &now, &err);
+  if (rc)
+    log_at(LOG_WARN, "run.phase_not_stored", err.message, LOG_I("runs", count));
+  for (size_t i = 0; i < count && g->x->changed; i++)
+    g->x->changed(g->x->changed_arg, ids[i]);
+}
+
+static void on_phase(void *arg, enum run_phase phase) {
+  if (phase != PHASE_LISTING) /* as claimed */
+    tell_all(arg, phase, NULL);
+}
+
+static enum kpi_code on_listed(void *arg, const struct source_listing *l, struct err *err) {
+  struct batch *b = arg;
+  (void)err;
+  buf_clear(&b->listing);
+  run_input_of(l, &b->listing, &b->input);
+  tell_all(b, PHASE_LISTING, &b->input);
+  return KPI_OK;
+}
+
+/* Lists the days of the members that wait. *count 0: there are none. False when memory is exhausted. */
+static bool days_of(struct batch *b, struct day_set *out, size_t *count) {
+  auto_free day_t *days = calloc(b->count, sizeof *days);
+  *count = 0;
+  for (size_t i = 0; days && i < b->count; i++) {
+    struct run_member *m = &b->members[i];
+    if (!waits(b->g, m))
+      continue;
+    live_runs_scan(b->g->live, &m->live, &b->g->scan);
+    days[(*count)++] = m->run.date;
+  }
+  return days && (*count == 0 || day_set_of(days, *count, out));
+}
+
+/* Computes the days in one pass. */
+static enum kpi_code compute(struct batch *b, const struct day_set *days, struct day_results *out,
+                             struct err *err) {
+  struct run_group *g = b->g;
+  const struct run *any = &b->members[0].run;
+  struct budget budget;
+  struct job job;
+  struct kpi_rows history = {0};
+  const struct job_progress nothing = {0};
+  job_progress_set(&g->scan.progress, &nothing);
+  run_exec_job(g->x, *days, &budget, &g->scan, &job);
+  job.bad_rows = any->bad_rows;
+  if (!bad_rows_limit_parse(view_of(any->max_bad_rows), &job.max_bad_rows))
+    return err_set(err, KPI_INTERNAL, "max_bad_rows of the stored run is unreadable: %s", any->max_bad_rows);
+  struct run_plan plan = {
+      .engine = g->x->engine, .job = &job, .listener = {.arg = b, .phase = on_phase, .listed = on_listed}};
+  enum kpi_code rc = run_exec_history(g->x, days, &history, err);
+  job.history = &history;
+  if (rc == KPI_OK)
+    rc = run_job_days(&plan, out, err);
+  kpi_rows_clear(&history);
+  atomic_store(&g->scan.progress.phase, PHASE_PUBLISHING);
+  log_at(rc ? LOG_WARN : LOG_INFO, "scan.finished", rc ? err->message : "days computed together",
+         LOG_I("runs", b->count), LOG_I("days", out->count), LOG_I("bytes", job.progress->bytes_read),
+         LOG_I("memory_peak_bytes", budget.peak), LOG_S("code", rc ? err_name(rc) : NULL));
+  return rc;
+}
+
+/* ---- publishing ---- */
+
+static enum kpi_code take_member(void *arg, size_t at, struct day_run *out, struct err *err) {
+  struct batch *b = arg;
+  struct run_member *m = &b->members[at];
+  (void)err;
+  bool is_computed = day_results_find(b->results, m->run.date) != NULL;
+  if (is_computed && waits(b->g, m) && stop_reason(&m->live.stop) == STOP_NONE)
+    *out = (struct day_run){&m->run, &m->live};
+  return KPI_OK;
+}
+
+static bool begin_member(void *arg, size_t at) {
+  struct batch *b = arg;
+  struct run_member *m = &b->members[at];
+  if (stop_reason(&m->live.stop) != STOP_NONE || !start(b->g, m))
+    return false;
+  live_runs_scan(b->g->live, &m->live, NULL);
+  return true;
+}
+
+static void member_is_over(void *arg, size_t at) {
+  struct batch *b = arg;
+  leave(b->g, &b->members[at]);
+}
+
+static enum kpi_code publish(struct batch *b, const struct day_results *results,
+                             const struct run_input *input, struct err *err) {
+  struct publish_days p = {.x = b->g->x,
+                           .input = input,
+                           .results = results,
+                           .stop = &b->g->scan.stop,
+                           .leaves_changed = true,
+                           .count = b->count,
+                           .take = take_member,
+                           .begin = begin_member,
+                           .over = member_is_over,
+                           .arg = b};
+  b->results = results;
+  return publish_days(&p, err);
+}
+
+/* One pass for the members that wait, and what follows from it. */
+static enum kpi_code run_round(struct batch *b, struct err *err) {
+  struct day_set days = {0};
+  struct day_results results = {0};
+  size_t count = 0;
+  if (!days_of(b, &days, &count))
+    return err_set(err, KPI_OUT_OF_MEMORY, "no memory for the days of %zu runs", b->count);
+  if (count == 0)
+    return KPI_OK;
+  enum kpi_code rc = compute(b, &days, &results, err);
+  if (rc == KPI_OK)
+    rc = publish(b, &results, &b->input, err);
+  day_results_clear(&results);
+  day_set_clear(&days);
+  return rc;
+}
+
+/* Executes the members. When they are too many for the memory, one half after the other. */
+static enum kpi_code run_batch(struct run_group *g, struct run_member *members, size_t count,
+                               struct err *err) {
+  struct batch b = {.g = g, .members = members, .count = count};
+  const enum kpi_code changed = g->x->source->vtable->changed;
+  enum kpi_code rc = KPI_OK;
+  if (g->given) {
+    atomic_store(&g->scan.progress.phase, PHASE_PUBLISHING);
+    rc = publish(&b, g->given, g->given_input, err);
+    g->given = NULL;
+  }
+  if (rc == KPI_OK || rc == changed)
+    rc = run_round(&b, err);
+  for (int again = 0; rc == changed && again < RUN_RESTARTS_MAX; again++)
+    rc = run_round(&b, err);
+  if (rc == KPI_OUT_OF_MEMORY && count > 1) {
+    log_at(LOG_WARN, "scan.halved", err->message, LOG_I("runs", count));
+    rc = run_batch(g, members, count / 2, err);
+    enum kpi_code other = run_batch(g, members + count / 2, count - count / 2, err);
+    rc = rc ? rc : other;
+  } else if (rc) {
+    end_all(&b, err); /* those that no round has brought to an end */
+  }
+  buf_clear(&b.listing);
+  return rc;
+}
+
+/* ---- watching ---- */
+
+static void *work(void *arg) {
+  struct run_group *g = arg;
+  g->rc = run_batch(g, g->members, g->count, &g->err);
+  SCOPE_LOCK(&g->synced.lock);
+  g->synced.done = true;
+  pthread_cond_signal(&g->synced.changed);
+  return NULL;
+}
+
+/* True when the work is done. */
+static bool wait_a_little(struct run_group *g) {
+  struct timespec until = clock_timespec(clock_mono_ms() + LOOK_MS);
+  SCOPE_LOCK(&g->synced.lock);
+  while (!g->synced.done)
+    if (pthread_cond_clockwait(&g->synced.changed, &g->synced.lock, CLOCK_MONOTONIC, &until) != 0)
+      break;
+  return g->synced.done;
+}
+
+static void end_stopped(struct run_group *g, struct run_member *m) {
+  const struct job job = {.stop = &m->live.stop, .progress = &m->live.progress};
+  struct err err = {0};
+  job_stopped_err(&job, &err);
+  end(g, m, &err);
+}
+
+/* Ends the members that were stopped while they wait. A scan that nobody waits for any more is stopped too.
+ */
+static void end_those_stopped(struct run_group *g) {
+  size_t left = 0;
+  enum stop_reason last = STOP_CANCEL;
+  for (size_t i = 0; i < g->count; i++) {
+    struct run_member *m = &g->members[i];
+    enum stop_reason reason = stop_reason(&m->live.stop);
+    if (reason != STOP_NONE && waits(g, m)) {
+      end_stopped(g, m);
+      last = reason;
+    }
+    SCOPE_LOCK(&g->synced.lock);
+    left += m->state != MEMBER_OVER;
+  }
+  if (left == 0)
+    stop_raise(&g->scan.stop, last);
+}
+
+enum kpi_code run_group_exec(struct run_group *g, struct err *err) {
+  pthread_t thread;
+  if (pthread_create(&thread, NULL, work, g) != 0) {
+    work(g);
+  } else {
+    while (!wait_a_little(g))
+      end_those_stopped(g);
+    pthread_join(thread, NULL);
+  }
+  end_those_stopped(g); /* which publishing has left to us */
+  *err = g->err;
+  return g->rc;
+}

@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: MIT */
+#include "server/backfill_store.h"
+#include "server/backfill_submit_store.h"
+#include "server/service_parts.h"
+
+/* What a backfill must not begin with. */
+static enum kpi_code may_accept(struct service *s, const struct backfill_request *request, struct err *err) {
+  return service_may_accept(s, request->count ? request->days[request->count - 1] : DAY_MIN, err);
+}
+
+enum kpi_code service_submit_backfill(struct service *s, const struct backfill_request *request,
+                                      const struct submit_policy *policy, struct backfill *out,
+                                      enum disposition *disposition, struct err *err) {
+  *out = (struct backfill){0};
+  enum kpi_code rc = may_accept(s, request, err);
+  if (rc)
+    return rc;
+  const struct run_defaults defaults = service_defaults_of(s);
+  rc = backfill_store_submit(s->db, request, policy, &defaults, out, disposition, err);
+  if (rc == KPI_OK && *disposition == DISPOSITION_CREATED)
+    service_wake_supervisors(s);
+  return rc;
+}
+
+enum kpi_code service_plan_backfill(struct service *s, const struct backfill_request *request,
+                                    const struct submit_policy *policy, struct backfill_day *days,
+                                    struct err *err) {
+  enum kpi_code rc = may_accept(s, request, err);
+  return rc ? rc : backfill_store_plan(s->db, request, policy, days, err);
+}
+
+enum kpi_code service_get_backfill(struct service *s, struct view id, struct backfill *out, struct err *err) {
+  return backfill_store_get(s->db, id, out, err);
+}
+
+enum kpi_code service_list_backfills(struct service *s, const struct backfill_filter *filter,
+                                     struct backfill_list *out, struct err *err) {
+  return backfill_store_list(s->db, filter, out, err);
+}
+
+enum kpi_code service_backfill_days(struct service *s, struct view id, day_t from, size_t limit,
+                                    struct backfill_days *out, struct err *err) {
+  return backfill_store_days(s->db, id, from, limit, out, err);
+}
+
+enum kpi_code service_cancel_backfill(struct service *s, struct view id, struct backfill *out,
+                                      struct err *err) {
+  enum kpi_code rc = backfill_store_cancel(s->db, id, out, err);
+  if (rc)
+    return rc;
+  live_runs_stop(&s->live, view_of(out->id), STOP_CANCEL);
+  service_stop_cancelling(s);
+  service_tell_changed(s, out->id);
+  return KPI_OK;
+}
+
+enum kpi_code service_retry_backfill(struct service *s, struct view id, struct backfill *out,
+                                     struct err *err) {
+  *out = (struct backfill){0};
+  enum kpi_code rc = service_may_accept(s, DAY_MIN, err);
+  if (rc == KPI_OK)
+    rc = backfill_store_retry(s->db, id, out, err);
+  if (rc)
+    return rc;
+  service_wake_supervisors(s);
+  service_tell_changed(s, out->id);
+  return KPI_OK;
+}
