@@ -52,6 +52,14 @@ static void group_free(struct group *g, struct budget *budget) {
   budget_free(budget, g, sizeof *g);
 }
 
+/* The groups of a day and category, one a part at most. */
+struct merge {
+  struct group **groups; /* borrowed; NULL where a part has none; [0] takes the others */
+  size_t count;
+  struct budget *budget;
+  bool ok;
+};
+
 static bool group_absorb(struct group *to, struct group *from, struct budget *budget) {
   decimal_add(&to->revenue, &from->revenue);
   to->item_rows += from->item_rows;
@@ -63,26 +71,73 @@ static bool group_absorb(struct group *to, struct group *from, struct budget *bu
          idset_absorb(&to->users, &from->users, budget) && idset_absorb(&to->items, &from->items, budget);
 }
 
-bool aggregate_merge(struct aggregate *to, struct aggregate *from, struct budget *budget) {
-  for (size_t i = 0; i < from->slot_count; i++) {
-    struct group *g = from->slots[i];
-    if (!g)
-      continue;
-    struct group *home = aggregate_group(to, budget, g->day, g->category);
-    if (!home || !group_absorb(home, g, budget))
-      return false;
-    from->slots[i] = NULL;
-    group_free(g, budget);
+static uint64_t count_ids(struct idset *ids, struct budget *budget) {
+  uint64_t count = idset_seal(ids);
+  idset_clear(ids, budget);
+  return count;
+}
+
+static void merge_groups(void *arg) {
+  struct merge *m = arg;
+  struct group *all = m->groups[0];
+  m->ok = true;
+  for (size_t i = 1; i < m->count; i++) {
+    if (m->ok && m->groups[i])
+      m->ok = group_absorb(all, m->groups[i], m->budget);
+    if (m->groups[i])
+      group_free(m->groups[i], m->budget);
   }
-  aggregate_clear(from, budget);
+  all->counts = (struct group_counts){.orders = count_ids(&all->orders, m->budget),
+                                      .returned_orders = count_ids(&all->returned_orders, m->budget),
+                                      .users = count_ids(&all->users, m->budget),
+                                      .items = count_ids(&all->items, m->budget)};
+}
+
+/* Gives the first part a group for each that any part has. */
+static bool complete_first(struct aggregate *const *parts, size_t count, struct budget *budget) {
+  for (size_t p = 1; p < count; p++)
+    for (size_t i = 0; i < parts[p]->slot_count; i++) {
+      const struct group *g = parts[p]->slots[i];
+      if (g && !aggregate_group(parts[0], budget, g->day, g->category))
+        return false;
+    }
   return true;
 }
 
-struct group_counts group_seal(struct group *g) {
-  return (struct group_counts){.orders = idset_seal(&g->orders),
-                               .returned_orders = idset_seal(&g->returned_orders),
-                               .users = idset_seal(&g->users),
-                               .items = idset_seal(&g->items)};
+/* Finds a group of a part; NULL when it has none. */
+static struct group *find_like(struct aggregate *a, const struct group *like) {
+  struct group **slot = a->slot_count ? find_slot(a->slots, a->slot_count, like->day, like->category) : NULL;
+  return slot ? *slot : NULL;
+}
+
+bool aggregate_merge(struct aggregate *const *parts, size_t count, struct pool *pool, struct budget *budget) {
+  if (!complete_first(parts, count, budget))
+    return false;
+  const struct aggregate *first = parts[0];
+  struct merge *merges = budget_calloc(budget, first->count + 1, sizeof *merges);
+  struct group **groups = budget_calloc(budget, first->count * count + 1, sizeof(struct group *));
+  bool ok = merges && groups;
+  size_t done = 0;
+  for (size_t i = 0; ok && i < first->slot_count; i++) {
+    if (!first->slots[i])
+      continue;
+    struct group **of = &groups[done * count];
+    of[0] = first->slots[i];
+    for (size_t p = 1; p < count; p++)
+      of[p] = find_like(parts[p], of[0]);
+    merges[done++] = (struct merge){of, count, budget, false};
+  }
+  for (size_t p = 1; ok && p < count; p++) { /* the merges have their groups */
+    budget_free(budget, (void *)parts[p]->slots, parts[p]->slot_count * sizeof(struct group *));
+    *parts[p] = (struct aggregate){0};
+  }
+  if (ok)
+    pool_map(pool, merge_groups, merges, sizeof *merges, done);
+  for (size_t i = 0; i < done; i++)
+    ok &= merges[i].ok;
+  budget_free(budget, merges, (first->count + 1) * sizeof *merges);
+  budget_free(budget, (void *)groups, (first->count * count + 1) * sizeof(struct group *));
+  return ok;
 }
 
 void aggregate_clear(struct aggregate *a, struct budget *budget) {

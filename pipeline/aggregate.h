@@ -4,12 +4,18 @@
 #ifndef KPID_PIPELINE_AGGREGATE_H
 #define KPID_PIPELINE_AGGREGATE_H
 
+#include "base/pool.h"
 #include "pipeline/day.h"
 #include "pipeline/decimal.h"
 #include "pipeline/idset.h"
 
 /* Category of a group that belongs to the order table. */
 #define GROUP_NO_CATEGORY UINT32_MAX
+
+/* How many different ids the sets of a group hold. */
+struct group_counts {
+  uint64_t orders, returned_orders, users, items;
+};
 
 struct group {
   day_t day;
@@ -20,6 +26,7 @@ struct group {
   uint64_t order_id_rows; /* order rows with an id: more than distinct orders when ids repeat */
   uint64_t item_id_rows;  /* item rows with an id, each once */
   struct idset orders, returned_orders, users, items;
+  struct group_counts counts; /* of the sets, after aggregate_merge; they are empty then */
 };
 
 /* Groups by key; zero-initialised is empty. */
@@ -33,16 +40,9 @@ struct aggregate {
  * Borrowed. */
 struct group *aggregate_group(struct aggregate *a, struct budget *budget, day_t day, uint32_t category);
 
-/* Moves everything of `from` into `to`; `from` is empty afterwards. False when memory is exhausted. */
-bool aggregate_merge(struct aggregate *to, struct aggregate *from, struct budget *budget);
-
-/* How many different ids the sets of a group hold. */
-struct group_counts {
-  uint64_t orders, returned_orders, users, items;
-};
-
-/* Sorts and counts the sets of a group. */
-struct group_counts group_seal(struct group *g);
+/* Moves everything of all parts into the first, and counts the ids of its groups, on the pool. False when
+ * memory is exhausted. */
+bool aggregate_merge(struct aggregate *const *parts, size_t count, struct pool *pool, struct budget *budget);
 
 /* Frees all groups. */
 void aggregate_clear(struct aggregate *a, struct budget *budget);

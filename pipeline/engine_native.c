@@ -7,10 +7,10 @@
 #include <string.h>
 
 /* Three scans, products, orders, items, so that every item can be joined when it is read. All ids are first
- * taken for numbers; when the input shows that a column holds text and that this matters, a second pass reads
- * it as text. */
+ * taken for numbers, and those of orders and items, where many days are computed, for unique; when the input
+ * shows that this is wrong and that it matters, another pass reads it as it is. */
 
-enum { CATEGORIES_A_DAY_MAX = 5000, PASSES_MAX = 2 };
+enum { CATEGORIES_A_DAY_MAX = 5000, PASSES_MAX = 3, UNIQUE_IDS_DAYS_MIN = 8 };
 
 struct engine_native {
   struct engine base;
@@ -40,20 +40,13 @@ static enum kpi_code scan_dataset(struct native *n, enum dataset d, scan_row_fn 
   return scan_rows(&scan, &n->reports[d], err);
 }
 
-/* Builds a join map from the pairs of all workers and frees these. */
-static bool build_map(struct native *n, struct join_map *map, size_t pairs_offset) {
-  struct budget *budget = n->pass.job->budget;
-  size_t total = 0;
-  for (size_t i = 0; i < n->worker_count; i++)
-    total += ((struct join_pairs *)((char *)&n->workers[i] + pairs_offset))->count;
-  if (!join_map_init(map, budget, total))
-    return false;
-  for (size_t i = 0; i < n->worker_count; i++) {
-    struct join_pairs *pairs = (struct join_pairs *)((char *)&n->workers[i] + pairs_offset);
-    join_map_add(map, pairs);
-    join_pairs_clear(pairs, budget);
-  }
-  return true;
+/* Builds a join map from the pairs of all workers, which stand at `offset` in each, and frees these. */
+static bool build_map(struct native *n, struct join_map *map, size_t offset) {
+  auto_free struct join_pairs **parts =
+      (struct join_pairs **)calloc(n->worker_count, sizeof(struct join_pairs *));
+  for (size_t i = 0; parts && i < n->worker_count; i++)
+    parts[i] = (struct join_pairs *)((char *)&n->workers[i] + offset);
+  return parts && join_map_build(map, n->pass.job->budget, parts, n->worker_count);
 }
 
 static bool collect_all_orders(struct native *n) {
@@ -78,6 +71,14 @@ static enum kpi_code scan_all(struct native *n, struct err *err) {
   return scan_dataset(n, DATASET_ORDER_ITEMS, native_item_row, err);
 }
 
+static bool merge_groups(struct native *n) {
+  auto_free struct aggregate **parts =
+      (struct aggregate **)calloc(n->worker_count, sizeof(struct aggregate *));
+  for (size_t i = 0; parts && i < n->worker_count; i++)
+    parts[i] = &n->workers[i].groups;
+  return parts && aggregate_merge(parts, n->worker_count, n->pool, n->pass.job->budget);
+}
+
 /* Brings what all workers have found together in the first. */
 static enum kpi_code finish_workers(struct native *n, struct err *err) {
   n->all = &n->workers[0];
@@ -91,10 +92,8 @@ static enum kpi_code finish_workers(struct native *n, struct err *err) {
     quality_tally_merge(&n->all->whole, &w->whole);
     if (!native_days_merge(&n->all->days, &w->days, n->pass.job->budget))
       return job_memory_err(n->pass.job, err);
-    if (!aggregate_merge(&n->all->groups, &w->groups, n->pass.job->budget))
-      return job_memory_err(n->pass.job, err);
   }
-  return KPI_OK;
+  return merge_groups(n) ? KPI_OK : job_memory_err(n->pass.job, err);
 }
 
 /* ---- results ---- */
@@ -122,7 +121,18 @@ static bool list_days(struct native *n, struct day_results *out) {
   return true;
 }
 
-static struct kpi_totals totals_of(const struct native *n, const struct group *g, struct group_counts c) {
+/* How many different ids a group has. */
+static struct group_counts counts_of(const struct native *n, const struct group *g) {
+  struct group_counts c = g->counts;
+  if (n->pass.order_marks && g->category == GROUP_NO_CATEGORY) { /* each row has another id */
+    c.orders = g->order_id_rows;
+    c.items = g->item_id_rows;
+  }
+  return c;
+}
+
+static struct kpi_totals totals_of(const struct native *n, const struct group *g) {
+  struct group_counts c = counts_of(n, g);
   bool is_category = g->category != GROUP_NO_CATEGORY;
   return (struct kpi_totals){.revenue = g->revenue,
                              .orders = c.orders,
@@ -135,8 +145,8 @@ static struct kpi_totals totals_of(const struct native *n, const struct group *g
                                  is_category || n->reports[DATASET_ORDERS].has_column[ORDERS_STATUS]};
 }
 
-/* Adds the row of a group to its day; counts repeated ids. */
-static bool add_result(struct native *n, struct group *g, struct day_results *out) {
+/* Adds the row of a group to its day, and its repeated ids to the findings. */
+static bool add_result(struct native *n, const struct group *g, struct day_results *out) {
   bool is_category = g->category != GROUP_NO_CATEGORY;
   struct view category = is_category ? dict_text(n->pass.categories, g->category) : (struct view){0};
   struct job_result *result = &day_results_find(out, g->day)->result;
@@ -145,15 +155,14 @@ static bool add_result(struct native *n, struct group *g, struct day_results *ou
   struct native_day *noted = day_of(n, g->day);
   if (!row || !noted)
     return false;
-  struct group_counts counts = group_seal(g);
-  struct kpi_totals totals = totals_of(n, g, counts);
+  const struct kpi_totals totals = totals_of(n, g);
   if (is_category) {
     kpi_category_day(&totals, row);
     return true;
   }
   kpi_order_day(&totals, row);
-  noted->tally.found[CHECK_ORDER_ID_UNIQUE].count += g->order_id_rows - counts.orders;
-  noted->tally.found[CHECK_ITEM_ID_UNIQUE].count += g->item_id_rows - counts.items;
+  noted->tally.found[CHECK_ORDER_ID_UNIQUE].count += g->order_id_rows - totals.orders;
+  noted->tally.found[CHECK_ITEM_ID_UNIQUE].count += g->item_id_rows - totals.distinct_items;
   return true;
 }
 
@@ -320,6 +329,12 @@ static enum kpi_code judge_days(struct native *n, struct day_results *out, struc
 
 /* ---- passes ---- */
 
+/* What a pass takes for granted. */
+struct belief {
+  enum id_kind kinds[ID_COLUMN_COUNT];
+  bool ids_are_unique; /* of orders and items */
+};
+
 /* True when a column was read by the wrong rule and that can have changed something; corrects the rule. */
 static bool kinds_were_wrong(struct native *n, enum id_kind kinds[ID_COLUMN_COUNT]) {
   bool wrong = false;
@@ -349,43 +364,57 @@ static void native_clear(struct native *n) {
   join_map_clear(&n->pass.orders, budget);
   idset_clear(&n->pass.all_orders, budget);
   budget_free(budget, n->pass.bad_products.at, n->pass.bad_products.cap * sizeof *n->pass.bad_products.at);
+  id_marks_free(n->pass.order_marks);
+  id_marks_free(n->pass.item_marks);
   dict_free(n->pass.ids);
   dict_free(n->pass.categories);
   pthread_mutex_destroy(&n->pass.lock);
 }
 
 static enum kpi_code native_init(struct native *n, struct pool *pool, const struct job *job,
-                                 const struct source_listing *listing,
-                                 const enum id_kind kinds[ID_COLUMN_COUNT], struct err *err) {
+                                 const struct source_listing *listing, const struct belief *belief,
+                                 struct err *err) {
   *n = (struct native){.pool = pool, .worker_count = pool_threads(pool)};
   n->pass.job = job;
   n->pass.listing = listing;
   n->pass.covers_all_days = day_set_is_all(&job->days);
-  memcpy(n->pass.kinds, kinds, sizeof n->pass.kinds);
+  memcpy(n->pass.kinds, belief->kinds, sizeof n->pass.kinds);
   pthread_mutex_init(&n->pass.lock, NULL);
   n->workers = calloc(n->worker_count, sizeof *n->workers);
   n->pass.ids = dict_new(job->budget);
   n->pass.categories = dict_new(job->budget);
-  if (!n->workers || !n->pass.ids || !n->pass.categories)
+  if (belief->ids_are_unique) {
+    n->pass.order_marks = id_marks_new(job->budget);
+    n->pass.item_marks = id_marks_new(job->budget);
+  }
+  bool has_marks = n->pass.order_marks && n->pass.item_marks;
+  if (!n->workers || !n->pass.ids || !n->pass.categories || belief->ids_are_unique != has_marks)
     return job_memory_err(job, err);
   for (size_t i = 0; i < n->worker_count; i++)
     n->workers[i].pass = &n->pass;
   return KPI_OK;
 }
 
-/* Reads everything under the given kinds. *again: they were wrong, are right now, and nothing was written to
- * out. */
-static enum kpi_code run_pass(struct native *n, enum id_kind kinds[ID_COLUMN_COUNT], bool *again,
-                              struct day_results *out, struct err *err) {
+/* A row that is refused in a pass that is void may not be the first that is to be refused. */
+static bool is_of_rows(enum kpi_code rc) {
+  return rc && err_info(rc)->category == ERR_DATA;
+}
+
+/* Reads everything under a belief. *again: it was wrong, is right now, and nothing was written to out. */
+static enum kpi_code run_pass(struct native *n, struct belief *belief, bool *again, struct day_results *out,
+                              struct err *err) {
   atomic_store(&n->pass.job->progress->phase, PHASE_SCANNING);
   enum kpi_code rc = scan_all(n, err);
-  if (rc)
-    return rc;
+  *again = atomic_load(&n->pass.ids_repeat) && (rc == KPI_OK || is_of_rows(rc));
+  if (*again)
+    belief->ids_are_unique = false;
+  if (rc || *again)
+    return *again ? KPI_OK : rc;
   atomic_store(&n->pass.job->progress->phase, PHASE_AGGREGATING);
   rc = finish_workers(n, err);
   if (rc)
     return rc;
-  *again = kinds_were_wrong(n, kinds);
+  *again = kinds_were_wrong(n, belief->kinds);
   if (*again)
     return KPI_OK;
   rc = build_results(n, out, err);
@@ -399,19 +428,24 @@ static void restart_progress(struct job_progress *p) {
     atomic_store(&p->rows[d], 0);
 }
 
+/* For a few days sets are cheap, and another pass is not. */
+static bool has_many_days(const struct day_set *days) {
+  return day_set_is_all(days) || day_set_count(days) >= UNIQUE_IDS_DAYS_MIN;
+}
+
 static enum kpi_code native_compute(struct engine *e, const struct job *job,
                                     const struct source_listing *listing, struct day_results *out,
                                     struct err *err) {
-  enum id_kind kinds[ID_COLUMN_COUNT] = {ID_NUMERIC};
+  struct belief belief = {{ID_NUMERIC}, has_many_days(&job->days)};
   enum kpi_code rc = KPI_OK;
   bool again = true;
   for (int i = 0; i < PASSES_MAX && again && rc == KPI_OK; i++) {
     struct native n;
     restart_progress(job->progress);
     again = false;
-    rc = native_init(&n, ((struct engine_native *)e)->pool, job, listing, kinds, err);
+    rc = native_init(&n, ((struct engine_native *)e)->pool, job, listing, &belief, err);
     if (rc == KPI_OK)
-      rc = run_pass(&n, kinds, &again, out, err);
+      rc = run_pass(&n, &belief, &again, out, err);
     native_clear(&n);
   }
   return rc;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "pipeline/join_map.h"
 
-enum { PAIRS_FIRST = 1024, SLOTS_MIN = 16 };
+enum { PAIRS_FIRST = 1024, SLOTS_MIN = 16, DIRECT_SPREAD_MAX = 2 /* slots for a pair, as in a hashed map */ };
 
 bool join_pairs_add(struct join_pairs *p, struct budget *budget, id_code key, uint32_t value) {
   if (p->count == p->cap) {
@@ -12,6 +12,10 @@ bool join_pairs_add(struct join_pairs *p, struct budget *budget, id_code key, ui
     p->at = at;
     p->cap = cap;
   }
+  if (p->count == 0 || key < p->least)
+    p->least = key;
+  if (p->count == 0 || key > p->greatest)
+    p->greatest = key;
   p->at[p->count++] = (struct join_pair){key, value, 1};
   return true;
 }
@@ -21,10 +25,7 @@ void join_pairs_clear(struct join_pairs *p, struct budget *budget) {
   *p = (struct join_pairs){0};
 }
 
-bool join_map_init(struct join_map *m, struct budget *budget, size_t pairs) {
-  size_t count = SLOTS_MIN;
-  while (count < pairs * 2)
-    count *= 2;
+static bool make_slots(struct join_map *m, struct budget *budget, size_t count) {
   m->slots = budget_calloc(budget, count, sizeof *m->slots);
   m->met = budget_calloc(budget, count, sizeof *m->met);
   m->slot_count = count;
@@ -34,7 +35,57 @@ bool join_map_init(struct join_map *m, struct budget *budget, size_t pairs) {
   return false;
 }
 
-static void add_pair(struct join_map *m, const struct join_pair *pair) {
+/* ---- direct ---- */
+
+/* What all parts hold. */
+struct extent {
+  size_t pairs;
+  id_code least, greatest;
+};
+
+static struct extent extent_of(struct join_pairs *const *parts, size_t count) {
+  struct extent e = {0};
+  for (size_t i = 0; i < count; i++) {
+    const struct join_pairs *p = parts[i];
+    if (p->count == 0)
+      continue;
+    if (e.pairs == 0 || p->least < e.least)
+      e.least = p->least;
+    if (e.pairs == 0 || p->greatest > e.greatest)
+      e.greatest = p->greatest;
+    e.pairs += p->count;
+  }
+  return e;
+}
+
+/* True when a slot for every number between the keys takes no more room than hashing them. */
+static bool is_dense(const struct extent *e) {
+  return e->pairs > 0 && (e->greatest - e->least) / DIRECT_SPREAD_MAX < e->pairs;
+}
+
+/* Puts a pair into its own slot. False when the key has another value already. */
+static bool put_direct(struct join_map *m, const struct join_pair *pair) {
+  struct join_pair *slot = &m->slots[pair->key - m->least];
+  if (slot->times == 0) {
+    *slot = *pair;
+    return true;
+  }
+  bool fits = slot->value == pair->value && slot->times < UINT32_MAX;
+  slot->times += fits;
+  return fits;
+}
+
+static bool fill_direct(struct join_map *m, struct join_pairs *const *parts, size_t count) {
+  for (size_t i = 0; i < count; i++)
+    for (size_t k = 0; k < parts[i]->count; k++)
+      if (!put_direct(m, &parts[i]->at[k]))
+        return false;
+  return true;
+}
+
+/* ---- hashed ---- */
+
+static void put_hashed(struct join_map *m, const struct join_pair *pair) {
   size_t mask = m->slot_count - 1;
   for (size_t at = id_hash(pair->key) & mask;; at = (at + 1) & mask) {
     struct join_pair *slot = &m->slots[at];
@@ -50,9 +101,37 @@ static void add_pair(struct join_map *m, const struct join_pair *pair) {
   }
 }
 
-void join_map_add(struct join_map *m, const struct join_pairs *p) {
-  for (size_t i = 0; i < p->count; i++)
-    add_pair(m, &p->at[i]);
+static bool build_hashed(struct join_map *m, struct budget *budget, struct join_pairs *const *parts,
+                         size_t count, size_t pairs) {
+  size_t slots = SLOTS_MIN;
+  while (slots < pairs * 2)
+    slots *= 2;
+  if (!make_slots(m, budget, slots))
+    return false;
+  for (size_t i = 0; i < count; i++)
+    for (size_t k = 0; k < parts[i]->count; k++)
+      put_hashed(m, &parts[i]->at[k]);
+  return true;
+}
+
+/* ---- both ---- */
+
+bool join_map_build(struct join_map *m, struct budget *budget, struct join_pairs *const *parts,
+                    size_t count) {
+  struct extent e = extent_of(parts, count);
+  bool ok = true;
+  *m = (struct join_map){.is_direct = is_dense(&e), .least = e.least};
+  if (m->is_direct) {
+    ok = make_slots(m, budget, e.greatest - e.least + 1);
+    m->is_direct = ok && fill_direct(m, parts, count);
+    if (!m->is_direct)
+      join_map_clear(m, budget);
+  }
+  if (ok && !m->is_direct)
+    ok = build_hashed(m, budget, parts, count, e.pairs);
+  for (size_t i = 0; i < count; i++)
+    join_pairs_clear(parts[i], budget);
+  return ok;
 }
 
 void join_map_clear(struct join_map *m, struct budget *budget) {
@@ -61,9 +140,18 @@ void join_map_clear(struct join_map *m, struct budget *budget) {
   *m = (struct join_map){0};
 }
 
+static const struct join_pair *next_direct(const struct join_map *m, id_code key, struct join_walk *walk) {
+  id_code at = key - m->least;
+  bool is_known = !walk->begun && key >= m->least && at < m->slot_count && m->slots[at].times;
+  walk->begun = true; /* a key has one pair */
+  return is_known ? &m->slots[at] : NULL;
+}
+
 const struct join_pair *join_map_next(const struct join_map *m, id_code key, struct join_walk *walk) {
   if (key >= ID_UNKNOWN || m->slot_count == 0)
     return NULL;
+  if (m->is_direct)
+    return next_direct(m, key, walk);
   size_t mask = m->slot_count - 1;
   size_t at = walk->begun ? walk->at : id_hash(key) & mask;
   walk->begun = true;
@@ -91,6 +179,8 @@ void join_map_each_unmet(const struct join_map *m, void (*fn)(void *arg, const s
 
 /* True when no earlier slot of the probe chain has the same key. */
 static bool is_first_of_key(const struct join_map *m, size_t slot) {
+  if (m->is_direct)
+    return true;
   size_t mask = m->slot_count - 1;
   for (size_t at = id_hash(m->slots[slot].key) & mask; at != slot; at = (at + 1) & mask)
     if (m->slots[at].key == m->slots[slot].key)

@@ -16,6 +16,7 @@ struct join_pair {
 struct join_pairs {
   struct join_pair *at;
   size_t count, cap;
+  id_code least, greatest; /* keys; of no pairs: not set */
 };
 
 /* Appends a pair. False when memory is exhausted. */
@@ -25,16 +26,17 @@ bool join_pairs_add(struct join_pairs *p, struct budget *budget, id_code key, ui
 void join_pairs_clear(struct join_pairs *p, struct budget *budget);
 
 struct join_map {
-  struct join_pair *slots; /* open addressing; the pairs of a key stand on one probe chain */
-  _Atomic uint8_t *met;    /* one for each slot, see join_map_meet */
-  size_t slot_count;       /* a power of two, 0 when empty */
+  struct join_pair
+      *slots; /* direct: by key; else open addressing: the pairs of a key stand on one probe chain */
+  _Atomic uint8_t *met; /* one for each slot, see join_map_meet */
+  size_t slot_count;    /* 0 when empty; a power of two unless direct */
+  bool is_direct;       /* keys are numbers close to each other, with one value each */
+  id_code least;        /* key of the first slot, if direct */
 };
 
-/* Builds an empty map for at most `pairs` pairs. False when memory is exhausted. */
-bool join_map_init(struct join_map *m, struct budget *budget, size_t pairs);
-
-/* Adds the pairs of a worker: equal pairs become one with a multiplicity. */
-void join_map_add(struct join_map *m, const struct join_pairs *p);
+/* Builds a map of the pairs of all workers, which are freed, also on failure: equal pairs become one with a
+ * multiplicity. False when memory is exhausted. */
+bool join_map_build(struct join_map *m, struct budget *budget, struct join_pairs *const *parts, size_t count);
 
 /* Frees the map. */
 void join_map_clear(struct join_map *m, struct budget *budget);

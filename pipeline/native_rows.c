@@ -88,6 +88,20 @@ static bool join_code(const struct native_worker *w, const struct id_cell *cell,
                       out);
 }
 
+/* Counts an id: by its mark, as long as none is repeated, or by the set. */
+static bool count_id(struct native_worker *w, struct id_marks *marks, struct idset *set, id_code id) {
+  if (!marks)
+    return idset_add(set, w->pass->job->budget, id);
+  if (!id_marks_add(marks, id))
+    atomic_store_explicit(&w->pass->ids_repeat, true, memory_order_relaxed);
+  return true;
+}
+
+/* True when the pass has to be made again, whatever the rows say. */
+static bool is_void(const struct native_worker *w) {
+  return atomic_load_explicit(&w->pass->ids_repeat, memory_order_relaxed);
+}
+
 /* Counts a null or widens the range of a column's profile. */
 static void note_id_stats(struct quality_tally *t, const struct scan_row *row, enum dataset d, int column,
                           const struct id_cell *cell, enum check_id null_check) {
@@ -225,7 +239,7 @@ static bool add_order(struct native_worker *w, const struct scan_row *row, const
   if (is_returned(w, row->csv->cells[ORDERS_STATUS]) && !idset_add(&g->returned_orders, budget, order))
     return false;
   noted->unjoinable_orders += key == ID_NULL;
-  return idset_add(&g->orders, budget, order) &&
+  return count_id(w, w->pass->order_marks, &g->orders, order) &&
          (key == ID_NULL || join_pairs_add(&w->orders, budget, key, (uint32_t)day));
 }
 
@@ -235,6 +249,8 @@ enum kpi_code native_order_row(void *worker, const struct scan_row *row, struct 
   struct id_cell id, user;
   day_t day;
   /* First: a row that is left out does not say what kind of column its ids are in either. */
+  if (is_void(w))
+    return KPI_OK;
   if (!timestamp_day(cells[ORDERS_CREATED_AT], w->pass->job->zone, &day))
     return bad_date(w, row, DATASET_ORDERS, ORDERS_CREATED_AT, CHECK_ORDERS_TIMESTAMP, err);
   take_id(w, ID_ORDERS_ORDER, cells[ORDERS_ORDER_ID], &id);
@@ -262,6 +278,7 @@ struct item {
   const struct scan_row *row;
   struct item_keys k;
   bool is_returned;
+  id_code id; /* of an item with an order of the job's days */
   id_code product_key;
   uint64_t sold_as; /* product rows it joins with; 0: without product */
   struct decimal price;
@@ -357,17 +374,23 @@ static bool note_item(struct native_worker *w, struct quality_tally *t, const st
   return note_orphan(w, t, it);
 }
 
+/* Reads the id of an item that counts, and marks it once, however many orders it has. */
+static bool take_item_id(struct native_worker *w, struct item *it) {
+  if (!own_code(w, &it->k.id, ID_INTERN, &it->id))
+    return false;
+  return it->id == ID_NULL || !w->pass->item_marks || count_id(w, w->pass->item_marks, NULL, it->id);
+}
+
 /* Adds the item to the day of the order rows with its order id. */
 static bool add_to_order(struct native_worker *w, const struct item *it, const struct join_pair *order) {
   struct budget *budget = w->pass->job->budget;
   struct group *g = aggregate_group(&w->groups, budget, (day_t)order->value, GROUP_NO_CATEGORY);
-  id_code id;
-  if (!g || !own_code(w, &it->k.id, ID_INTERN, &id) || (id != ID_NULL && !idset_add(&g->items, budget, id)))
+  if (!g || (it->id != ID_NULL && !w->pass->item_marks && !idset_add(&g->items, budget, it->id)))
     return false;
   decimal_add_times(&g->revenue, &it->price, order->times);
   g->item_rows += order->times;
   g->returned_rows += it->is_returned ? order->times : 0;
-  g->item_id_rows += id != ID_NULL;
+  g->item_id_rows += it->id != ID_NULL;
   join_map_meet(&w->pass->orders, order);
   return true;
 }
@@ -453,6 +476,8 @@ static __attribute__((noinline)) enum kpi_code add_item(struct native_worker *w,
   bool is_added = !keys->is_in_days, ok = find_product(w, &it);
   it.price_is = decimal_parse(row->csv->cells[ITEMS_SALE_PRICE], &it.price);
   it.is_returned = is_returned(w, row->csv->cells[ITEMS_STATUS]);
+  if (ok && keys->has_order)
+    ok = take_item_id(w, &it);
   while (ok && (order = join_map_next(&w->pass->orders, keys->order_key, &walk)) != NULL) {
     is_added |= (day_t)order->value == keys->day;
     ok = add_on_day(w, &it, (day_t)order->value, order);
@@ -467,6 +492,8 @@ enum kpi_code native_item_row(void *worker, const struct scan_row *row, struct e
   struct native_worker *w = worker;
   const struct view *cells = row->csv->cells;
   struct item_keys k;
+  if (is_void(w))
+    return KPI_OK;
   if (!timestamp_day(cells[ITEMS_CREATED_AT], w->pass->job->zone, &k.day))
     return bad_date(w, row, DATASET_ORDER_ITEMS, ITEMS_CREATED_AT, CHECK_ITEMS_TIMESTAMP, err);
   take_id(w, ID_ITEMS_ID, cells[ITEMS_ID], &k.id);

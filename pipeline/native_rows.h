@@ -6,6 +6,7 @@
 #define KPID_PIPELINE_NATIVE_ROWS_H
 
 #include "pipeline/aggregate.h"
+#include "pipeline/id_marks.h"
 #include "pipeline/join_map.h"
 #include "pipeline/native_days.h"
 #include "pipeline/scan.h"
@@ -33,6 +34,9 @@ struct native_pass {
   struct join_map orders;  /* order id -> day, of the orders of the job's days; built after the orders */
   struct idset all_orders; /* hashed ids of every order; empty when the job covers all days */
   bool covers_all_days;
+  /* Of orders and items that count, as long as none is repeated: rows count them. NULL: sets do. */
+  struct id_marks *order_marks, *item_marks;
+  _Atomic bool ids_repeat; /* against that: what this pass comes to is void */
   pthread_mutex_t lock;
   struct { /* guarded by lock */
     struct bad_product *at;

@@ -17,6 +17,7 @@ from support.random_data import Maker
 CASES = load_cases()
 SEEDS = range(20260101, 20260113)
 ALONE_MAX = 6
+MORE_DAYS = timedelta(days=4)  # on both sides: many days are computed by another way than few
 
 OUTCOMES = """
 SELECT r.date, r.state, json_extract(r.error_json, '$.code'), json_extract(r.error_json, '$.message'),
@@ -40,7 +41,8 @@ def differences(source: Path, dates: list[str], options: list[str], env: dict[st
         result = kpid(*command, "--source", source_url(source), *options, env={**env, "KPI_DB": str(db)})
         return result, outcomes(db)
 
-    result, together = outcome_of(["backfill", "--from", dates[0], "--to", dates[-1]], "together")
+    first, last = date.fromisoformat(dates[0]) - MORE_DAYS, date.fromisoformat(dates[-1]) + MORE_DAYS
+    result, together = outcome_of(["backfill", "--from", str(first), "--to", str(last)], "together")
     found = []
     for day in dates:
         lone_result, alone = outcome_of(["run", "--date", day], day)
@@ -64,7 +66,7 @@ def some_days(around: list[str]) -> list[str]:
 def test_days_of_a_case_are_what_they_are_alone(case: Case, tmp_path):
     refused = (case.refusal.dates or []) if case.refusal else []
     dates = sorted({*(dates_of(case.expected) if case.expected else []), *refused}) or [ANY_DATE]
-    if dates[0] > "0001-01-02":
+    if "0001-01-09" < dates[0] < "9999-12-20":
         assert differences(case.input, some_days(dates), case.options, case.env, tmp_path) == []
 
 

@@ -3,6 +3,13 @@
 
 #include "unit.h"
 
+static bool build(struct join_map *m, struct join_pairs *parts, size_t count) {
+  struct join_pairs *list[8];
+  for (size_t i = 0; i < count; i++)
+    list[i] = &parts[i];
+  return join_map_build(m, NULL, list, count);
+}
+
 static uint64_t times_of(const struct join_map *m, id_code key, uint32_t value) {
   struct join_walk walk = {0};
   const struct join_pair *pair;
@@ -20,8 +27,7 @@ static void pairs_keep_their_multiplicity(void **state) {
     assert_true(join_pairs_add(&pairs, NULL, 7, 1));
   assert_true(join_pairs_add(&pairs, NULL, 7, 2));
   assert_true(join_pairs_add(&pairs, NULL, 8, 1));
-  assert_true(join_map_init(&map, NULL, pairs.count));
-  join_map_add(&map, &pairs);
+  assert_true(build(&map, &pairs, 1));
   assert_int_equal(times_of(&map, 7, 1), 3);
   assert_int_equal(times_of(&map, 7, 2), 1);
   assert_int_equal(times_of(&map, 8, 1), 1);
@@ -36,7 +42,7 @@ static void nulls_and_unknown_ids_meet_nothing(void **state) {
   (void)state;
   struct join_map map;
   struct join_walk walk = {0};
-  assert_true(join_map_init(&map, NULL, 0));
+  assert_true(build(&map, NULL, 0));
   assert_null(join_map_next(&map, ID_NULL, &walk));
   assert_null(join_map_next(&map, ID_UNKNOWN, &walk));
   assert_null(join_map_next(&map, 1, &walk));
@@ -52,9 +58,7 @@ static void many_keys_are_all_found(void **state) {
   enum { KEYS = 20000 };
   for (id_code k = 0; k < KEYS; k++)
     assert_true(join_pairs_add(&parts[k % 2], NULL, k * 4096, (uint32_t)k));
-  assert_true(join_map_init(&map, NULL, KEYS));
-  join_map_add(&map, &parts[0]);
-  join_map_add(&map, &parts[1]);
+  assert_true(build(&map, parts, 2));
   for (id_code k = 0; k < KEYS; k++)
     assert_int_equal(times_of(&map, k * 4096, (uint32_t)k), 1);
   assert_int_equal(join_map_count(&map).keys, KEYS);
@@ -74,8 +78,7 @@ static void met_pairs_are_left_out_of_the_unmet(void **state) {
   struct join_map map;
   for (id_code k = 0; k < 10; k++)
     assert_true(join_pairs_add(&pairs, NULL, k, 0));
-  assert_true(join_map_init(&map, NULL, pairs.count));
-  join_map_add(&map, &pairs);
+  assert_true(build(&map, &pairs, 1));
   for (int again = 0; again < 2; again++)
     for (id_code k = 0; k < 4; k++) {
       struct join_walk walk = {0};
@@ -88,15 +91,47 @@ static void met_pairs_are_left_out_of_the_unmet(void **state) {
   join_pairs_clear(&pairs, NULL);
 }
 
+/* Keys close to each other get a slot each, others and those with two values are hashed: nobody can tell. */
+static void dense_and_sparse_keys_are_found_alike(void **state) {
+  (void)state;
+  enum { PAIRS = 4000 };
+  for (int again = 0; again < 2; again++)
+    for (id_code step = 1; step <= 4; step++) {
+      struct join_pairs parts[3] = {{0}};
+      struct join_map map;
+      const id_code first = step == 2 ? ID_INTERNED : 1000000007;
+      for (id_code k = 0; k < PAIRS; k++)
+        assert_true(join_pairs_add(&parts[k * 7 % 3], NULL, first + k * step, (uint32_t)k));
+      assert_true(join_pairs_add(&parts[1], NULL, first + 5 * step, 5)); /* once more */
+      if (again)
+        assert_true(join_pairs_add(&parts[2], NULL, first + 6 * step, 7)); /* another value */
+      assert_true(build(&map, parts, 3));
+      assert_int_equal(map.is_direct, !again && step <= 2);
+      for (id_code k = 0; k < PAIRS; k++)
+        assert_int_equal(times_of(&map, first + k * step, (uint32_t)k), k == 5 ? 2 : 1);
+      assert_int_equal(times_of(&map, first + 6 * step, 7), again);
+      struct join_walk walk = {0};
+      assert_null(join_map_next(&map, first - 1, &walk));
+      walk = (struct join_walk){0};
+      assert_null(join_map_next(&map, first + PAIRS * step, &walk));
+      walk = (struct join_walk){0};
+      assert_true((join_map_next(&map, first + 1, &walk) != NULL) == (step == 1));
+      assert_int_equal(join_map_count(&map).keys, PAIRS);
+      assert_int_equal(join_map_count(&map).pairs, PAIRS + again);
+      join_map_clear(&map, NULL);
+    }
+}
+
 static void each_refused_allocation_is_told(void **state) {
   (void)state;
   for (uint64_t nth = 1; nth <= 3; nth++) {
     struct budget budget;
     struct join_pairs pairs = {0};
+    struct join_pairs *part = &pairs;
     struct join_map map = {0};
     budget_init(&budget, 0);
     alloc_fail_at(nth);
-    bool ok = join_pairs_add(&pairs, &budget, 1, 1) && join_map_init(&map, &budget, 1);
+    bool ok = join_pairs_add(&pairs, &budget, 1, 1) && join_map_build(&map, &budget, &part, 1);
     alloc_fail_at(0);
     assert_false(ok);
     join_map_clear(&map, &budget);
@@ -111,6 +146,7 @@ int main(void) {
       cmocka_unit_test(nulls_and_unknown_ids_meet_nothing),
       cmocka_unit_test(many_keys_are_all_found),
       cmocka_unit_test(met_pairs_are_left_out_of_the_unmet),
+      cmocka_unit_test(dense_and_sparse_keys_are_found_alike),
       cmocka_unit_test(each_refused_allocation_is_told),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

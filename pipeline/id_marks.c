@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: MIT */
+#include "pipeline/id_marks.h"
+
+enum {
+  WORD_BITS = 64,
+  PAGE_WORDS = 4096, /* 32 KiB, for 262,144 ids */
+  PAGE_BITS = PAGE_WORDS * WORD_BITS,
+  PAGES = 1 << 14,      /* of numbers; as many of a dictionary */
+  PAGES_USED_MAX = 2048 /* 64 MiB: more than half a billion ids that are given in turn */
+};
+
+struct id_marks {
+  struct budget *budget;
+  _Atomic size_t used;
+  _Atomic(_Atomic uint64_t *) pages[2 * PAGES]; /* owned; made when first needed */
+};
+
+enum { PAGE_BYTES = PAGE_WORDS * sizeof(uint64_t) };
+
+struct id_marks *id_marks_new(struct budget *budget) {
+  struct id_marks *m = budget_calloc(budget, 1, sizeof *m);
+  if (m)
+    m->budget = budget;
+  return m;
+}
+
+void id_marks_free(struct id_marks *m) {
+  if (!m)
+    return;
+  for (size_t i = 0; i < 2 * PAGES; i++)
+    budget_free(m->budget, (void *)atomic_load(&m->pages[i]), PAGE_BYTES);
+  budget_free(m->budget, m, sizeof *m);
+}
+
+/* Makes a page, or finds that another thread has. NULL when there may be no more. */
+static _Atomic uint64_t *make_page(struct id_marks *m, size_t at) {
+  _Atomic uint64_t *none = NULL;
+  if (atomic_fetch_add(&m->used, 1) >= PAGES_USED_MAX)
+    return NULL;
+  _Atomic uint64_t *page = budget_calloc(m->budget, 1, PAGE_BYTES);
+  if (!page || atomic_compare_exchange_strong(&m->pages[at], &none, page))
+    return page;
+  budget_free(m->budget, (void *)page, PAGE_BYTES);
+  atomic_fetch_sub(&m->used, 1);
+  return none;
+}
+
+bool id_marks_add(struct id_marks *m, id_code code) {
+  const id_code number = code & ~ID_INTERNED;
+  if (number / PAGE_BITS >= PAGES)
+    return false;
+  size_t at = (size_t)(number / PAGE_BITS) + (code & ID_INTERNED ? PAGES : 0);
+  _Atomic uint64_t *page = atomic_load_explicit(&m->pages[at], memory_order_acquire);
+  if (!page)
+    page = make_page(m, at);
+  if (!page)
+    return false;
+  const uint64_t bit = (uint64_t)1 << number % WORD_BITS;
+  uint64_t before =
+      atomic_fetch_or_explicit(&page[number % PAGE_BITS / WORD_BITS], bit, memory_order_relaxed);
+  return !(before & bit);
+}

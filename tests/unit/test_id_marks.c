@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: MIT */
+#include "pipeline/id_marks.h"
+
+#include "unit.h"
+
+#include <pthread.h>
+
+static void each_id_is_new_once(void **state) {
+  (void)state;
+  static const id_code ids[] = {0, 1, 63, 64, 262143, 262144, 4294967295, ID_INTERNED, ID_INTERNED | 1};
+  struct budget budget;
+  budget_init(&budget, 0);
+  struct id_marks *m = id_marks_new(&budget);
+  for (int again = 0; again < 2; again++)
+    for (size_t i = 0; i < COUNT_OF(ids); i++)
+      assert_int_equal(id_marks_add(m, ids[i]), !again);
+  id_marks_free(m);
+  assert_int_equal(budget.used, 0);
+}
+
+/* Ids that cannot be marked are told as if they were repeated: who asks counts them in another way then. */
+static void what_cannot_be_marked_is_refused(void **state) {
+  (void)state;
+  struct budget budget;
+  budget_init(&budget, 0);
+  struct id_marks *m = id_marks_new(&budget);
+  assert_false(id_marks_add(m, ID_DIRECT_MAX));
+  assert_false(id_marks_add(m, (id_code)1 << 32));
+  assert_false(id_marks_add(m, ID_NULL));
+  size_t spread = 0;
+  while (spread < 4096 && id_marks_add(m, (id_code)spread * 262144)) /* a page each */
+    spread++;
+  assert_int_equal(spread, 2048);
+  id_marks_free(m);
+  budget_init(&budget, 600000); /* room for the table and one page */
+  m = id_marks_new(&budget);
+  assert_true(id_marks_add(m, 1));
+  for (id_code page = 1; page < 16; page++)
+    if (!id_marks_add(m, page * 262144)) {
+      id_marks_free(m);
+      assert_int_equal(budget.used, 0);
+      return;
+    }
+  fail();
+}
+
+enum { THREADS = 4, IDS = 600000 };
+
+struct racer {
+  struct id_marks *marks;
+  size_t first_seen;
+};
+
+static void *mark_all(void *arg) {
+  struct racer *r = arg;
+  for (id_code id = 0; id < IDS; id++)
+    r->first_seen += id_marks_add(r->marks, id);
+  return NULL;
+}
+
+static void threads_agree_who_was_first(void **state) {
+  (void)state;
+  struct budget budget;
+  struct racer racers[THREADS];
+  pthread_t threads[THREADS];
+  size_t first_seen = 0;
+  budget_init(&budget, 0);
+  struct id_marks *m = id_marks_new(&budget);
+  for (size_t i = 0; i < THREADS; i++) {
+    racers[i] = (struct racer){m, 0};
+    assert_int_equal(pthread_create(&threads[i], NULL, mark_all, &racers[i]), 0);
+  }
+  for (size_t i = 0; i < THREADS; i++) {
+    pthread_join(threads[i], NULL);
+    first_seen += racers[i].first_seen;
+  }
+  assert_int_equal(first_seen, IDS);
+  id_marks_free(m);
+  assert_int_equal(budget.used, 0);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(each_id_is_new_once),
+      cmocka_unit_test(what_cannot_be_marked_is_refused),
+      cmocka_unit_test(threads_agree_who_was_first),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
