@@ -40,10 +40,13 @@ void live_runs_leave(struct live_runs *r, struct run_live *live) {
 
 void live_runs_scan(struct live_runs *r, struct run_live *live, struct run_live *scan) {
   SCOPE_LOCK(&r->synced.lock);
+  int64_t now = clock_mono_ms();
   if (!scan && live->scan)
     job_progress_set(&live->progress, &live->scan->progress);
   live->scan = scan;
-  live->progress_at = clock_mono_ms();
+  live->progress_at = now;
+  if (live->timeout_ms)
+    live->overdue_ms = now + live->timeout_ms;
 }
 
 static const struct job_progress *counters_of(const struct run_live *live) {
@@ -72,8 +75,7 @@ static uint64_t progress_sum(const struct job_progress *p) {
          now.items_published + (uint64_t)atomic_load(&p->phase);
 }
 
-/* What waits is not stalled: for a scan or its turn after that, for workers that another run has. A scan is
- * over when its runs are published. */
+/* What waits is not stalled: for a scan or its turn after that, for workers that another run has. */
 static bool only_waits(const struct run_live *live) {
   int phase = atomic_load(&live->progress.phase);
   bool has_workers = atomic_load(&live->progress.busy_workers) > 0;
@@ -99,10 +101,15 @@ bool live_runs_stop_stalled(struct live_runs *r, int64_t now_ms, int64_t limit_m
   return stuck;
 }
 
+/* A scan is over when its runs are published: those that wait for their turn then are not late. */
+static bool waits_for_turn(const struct run_live *live) {
+  return live->scan && atomic_load(&live->scan->progress.phase) == PHASE_PUBLISHING;
+}
+
 void live_runs_stop_overdue(struct live_runs *r, int64_t now_ms) {
   SCOPE_LOCK(&r->synced.lock);
   for (struct run_live *live = r->synced.first; live; live = live->next)
-    if (live->overdue_ms && now_ms >= live->overdue_ms)
+    if (live->overdue_ms && now_ms >= live->overdue_ms && !waits_for_turn(live))
       stop_raise(&live->stop, STOP_TIMEOUT);
 }
 

@@ -39,7 +39,7 @@ void live_runs_stop(struct live_runs *r, struct view run_id, enum stop_reason wh
  * again. To be called by one thread, again and again; now_ms is monotonic. */
 bool live_runs_stop_stalled(struct live_runs *r, int64_t now_ms, int64_t limit_ms);
 
-/* Stops the runs whose attempt has taken too long. */
+/* Stops the runs whose attempt has taken too long; waiting for a turn to be published is not counted. */
 void live_runs_stop_overdue(struct live_runs *r, int64_t now_ms);
 
 /* Waited for waited_ms already, stops what will not end within left_ms by the look of its bytes; all, when

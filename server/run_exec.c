@@ -167,7 +167,9 @@ static void as_run_error(struct err *err) {
 }
 
 struct run_live run_live_of(const struct run *run) {
-  struct run_live live = {.overdue_ms = clock_mono_ms() + (int64_t)run->timeout_seconds * MS_PER_SECOND,
+  const int64_t timeout_ms = (int64_t)run->timeout_seconds * MS_PER_SECOND;
+  struct run_live live = {.timeout_ms = timeout_ms,
+                          .overdue_ms = clock_mono_ms() + timeout_ms,
                           .date = run->date,
                           .attempt = run->attempt,
                           .started_at = run->started_at};

@@ -26,7 +26,8 @@ struct run_live {
   struct stop_flag stop;
   struct stop_flag abandon; /* of publishing; raised after stop, when the process cannot wait any longer */
   struct job_progress progress;
-  int64_t overdue_ms;          /* monotonic: when the attempt has taken too long; 0: never */
+  int64_t timeout_ms;          /* of the attempt; 0: none */
+  int64_t overdue_ms;          /* monotonic: when it has taken too long; 0: never */
   bool is_scan;                /* of no run, but of a scan for several */
   char run_id[UUID_TEXT_SIZE]; /* as date, attempt and start: for those who look on; of a scan: the backfill
                                   that it is made for, or empty */

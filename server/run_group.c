@@ -7,7 +7,7 @@
 #include "pipeline/run_job.h"
 #include "server/publish_days.h"
 
-enum { LOOK_MS = 100 };
+enum { LOOK_MS = 100, AT_A_TIME = 16, ENDINGS = 64 };
 
 /* A part of the members that is computed in one pass: all, unless that takes more memory than there is. */
 struct batch {
@@ -73,21 +73,53 @@ static void leave(struct run_group *g, struct run_member *m) {
   m->state = MEMBER_OVER;
 }
 
+/* A member that is to end. */
+struct ending {
+  struct run_group *g;
+  struct run_member *m;
+  struct err err; /* why */
+};
+
 /* Ends a member that waits, unless somebody else has. */
-static void end(struct run_group *g, struct run_member *m, const struct err *why) {
-  struct err err = *why;
-  if (!start(g, m))
+static void end(void *arg) {
+  struct ending *e = arg;
+  if (!start(e->g, e->m))
     return;
-  live_runs_scan(g->live, &m->live, NULL);
-  run_exec_failed(g->x, &m->run, &m->live, NULL, &err);
-  leave(g, m);
+  live_runs_scan(e->g->live, &e->m->live, NULL);
+  run_exec_failed(e->g->x, &e->m->run, &e->m->live, NULL, &e->err);
+  leave(e->g, e->m);
+}
+
+/* Members that end at the same time. */
+struct endings {
+  struct ending at[ENDINGS];
+  size_t count;
+};
+
+/* Ends them side by side: they share the commits of the database. */
+static void end_now(struct endings *list) {
+  struct pool *pool = list->count > 1 ? pool_new(AT_A_TIME, ENDINGS) : NULL;
+  if (pool)
+    pool_map(pool, end, list->at, sizeof *list->at, list->count);
+  for (size_t i = 0; !pool && i < list->count; i++)
+    end(&list->at[i]);
+  pool_free(pool);
+  list->count = 0;
+}
+
+static void end_soon(struct endings *list, struct run_group *g, struct run_member *m, const struct err *why) {
+  if (list->count == ENDINGS)
+    end_now(list);
+  list->at[list->count++] = (struct ending){g, m, *why};
 }
 
 /* Those that were stopped end for that reason. */
 static void end_all(struct batch *b, const struct err *why) {
+  struct endings list = {.count = 0};
   for (size_t i = 0; i < b->count; i++)
-    if (stop_reason(&b->members[i].live.stop) == STOP_NONE)
-      end(b->g, &b->members[i], why);
+    if (waits(b->g, &b->members[i]) && stop_reason(&b->members[i].live.stop) == STOP_NONE)
+      end_soon(&list, b->g, &b->members[i], why);
+  end_now(&list);
 }
 
 /* ---- computing ---- */
@@ -273,28 +305,27 @@ static bool wait_a_little(struct run_group *g) {
   return g->synced.done;
 }
 
-static void end_stopped(struct run_group *g, struct run_member *m) {
-  const struct job job = {.stop = &m->live.stop, .progress = &m->live.progress};
-  struct err err = {0};
-  job_stopped_err(&job, &err);
-  end(g, m, &err);
-}
-
 /* Ends the members that were stopped while they wait. A scan that nobody waits for any more is stopped too.
  */
 static void end_those_stopped(struct run_group *g) {
-  size_t left = 0;
+  struct endings list = {.count = 0};
   enum stop_reason last = STOP_CANCEL;
+  size_t left = 0;
   for (size_t i = 0; i < g->count; i++) {
     struct run_member *m = &g->members[i];
-    enum stop_reason reason = stop_reason(&m->live.stop);
-    if (reason != STOP_NONE && waits(g, m)) {
-      end_stopped(g, m);
-      last = reason;
-    }
-    SCOPE_LOCK(&g->synced.lock);
-    left += m->state != MEMBER_OVER;
+    const struct job job = {.stop = &m->live.stop};
+    struct err err = {0};
+    if (stop_reason(job.stop) == STOP_NONE || !waits(g, m))
+      continue;
+    last = stop_reason(job.stop);
+    job_stopped_err(&job, &err);
+    end_soon(&list, g, m, &err);
   }
+  end_now(&list);
+  pthread_mutex_lock(&g->synced.lock);
+  for (size_t i = 0; i < g->count; i++)
+    left += g->members[i].state != MEMBER_OVER;
+  pthread_mutex_unlock(&g->synced.lock);
   if (left == 0)
     stop_raise(&g->scan.stop, last);
 }

@@ -268,6 +268,26 @@ static void a_scan_that_stalls_is_stopped_not_the_runs_that_wait(void **state) {
   live_runs_clear(&b.runs);
 }
 
+static void a_run_is_late_by_its_scan_or_its_publishing_not_by_waiting(void **state) {
+  (void)state;
+  struct bench b;
+  bench_init(&b);
+  b.live[0].timeout_ms = b.live[1].timeout_ms = 10 * LIMIT_MS;
+  enter_waiting(&b);
+  live_runs_stop_overdue(&b.runs, b.now + 9 * LIMIT_MS);
+  assert_true(is_stopped(&b, 0, STOP_NONE));
+  atomic_store(&b.live[2].progress.phase, PHASE_PUBLISHING);
+  live_runs_stop_overdue(&b.runs, b.now + 50 * LIMIT_MS);
+  assert_true(is_stopped(&b, 0, STOP_NONE));
+  live_runs_scan(&b.runs, &b.live[0], NULL); /* its turn */
+  live_runs_stop_overdue(&b.runs, b.now + 50 * LIMIT_MS);
+  assert_true(is_stopped(&b, 0, STOP_TIMEOUT) && is_stopped(&b, 1, STOP_NONE));
+  atomic_store(&b.live[2].progress.phase, PHASE_SCANNING); /* the inputs have changed: once more */
+  live_runs_stop_overdue(&b.runs, b.now + 50 * LIMIT_MS);
+  assert_true(is_stopped(&b, 1, STOP_TIMEOUT));
+  live_runs_clear(&b.runs);
+}
+
 static void a_scan_that_will_not_end_in_time_is_stopped_not_the_runs_that_wait(void **state) {
   (void)state;
   struct bench b;
@@ -295,6 +315,7 @@ int main(void) {
       cmocka_unit_test(live_counters_lie_over_a_run_at_work),
       cmocka_unit_test(runs_that_wait_show_their_scan_and_keep_what_it_counted),
       cmocka_unit_test(a_scan_that_stalls_is_stopped_not_the_runs_that_wait),
+      cmocka_unit_test(a_run_is_late_by_its_scan_or_its_publishing_not_by_waiting),
       cmocka_unit_test(a_scan_that_will_not_end_in_time_is_stopped_not_the_runs_that_wait),
   };
   return cmocka_run_group_tests_name("live_runs", tests, NULL, NULL);
