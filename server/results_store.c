@@ -479,12 +479,13 @@ static enum kpi_code do_publish(struct db_conn *c, void *arg, struct err *err) {
     rc = compare_published(c, call, date, err);
   if (rc)
     return rc;
+  const int64_t now = clock_wall_ms(); /* of both rows */
   sqlite3_stmt *s =
       db_statement(c, "INSERT INTO published (order_date, run_id, published_at) VALUES (?1, ?2, ?3)"
                       " ON CONFLICT (order_date) DO UPDATE SET run_id = ?2, published_at = ?3");
   db_bind_text(s, 1, date);
   db_bind_text(s, 2, call->run_id);
-  db_bind_int(s, 3, clock_wall_ms());
+  db_bind_int(s, 3, now);
   rc = db_run(c, s, err);
   if (rc)
     return rc;
@@ -492,7 +493,7 @@ static enum kpi_code do_publish(struct db_conn *c, void *arg, struct err *err) {
       c, "UPDATE runs SET published_at = ?2, items_published = ?3, items_total = ?3, version = version + 1"
          " WHERE id = ?1");
   db_bind_text(s, 1, call->run_id);
-  db_bind_int(s, 2, clock_wall_ms());
+  db_bind_int(s, 2, now);
   uint64_t items = 0;
   for (int t = 0; t < KPI_TABLE_COUNT; t++)
     items += call->counts[t].put + call->counts[t].unchanged;
