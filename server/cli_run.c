@@ -49,9 +49,7 @@ struct workshop {
   struct backends backends;
   struct run_exec x;
   struct pool *pool;
-  struct run_input input; /* of what was computed */
-  struct buf listing;     /* text of input */
-  struct day_results results;
+  struct day_scan scan;
   struct own_run *own_runs; /* owned; of a backfill that publishes: one for each of the results */
   char boot_id[UUID_TEXT_SIZE];
 };
@@ -61,8 +59,7 @@ static void workshop_close(struct workshop *w) {
   pool_free(w->pool);
   backends_close(&w->backends);
   free(w->own_runs);
-  day_results_clear(&w->results);
-  buf_clear(&w->listing);
+  day_scan_clear(&w->scan);
   db_close(w->x.db);
 }
 
@@ -125,38 +122,21 @@ static void meter_stop(struct meter *m) {
 
 /* ---- computing ---- */
 
-static enum kpi_code remember_input(void *arg, const struct source_listing *l, struct err *err) {
-  struct workshop *w = arg;
-  (void)err;
-  buf_clear(&w->listing);
-  run_input_of(l, &w->listing, &w->input);
-  return KPI_OK;
-}
-
 /* Computes all days of the options in one pass, without publishing. */
 static enum kpi_code compute(struct workshop *w, struct err *err) {
-  struct budget budget;
-  struct job job;
-  struct kpi_rows history = {0};
-  run_exec_job(&w->x, day_set_range(w->options.from, w->options.to), &budget, &the_live, &job);
-  struct run_plan plan = {
-      .engine = w->x.engine, .job = &job, .listener = {.arg = w, .listed = remember_input}};
-  enum kpi_code rc = KPI_OK;
-  if (w->options.publish) {
-    rc = run_exec_history(&w->x, &job.days, &history, err);
-    job.history = &history;
-  }
-  if (rc == KPI_OK)
-    rc = run_job_days(&plan, &w->results, err);
-  kpi_rows_clear(&history);
-  return rc;
+  const struct config *config = &w->options.config;
+  const struct day_scan_plan plan = {
+      .x = &w->x,
+      .ask = {day_set_range(w->options.from, w->options.to), config->bad_rows, config->max_bad_rows_text},
+      .live = &the_live};
+  return day_scan_compute(&plan, &w->scan, err);
 }
 
 /* Says whether all days may be shown. */
 static enum kpi_code judge(const struct workshop *w, struct err *err) {
   enum kpi_code rc = KPI_OK;
-  for (size_t i = 0; rc == KPI_OK && i < w->results.count; i++) {
-    const struct day_result *day = &w->results.at[i];
+  for (size_t i = 0; rc == KPI_OK && i < w->scan.results.count; i++) {
+    const struct day_result *day = &w->scan.results.at[i];
     if (!day->err)
       rc = run_job_gate(w->options.gate, &day->result.quality, err);
     else
@@ -225,7 +205,7 @@ static enum kpi_code claim_day(struct workshop *w, day_t day, struct run *out, s
 /* Runs one day as the service does. */
 static enum kpi_code run_published(struct workshop *w, struct err *err) {
   struct run run;
-  struct day_results *results = &w->results;
+  struct day_results *results = &w->scan.results;
   results->at = calloc(1, sizeof *results->at);
   if (!results->at)
     return err_set(err, KPI_OUT_OF_MEMORY, "no memory for the results");
@@ -243,7 +223,7 @@ static enum kpi_code run_published(struct workshop *w, struct err *err) {
 static enum kpi_code take_own_run(void *arg, size_t at, struct day_run *out, struct err *err) {
   struct workshop *w = arg;
   struct own_run *own = &w->own_runs[at];
-  enum kpi_code rc = claim_day(w, w->results.at[at].day, &own->run, err);
+  enum kpi_code rc = claim_day(w, w->scan.results.at[at].day, &own->run, err);
   if (rc)
     return rc;
   job_progress_set(&own->live.progress, &the_live.progress);
@@ -258,12 +238,11 @@ static void own_run_is_over(void *arg, size_t at) {
 
 /* Records and publishes a run for every day that was computed. */
 static enum kpi_code publish_own_runs(struct workshop *w, struct err *err) {
-  w->own_runs = calloc(w->results.count + 1, sizeof *w->own_runs);
+  w->own_runs = calloc(w->scan.results.count + 1, sizeof *w->own_runs);
   struct publish_days p = {.x = &w->x,
-                           .input = &w->input,
-                           .results = &w->results,
+                           .scan = &w->scan,
                            .stop = &the_live.stop,
-                           .count = w->results.count,
+                           .count = w->scan.results.count,
                            .take = take_own_run,
                            .over = own_run_is_over,
                            .arg = w};
@@ -299,9 +278,9 @@ static enum kpi_code execute(struct workshop *w, bool is_backfill, struct err *e
     rc = judge(w, err);
   else if (rc == KPI_OK && is_backfill)
     rc = publish_own_runs(w, err);
-  const struct shown_days shown = {&w->results, is_backfill};
+  const struct shown_days shown = {&w->scan.results, is_backfill};
   if (rc == KPI_OK && w->options.out)
-    rc = cli_write_files(&w->results, w->options.format, w->options.out, err);
+    rc = cli_write_files(&w->scan.results, w->options.format, w->options.out, err);
   return rc ? rc : cli_print(&shown, w->options.format, err);
 }
 

@@ -36,12 +36,12 @@ static void finish(void *arg) {
     publication_free(t->publication);
     return;
   }
-  const struct day_result *result = day_results_find(p->results, t->day.run->date);
+  const struct day_result *result = day_results_find(&p->scan->results, t->day.run->date);
   if (t->rc == KPI_OK && result->err) {
     t->err = *result->err;
     t->rc = t->err.code;
   }
-  struct run_computed computed = {p->input, &result->result};
+  struct run_computed computed = {&p->scan->input, &result->result};
   if (t->rc == KPI_OK) {
     t->rc = run_exec_computed(p->x, t->day.run, t->day.live, &computed, t->publication, &t->err);
   } else {
@@ -63,7 +63,7 @@ static void check_inputs(const struct publish_days *p, struct task *tasks, size_
   bool is_observed = false;
   for (size_t i = 0; i < count; i++)
     is_observed |= tasks[i].publication != NULL;
-  enum kpi_code rc = is_observed ? run_exec_check_inputs(p->x, p->input, p->stop, &changed) : KPI_OK;
+  enum kpi_code rc = is_observed ? run_exec_check_inputs(p->x, &p->scan->input, p->stop, &changed) : KPI_OK;
   for (size_t i = 0; i < count && rc; i++)
     if (tasks[i].rc == KPI_OK && tasks[i].publication) {
       tasks[i].rc = rc;

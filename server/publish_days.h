@@ -4,7 +4,7 @@
 #ifndef KPID_SERVER_PUBLISH_DAYS_H
 #define KPID_SERVER_PUBLISH_DAYS_H
 
-#include "server/run_exec.h"
+#include "server/day_scan.h"
 
 /* A claimed run whose day was computed. Borrowed from the owner until publish_days returns, or tells him that
  * it is over. */
@@ -16,8 +16,7 @@ struct day_run {
 /* All borrowed. */
 struct publish_days {
   const struct run_exec *x;
-  const struct run_input *input;
-  const struct day_results *results;
+  const struct day_scan *scan;
   const struct stop_flag *stop; /* looked at between windows of runs */
   bool leaves_changed; /* runs are left as they are, not ended, when the inputs are no longer those */
   size_t count;        /* of runs */

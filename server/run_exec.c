@@ -177,12 +177,11 @@ struct run_live run_live_of(const struct run *run) {
   return live;
 }
 
-void run_exec_job(const struct run_exec *x, struct day_set days, struct budget *budget, struct run_live *live,
-                  struct job *out) {
+enum kpi_code run_exec_job(const struct run_exec *x, const struct job_ask *ask, struct budget *budget,
+                           struct run_live *live, struct job *out, struct err *err) {
   budget_init(budget, x->config->memory_limit_bytes);
-  *out = (struct job){.days = days,
-                      .bad_rows = x->config->bad_rows,
-                      .max_bad_rows = x->config->max_bad_rows,
+  *out = (struct job){.days = ask->days,
+                      .bad_rows = ask->bad_rows,
                       .status_match = x->config->status_match,
                       .unknown_category = x->config->unknown_category,
                       .zone = x->config->zone,
@@ -191,6 +190,9 @@ void run_exec_job(const struct run_exec *x, struct day_set days, struct budget *
                       .stop = &live->stop,
                       .abandon = &live->abandon,
                       .progress = &live->progress};
+  if (bad_rows_limit_parse(view_of(ask->max_bad_rows), &out->max_bad_rows))
+    return KPI_OK;
+  return err_set(err, KPI_INTERNAL, "max_bad_rows is unreadable: %s", ask->max_bad_rows);
 }
 
 enum kpi_code run_exec_history(const struct run_exec *x, const struct day_set *days, struct kpi_rows *out,
@@ -242,11 +244,8 @@ enum kpi_code run_exec(const struct run_exec *x, const struct run *run, struct r
   struct budget budget;
   struct job job;
   struct publish_counts counts[KPI_TABLE_COUNT] = {0};
-  run_exec_job(x, day_set_range(run->date, run->date), &budget, live, &job);
-  job.bad_rows = run->bad_rows;
-  enum kpi_code rc = KPI_OK;
-  if (!bad_rows_limit_parse(view_of(run->max_bad_rows), &job.max_bad_rows))
-    rc = err_set(err, KPI_INTERNAL, "max_bad_rows of the stored run is unreadable: %s", run->max_bad_rows);
+  const struct job_ask ask = {day_set_range(run->date, run->date), run->bad_rows, run->max_bad_rows};
+  enum kpi_code rc = run_exec_job(x, &ask, &budget, live, &job, err);
   struct kept_results kept = {0};
   struct run_plan plan = {.run_id = run->id,
                           .engine = x->engine,

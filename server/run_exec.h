@@ -43,9 +43,18 @@ struct run_live {
 /* The live side of an attempt that begins now. */
 struct run_live run_live_of(const struct run *run);
 
-/* Fills a job from settings and days; `days`, `budget`, `live` and the source are borrowed by it. */
-void run_exec_job(const struct run_exec *x, struct day_set days, struct budget *budget, struct run_live *live,
-                  struct job *out);
+/* Which days a job computes, and by which rules for bad rows. Borrows everything. */
+struct job_ask {
+  struct day_set days;
+  enum bad_rows bad_rows;
+  const char *max_bad_rows; /* as written */
+};
+
+/* Fills a job from settings and what is asked for, whose days it borrows as `budget`, `live` and the source.
+ * Errors: KPI_INTERNAL when max_bad_rows is unreadable; the budget is initialised also then. */
+KPI_MUST_CHECK enum kpi_code run_exec_job(const struct run_exec *x, const struct job_ask *ask,
+                                          struct budget *budget, struct run_live *live, struct job *out,
+                                          struct err *err);
 
 /* Reads what is published for the weeks before the days of a job, and among them. Returns owned in *out. */
 KPI_MUST_CHECK enum kpi_code run_exec_history(const struct run_exec *x, const struct day_set *days,

@@ -4,7 +4,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/scope.h"
-#include "pipeline/run_job.h"
+#include "pipeline/run_job.h" /* RUN_RESTARTS_MAX */
 #include "server/publish_days.h"
 
 enum { LOOK_MS = 100, AT_A_TIME = 16, ENDINGS = 64 };
@@ -14,9 +14,7 @@ struct batch {
   struct run_group *g;
   struct run_member *members;
   size_t count;
-  struct run_input input;
-  struct buf listing; /* text of input */
-  const struct day_results *results;
+  const struct day_scan *scan; /* that is published */
 };
 
 /* ---- members ---- */
@@ -147,13 +145,8 @@ static void on_phase(void *arg, enum run_phase phase) {
     tell_all(arg, phase, NULL);
 }
 
-static enum kpi_code on_listed(void *arg, const struct source_listing *l, struct err *err) {
-  struct batch *b = arg;
-  (void)err;
-  buf_clear(&b->listing);
-  run_input_of(l, &b->listing, &b->input);
-  tell_all(b, PHASE_LISTING, &b->input);
-  return KPI_OK;
+static void on_listed(void *arg, const struct run_input *input) {
+  tell_all(arg, PHASE_LISTING, input);
 }
 
 /* Lists the days of the members that wait. *count 0: there are none. False when memory is exhausted. */
@@ -171,30 +164,24 @@ static bool days_of(struct batch *b, struct day_set *out, size_t *count) {
 }
 
 /* Computes the days in one pass. */
-static enum kpi_code compute(struct batch *b, const struct day_set *days, struct day_results *out,
+static enum kpi_code compute(struct batch *b, const struct day_set *days, struct day_scan *out,
                              struct err *err) {
   struct run_group *g = b->g;
   const struct run *any = &b->members[0].run;
-  struct budget budget;
-  struct job job;
-  struct kpi_rows history = {0};
   const struct job_progress nothing = {0};
+  const struct day_scan_plan plan = {.x = g->x,
+                                     .ask = {*days, any->bad_rows, any->max_bad_rows},
+                                     .live = &g->scan,
+                                     .phase = on_phase,
+                                     .listed = on_listed,
+                                     .arg = b};
   job_progress_set(&g->scan.progress, &nothing);
-  run_exec_job(g->x, *days, &budget, &g->scan, &job);
-  job.bad_rows = any->bad_rows;
-  if (!bad_rows_limit_parse(view_of(any->max_bad_rows), &job.max_bad_rows))
-    return err_set(err, KPI_INTERNAL, "max_bad_rows of the stored run is unreadable: %s", any->max_bad_rows);
-  struct run_plan plan = {
-      .engine = g->x->engine, .job = &job, .listener = {.arg = b, .phase = on_phase, .listed = on_listed}};
-  enum kpi_code rc = run_exec_history(g->x, days, &history, err);
-  job.history = &history;
-  if (rc == KPI_OK)
-    rc = run_job_days(&plan, out, err);
-  kpi_rows_clear(&history);
+  enum kpi_code rc = day_scan_compute(&plan, out, err);
   atomic_store(&g->scan.progress.phase, PHASE_PUBLISHING);
   log_at(rc ? LOG_WARN : LOG_INFO, "scan.finished", rc ? err->message : "days computed together",
-         LOG_I("runs", b->count), LOG_I("days", out->count), LOG_I("bytes", job.progress->bytes_read),
-         LOG_I("memory_peak_bytes", budget.peak), LOG_S("code", rc ? err_name(rc) : NULL));
+         LOG_I("runs", b->count), LOG_I("days", out->results.count),
+         LOG_I("bytes", g->scan.progress.bytes_read), LOG_I("memory_peak_bytes", out->memory_peak_bytes),
+         LOG_S("code", rc ? err_name(rc) : NULL));
   return rc;
 }
 
@@ -204,7 +191,7 @@ static enum kpi_code take_member(void *arg, size_t at, struct day_run *out, stru
   struct batch *b = arg;
   struct run_member *m = &b->members[at];
   (void)err;
-  bool is_computed = day_results_find(b->results, m->run.date) != NULL;
+  bool is_computed = day_results_find(&b->scan->results, m->run.date) != NULL;
   if (is_computed && waits(b->g, m) && stop_reason(&m->live.stop) == STOP_NONE)
     *out = (struct day_run){&m->run, &m->live};
   return KPI_OK;
@@ -224,11 +211,9 @@ static void member_is_over(void *arg, size_t at) {
   leave(b->g, &b->members[at]);
 }
 
-static enum kpi_code publish(struct batch *b, const struct day_results *results,
-                             const struct run_input *input, struct err *err) {
+static enum kpi_code publish(struct batch *b, const struct day_scan *scan, struct err *err) {
   struct publish_days p = {.x = b->g->x,
-                           .input = input,
-                           .results = results,
+                           .scan = scan,
                            .stop = &b->g->scan.stop,
                            .leaves_changed = true,
                            .count = b->count,
@@ -236,23 +221,23 @@ static enum kpi_code publish(struct batch *b, const struct day_results *results,
                            .begin = begin_member,
                            .over = member_is_over,
                            .arg = b};
-  b->results = results;
+  b->scan = scan;
   return publish_days(&p, err);
 }
 
 /* One pass for the members that wait, and what follows from it. */
 static enum kpi_code run_round(struct batch *b, struct err *err) {
   struct day_set days = {0};
-  struct day_results results = {0};
+  struct day_scan scan = {0};
   size_t count = 0;
   if (!days_of(b, &days, &count))
     return err_set(err, KPI_OUT_OF_MEMORY, "no memory for the days of %zu runs", b->count);
   if (count == 0)
     return KPI_OK;
-  enum kpi_code rc = compute(b, &days, &results, err);
+  enum kpi_code rc = compute(b, &days, &scan, err);
   if (rc == KPI_OK)
-    rc = publish(b, &results, &b->input, err);
-  day_results_clear(&results);
+    rc = publish(b, &scan, err);
+  day_scan_clear(&scan);
   day_set_clear(&days);
   return rc;
 }
@@ -265,7 +250,7 @@ static enum kpi_code run_batch(struct run_group *g, struct run_member *members, 
   enum kpi_code rc = KPI_OK;
   if (g->given) {
     atomic_store(&g->scan.progress.phase, PHASE_PUBLISHING);
-    rc = publish(&b, g->given, g->given_input, err);
+    rc = publish(&b, g->given, err);
     g->given = NULL;
   }
   if (rc == KPI_OK || rc == changed)
@@ -280,7 +265,6 @@ static enum kpi_code run_batch(struct run_group *g, struct run_member *members, 
   } else if (rc) {
     end_all(&b, err); /* those that no round has brought to an end */
   }
-  buf_clear(&b.listing);
   return rc;
 }
 

@@ -5,6 +5,7 @@
 #ifndef KPID_SERVER_RUN_GROUP_H
 #define KPID_SERVER_RUN_GROUP_H
 
+#include "server/day_scan.h"
 #include "server/live_runs.h"
 
 /* One of the runs. Zero-initialise; who makes the group sets run and live. */
@@ -23,9 +24,7 @@ struct run_group {
   struct run_member *members; /* owned; published in this order */
   size_t count;
   struct run_live scan;
-  /* What was computed of some of the days already, and of what; borrowed; NULL: nothing was. */
-  const struct day_results *given;
-  const struct run_input *given_input;
+  const struct day_scan *given; /* some of the days were computed already; borrowed; NULL: none was */
   run_group_over_fn over;
   void *over_arg;
   /* run_group's own. */

@@ -115,9 +115,7 @@ struct bench {
   struct run_exec x;
   struct db *db;
   struct source_listing listing;
-  struct run_input input;
-  struct buf text;
-  struct day_results results;
+  struct day_scan scan;
   struct run runs[400];
   struct run_live lives[400];
   struct stop_flag stop;
@@ -131,7 +129,7 @@ static const struct run_defaults defaults = {"UTC", "native", "file:///data", "1
 
 static enum kpi_code take(void *arg, size_t at, struct day_run *out, struct err *err) {
   struct bench *b = arg;
-  const day_t day = b->results.at[at].day;
+  const day_t day = b->scan.results.at[at].day;
   const struct submit_policy attach = {.on_active = ON_ACTIVE_ATTACH};
   struct submitted done;
   struct run_request q = {.date = day,
@@ -172,28 +170,21 @@ static void bench_init(struct bench *b, size_t days) {
       .config = &b->config, .db = b->db, .source = &b->source.base, .publisher = &b->publisher.base};
   const struct source_use use = {.stop = NULL};
   assert_int_equal(source_list(&b->source.base, &use, &b->listing, &b->err), KPI_OK);
-  buf_init(&b->text, 4096);
-  run_input_of(&b->listing, &b->text, &b->input);
-  b->results.at = calloc(days, sizeof *b->results.at);
+  run_input_of(&b->listing, &b->scan.listing, &b->scan.input);
+  b->scan.results.at = calloc(days, sizeof *b->scan.results.at);
   for (size_t i = 0; i < days; i++) {
-    b->results.at[i].day = FIRST_DAY + (day_t)i;
-    b->results.at[i].result.quality = (struct quality){.passed = 1, .report_json = strdup("{}")};
+    b->scan.results.at[i].day = FIRST_DAY + (day_t)i;
+    b->scan.results.at[i].result.quality = (struct quality){.passed = 1, .report_json = strdup("{}")};
   }
-  b->results.count = days;
-  b->days = (struct publish_days){.x = &b->x,
-                                  .input = &b->input,
-                                  .results = &b->results,
-                                  .stop = &b->stop,
-                                  .count = days,
-                                  .take = take,
-                                  .over = over,
-                                  .arg = b};
+  b->scan.results.count = days;
+  b->days = (struct publish_days){
+      .x = &b->x, .scan = &b->scan, .stop = &b->stop, .count = days, .take = take, .over = over, .arg = b};
 }
 
 /* One order row and two category rows for a day. */
 static void add_day(struct bench *b, size_t n) {
   day_t day = FIRST_DAY + (day_t)n;
-  struct job_result *result = &b->results.at[n].result;
+  struct job_result *result = &b->scan.results.at[n].result;
   kpi_rows_add(&result->tables[KPI_ORDERS], day, (struct view){0})->orders = 1;
   kpi_rows_add(&result->tables[KPI_CATEGORIES], day, VIEW_LIT("a"))->returned_orders_known = true;
   kpi_rows_add(&result->tables[KPI_CATEGORIES], day, VIEW_LIT("b"))->returned_orders_known = true;
@@ -201,9 +192,8 @@ static void add_day(struct bench *b, size_t n) {
 
 static void bench_clear(struct bench *b) {
   char command[128];
-  day_results_clear(&b->results);
+  day_scan_clear(&b->scan);
   source_listing_clear(&b->listing);
-  buf_clear(&b->text);
   db_close(b->db);
   snprintf(command, sizeof command, "rm -rf %s", folder);
   assert_int_equal(system(command), 0);
