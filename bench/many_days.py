@@ -20,18 +20,6 @@ TIMES_OF_ONE_DAY = 1.5
 SCANS_MAX = 2
 
 
-def scans(server: Server) -> int:
-    """How often the inputs were read."""
-    together = sum(line["event"] == "scan.finished" for line in server.logs)
-    return together + sum(line["event"] == "run.listed" for line in server.logs)
-
-
-def finish(server: Server, path: str) -> dict:
-    while not (found := server.get(f"{path}?wait=50").json)["terminal"]:
-        pass
-    return found
-
-
 def one_day(server: Server, day: date) -> float:
     began = time.monotonic()
     assert server.run(str(day))["state"] == "succeeded"
@@ -43,7 +31,7 @@ def backfill(server: Server, days: list[date]) -> float:
     ask = {"start_date": str(days[0]), "end_date": str(days[-1]), "reprocess": "all"}
     made = server.post("/backfills", ask)
     assert made.status == 202, made
-    found = finish(server, f"/backfills/{made.json['id']}")
+    found = server.await_end(f"/backfills/{made.json['id']}?wait=50", 600)
     assert found["counts"]["succeeded"] == len(days), found["counts"]
     return time.monotonic() - began
 
@@ -79,10 +67,10 @@ def main() -> int:
                     "backfill": lambda: backfill(server, days),
                     "one by one": lambda: one_by_one(server, days),
                 }.items():
-                    before = scans(server)
+                    before = server.scans()
                     times[name].append(act())
                     time.sleep(0.5)  # the last log lines
-                    counted[name].append(scans(server) - before)
+                    counted[name].append(server.scans() - before)
         finally:
             server.kill()
     base = statistics.median(times["one day"])

@@ -395,9 +395,10 @@ static enum kpi_code native_init(struct native *n, struct pool *pool, const stru
   return KPI_OK;
 }
 
-/* A row that is refused in a pass that is void may not be the first that is to be refused. */
-static bool is_of_rows(enum kpi_code rc) {
-  return rc && err_info(rc)->category == ERR_DATA;
+/* True when a pass whose belief was wrong says nothing: also the row that it refuses may not be the first
+ * that is to be refused. */
+static bool may_be_void(enum kpi_code rc) {
+  return rc == KPI_OK || err_info(rc)->category == ERR_DATA;
 }
 
 /* Reads everything under a belief. *again: it was wrong, is right now, and nothing was written to out. */
@@ -405,11 +406,13 @@ static enum kpi_code run_pass(struct native *n, struct belief *belief, bool *aga
                               struct err *err) {
   atomic_store(&n->pass.job->progress->phase, PHASE_SCANNING);
   enum kpi_code rc = scan_all(n, err);
-  *again = atomic_load(&n->pass.ids_repeat) && (rc == KPI_OK || is_of_rows(rc));
-  if (*again)
+  if (atomic_load(&n->pass.ids_repeat) && may_be_void(rc)) {
     belief->ids_are_unique = false;
-  if (rc || *again)
-    return *again ? KPI_OK : rc;
+    *again = true;
+    return KPI_OK;
+  }
+  if (rc)
+    return rc;
   atomic_store(&n->pass.job->progress->phase, PHASE_AGGREGATING);
   rc = finish_workers(n, err);
   if (rc)

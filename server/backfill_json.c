@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "server/backfill_json.h"
 
+#include "server/run_json.h"
+
 #include <stdio.h>
 
 static void write_day(struct json_out *j, const char *key, bool is_known, day_t day) {
@@ -35,11 +37,7 @@ static void write_request(struct json_out *j, const struct backfill *b) {
   jout_raw(j, "labels", b->labels_json ? b->labels_json : "{}");
   jout_string(j, "reason", b->reason);
   jout_string(j, "idempotency_key", b->idempotency_key);
-  jout_object(j, "trigger");
-  jout_string(j, "principal", b->principal);
-  jout_string(j, "user_agent", b->user_agent);
-  jout_string(j, "request_id", b->request_id);
-  jout_object_end(j);
+  run_json_trigger(j, b->principal, b->user_agent, b->request_id);
   jout_string(j, "trace_id", b->trace_id);
 }
 

@@ -261,14 +261,14 @@ enum kpi_code backfill_store_claim(struct db *db, const char *boot_id, struct ba
 /* Ends looking for days. */
 static enum kpi_code set_discovery(struct db_conn *c, const char *id, enum discovery how,
                                    const char *error_json, struct err *err) {
-  bool has_ended = how != DISCOVERY_QUEUED;
+  const int64_t now = clock_wall_ms();
   sqlite3_stmt *s = db_statement(c, "UPDATE backfills SET discovery = ?2, error_json = ?3, updated_at = ?4,"
                                     " finished_at = ?5, boot_id = NULL, version = version + 1 WHERE id = ?1");
   db_bind_text(s, 1, id);
   db_bind_text(s, 2, discovery_name(how));
   db_bind_text(s, 3, error_json);
-  db_bind_int(s, 4, clock_wall_ms());
-  db_bind_time(s, 5, has_ended ? clock_wall_ms() : 0);
+  db_bind_int(s, 4, now);
+  db_bind_time(s, 5, how == DISCOVERY_QUEUED ? 0 : now);
   return db_run(c, s, err);
 }
 

@@ -35,3 +35,26 @@ bool cursor_decode(struct view cursor, struct buf *out) {
 void cursor_refuse(struct problem *p) {
   problem_add(p, "cursor", "Must be next_cursor of an earlier page.");
 }
+
+bool cursor_read_id(const struct request *rq, struct buf *text, struct view *id) {
+  struct view value;
+  *id = (struct view){0};
+  if (!request_arg(rq, "cursor", &value))
+    return true;
+  bool ok = cursor_decode(value, text);
+  *id = buf_view(text);
+  return ok && crypto_is_uuid(*id);
+}
+
+void cursor_write(struct json_out *j, struct view cursor) {
+  if (cursor.len)
+    jout_text(j, "next_cursor", cursor);
+  else
+    jout_null(j, "next_cursor");
+}
+
+void cursor_write_next(const struct request *rq, struct reply *rp, struct json_out *j, struct view cursor) {
+  if (cursor.len)
+    reply_link_next(rp, rq, cursor);
+  cursor_write(j, cursor);
+}

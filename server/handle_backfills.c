@@ -56,15 +56,12 @@ static void answer(struct request *rq, struct reply *rp, unsigned status, const 
     char next[DAY_TEXT_SIZE];
     cursor_encode(view_of(day_text(days->at[days->count - 1].day + 1, next)), &cursor);
   }
-  if (days->more && rq->method == HTTP_GET)
+  if (days->more && rq->method != HTTP_POST)
     reply_link_next(rp, rq, buf_view(&cursor));
   struct json_out j = reply_json_begin(rp, status);
   backfill_json_begin(&j, b, disposition);
   backfill_json_days(&j, days->at, days->count);
-  if (days->more)
-    jout_text(&j, "next_cursor", buf_view(&cursor));
-  else
-    jout_null(&j, "next_cursor");
+  cursor_write(&j, buf_view(&cursor));
   jout_object_end(&j);
   reply_json_end(&j);
 }
@@ -156,12 +153,11 @@ static void submit_backfill(struct request *rq, struct reply *rp) {
   struct input_seen seen = {0};
   if (backfill_submission_read(rq, rp, &s)) {
     bool may_wait = s.is_dry_run || s.request.reprocess == REPROCESS_CHANGED;
-    if (!waiting_begin(rq, rp, may_wait) || !look_at_input(rq, rp, &s, &seen)) {
-    } else if (s.is_dry_run) {
+    bool goes_on = waiting_begin(rq, rp, may_wait) && look_at_input(rq, rp, &s, &seen);
+    if (goes_on && s.is_dry_run)
       answer_plan(rq, rp, &s, &seen);
-    } else {
+    else if (goes_on)
       accept_backfill(rq, rp, &s);
-    }
   }
   backfill_submission_clear(&s);
 }
@@ -221,12 +217,11 @@ static void get_backfill(struct request *rq, struct reply *rp) {
   } else {
     const struct waited now = waited_backfill(&b);
     waiting_remember(rq, now, DISPOSITION_CREATED);
-    if (waiting_goes_on(rq, rp, now, until_change)) {
-    } else if (expect_success && now.is_terminal && backfill_state(&b) != RUN_SUCCEEDED) {
+    bool goes_on = waiting_goes_on(rq, rp, now, until_change);
+    if (!goes_on && expect_success && now.is_terminal && backfill_state(&b) != RUN_SUCCEEDED)
       write_not_succeeded(rq, rp, &b);
-    } else {
+    else if (!goes_on)
       answer(rq, rp, 200, &b, NULL, page);
-    }
   }
   backfill_clear(&b);
 }
@@ -236,10 +231,8 @@ static void get_backfill(struct request *rq, struct reply *rp) {
 static void write_list(struct request *rq, struct reply *rp, const struct backfill_list *list) {
   auto_buf struct buf cursor;
   buf_init(&cursor, CURSOR_BYTES_MAX);
-  if (list->more) {
+  if (list->more)
     cursor_encode(view_of(list->at[list->count - 1].id), &cursor);
-    reply_link_next(rp, rq, buf_view(&cursor));
-  }
   struct json_out j = reply_json_begin(rp, 200);
   jout_object(&j, NULL);
   jout_array(&j, "backfills");
@@ -248,10 +241,7 @@ static void write_list(struct request *rq, struct reply *rp, const struct backfi
     jout_object_end(&j);
   }
   jout_array_end(&j);
-  if (list->more)
-    jout_text(&j, "next_cursor", buf_view(&cursor));
-  else
-    jout_null(&j, "next_cursor");
+  cursor_write_next(rq, rp, &j, buf_view(&cursor));
   jout_object_end(&j);
   reply_json_end(&j);
 }
@@ -260,7 +250,6 @@ static void get_backfills(struct request *rq, struct reply *rp) {
   struct backfill_filter filter = {.limit = RUN_PAGE_DEFAULT};
   struct problem p = {.code = KPI_VALIDATION_FAILED};
   struct backfill_list list;
-  struct view value;
   struct err err;
   uint64_t limit = RUN_PAGE_DEFAULT;
   auto_buf struct buf cursor;
@@ -270,14 +259,10 @@ static void get_backfills(struct request *rq, struct reply *rp) {
     return;
   }
   filter.limit = limit;
-  if (request_arg(rq, "cursor", &value)) {
-    bool ok = cursor_decode(value, &cursor);
-    filter.before_id = buf_view(&cursor);
-    if (!ok || !crypto_is_uuid(filter.before_id)) {
-      cursor_refuse(&p);
-      reply_problem(rp, rq, &p);
-      return;
-    }
+  if (!cursor_read_id(rq, &cursor, &filter.before_id)) {
+    cursor_refuse(&p);
+    reply_problem(rp, rq, &p);
+    return;
   }
   if (service_list_backfills(rq->app, &filter, &list, &err))
     reply_err(rp, rq, &err);

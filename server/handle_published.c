@@ -92,16 +92,6 @@ static bool read_range(struct request *rq, struct reply *rp, bool is_series, str
   return false;
 }
 
-/* Ends a page: next_cursor, and the Link header. */
-static void write_next(struct request *rq, struct reply *rp, struct json_out *j, struct view cursor) {
-  if (cursor.len) {
-    reply_link_next(rp, rq, cursor);
-    jout_text(j, "next_cursor", cursor);
-  } else {
-    jout_null(j, "next_cursor");
-  }
-}
-
 /* ---- calendar ---- */
 
 static const char *or_null(const char *text) {
@@ -150,7 +140,7 @@ static void write_days(struct request *rq, struct reply *rp, const struct day_ov
   for (size_t i = 0; i < count; i++)
     write_day(&j, &days[i]);
   jout_array_end(&j);
-  write_next(rq, rp, &j, buf_view(&cursor));
+  cursor_write_next(rq, rp, &j, buf_view(&cursor));
   jout_object_end(&j);
   reply_json_end(&j);
 }
@@ -270,7 +260,7 @@ static void end_json(struct request *rq, struct reply *rp, struct series *s) {
   if (s->more)
     add_cursor(s->last_day, s->place, &cursor);
   jout_array_end(&s->json);
-  write_next(rq, rp, &s->json, buf_view(&cursor));
+  cursor_write_next(rq, rp, &s->json, buf_view(&cursor));
   jout_object_end(&s->json);
   reply_json_end(&s->json);
 }

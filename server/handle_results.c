@@ -155,10 +155,7 @@ static void write_json(struct reply *rp, const struct page *page, const struct r
   jout_array_end(&j);
   if (page->ask.with_previous)
     jout_string(&j, "previous_run_id", results->previous_id[0] ? results->previous_id : NULL);
-  if (cursor.len)
-    jout_text(&j, "next_cursor", cursor);
-  else
-    jout_null(&j, "next_cursor");
+  cursor_write(&j, cursor);
   jout_object_end(&j);
   reply_json_end(&j);
 }

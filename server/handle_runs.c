@@ -128,31 +128,22 @@ static void read_filter(const struct request *rq, struct run_filter *f, struct b
     bad_parameter(p, "idempotency_key", "Must be 1 to 255 visible ASCII characters.");
   if (request_arg(rq, "backfill_id", &f->backfill_id) && !crypto_is_uuid(f->backfill_id))
     bad_parameter(p, "backfill_id", "Must be the id of a backfill.");
-  if (request_arg(rq, "cursor", &value)) {
-    bool ok = cursor_decode(value, cursor);
-    f->before_id = buf_view(cursor);
-    if (!ok || !crypto_is_uuid(f->before_id))
-      cursor_refuse(p);
-  }
+  if (!cursor_read_id(rq, cursor, &f->before_id))
+    cursor_refuse(p);
 }
 
 static void write_list(struct request *rq, struct reply *rp, const struct run_list *list) {
   auto_buf struct buf cursor;
   buf_init(&cursor, CURSOR_BYTES_MAX);
-  if (list->more) {
+  if (list->more)
     cursor_encode(view_of(list->runs[list->count - 1].id), &cursor);
-    reply_link_next(rp, rq, buf_view(&cursor));
-  }
   struct json_out j = reply_json_begin(rp, 200);
   jout_object(&j, NULL);
   jout_array(&j, "runs");
   for (size_t i = 0; i < list->count; i++)
     run_json(&j, NULL, &list->runs[i], NULL);
   jout_array_end(&j);
-  if (list->more)
-    jout_text(&j, "next_cursor", buf_view(&cursor));
-  else
-    jout_null(&j, "next_cursor");
+  cursor_write_next(rq, rp, &j, buf_view(&cursor));
   jout_object_end(&j);
   reply_json_end(&j);
 }

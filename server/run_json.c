@@ -93,6 +93,15 @@ static void write_times(struct json_out *j, const struct run *r) {
   jout_time(j, "cancel_requested_at", r->cancel_requested_at);
 }
 
+void run_json_trigger(struct json_out *j, const char *principal, const char *user_agent,
+                      const char *request_id) {
+  jout_object(j, "trigger");
+  jout_string(j, "principal", principal);
+  jout_string(j, "user_agent", user_agent);
+  jout_string(j, "request_id", request_id);
+  jout_object_end(j);
+}
+
 /* What was asked for. */
 static void write_request(struct json_out *j, const struct run *r) {
   jout_bool(j, "publish", r->publish);
@@ -105,11 +114,7 @@ static void write_request(struct json_out *j, const struct run *r) {
   jout_string(j, "reason", r->reason);
   jout_string(j, "idempotency_key", r->idempotency_key);
   jout_raw(j, "backfill_ids", r->backfill_ids_json ? r->backfill_ids_json : "[]");
-  jout_object(j, "trigger");
-  jout_string(j, "principal", r->principal);
-  jout_string(j, "user_agent", r->user_agent);
-  jout_string(j, "request_id", r->request_id);
-  jout_object_end(j);
+  run_json_trigger(j, r->principal, r->user_agent, r->request_id);
 }
 
 void run_json(struct json_out *j, const char *key, const struct run *r, const char *disposition) {

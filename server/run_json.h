@@ -9,6 +9,10 @@
 /* Writes the run as an object; `disposition` is added when it is not NULL. */
 void run_json(struct json_out *j, const char *key, const struct run *run, const char *disposition);
 
+/* Writes the member `trigger`: who has asked for a run or a backfill, by which client and request. */
+void run_json_trigger(struct json_out *j, const char *principal, const char *user_agent,
+                      const char *request_id);
+
 /* Writes the member `progress` of such an object. */
 void run_json_progress(struct json_out *j, const struct run *run);
 

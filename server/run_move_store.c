@@ -47,17 +47,14 @@ static enum kpi_code claim_row(struct db_conn *c, const struct claim_call *call,
 
 static enum kpi_code do_claim(struct db_conn *c, void *arg, struct err *err) {
   struct claim_call *call = arg;
-  char id[UUID_TEXT_SIZE];
   call->found = false;
-  sqlite3_stmt *s = db_statement(
-      c, "SELECT id FROM runs WHERE state = 'queued' AND (?1 IS NULL OR id = ?1) ORDER BY id LIMIT 1");
+  sqlite3_stmt *s = db_statement(c, "SELECT 1 FROM runs WHERE id = ?1 AND state = 'queued'");
   db_bind_text(s, 1, call->id);
   int step = s ? sqlite3_step(s) : SQLITE_ERROR;
   if (step != SQLITE_ROW)
     return step == SQLITE_DONE ? KPI_OK : db_failure(c, err);
-  view_to_cstr(view_of((const char *)sqlite3_column_text(s, 0)), id, sizeof id);
   sqlite3_reset(s);
-  enum kpi_code rc = claim_row(c, call, id, call->run, err);
+  enum kpi_code rc = claim_row(c, call, call->id, call->run, err);
   call->found = rc == KPI_OK;
   return rc;
 }

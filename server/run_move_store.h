@@ -6,9 +6,9 @@
 
 #include "server/run_store.h"
 
-/* Moves a queued run to running as a new attempt of this boot: the first, or the one with `id`. It then says
- * what `defaults` says of engine, zone and source, which it is computed with, whoever accepted it. *found
- * false: there is none. Returns owned in *out. */
+/* Moves a queued run to running as a new attempt of this boot. It then says what `defaults` says of engine,
+ * zone and source, which it is computed with, whoever accepted it. *found false: it is not queued. Returns
+ * owned in *out. */
 KPI_MUST_CHECK enum kpi_code run_store_claim(struct db *db, const char *boot_id, const char *id,
                                              const struct run_defaults *defaults, struct run *out,
                                              bool *found, struct err *err);

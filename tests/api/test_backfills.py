@@ -31,13 +31,7 @@ def days_of(first: int, last: int) -> dict[str, str]:
 
 def finish(server: Server, backfill_id: str, timeout: float = 60) -> dict:
     """The backfill once it is terminal, with up to 200 of its days."""
-    deadline = time.monotonic() + timeout
-    while time.monotonic() < deadline:
-        reply = server.get(f"/backfills/{backfill_id}?wait=5&limit=200")
-        assert reply.status == 200, reply
-        if reply.json["terminal"]:
-            return reply.json
-    raise AssertionError(reply)
+    return server.await_end(f"/backfills/{backfill_id}?wait=5&limit=200", timeout)
 
 
 def done(server: Server, **fields: object) -> dict:
@@ -53,10 +47,6 @@ def column(found: dict, name: str) -> list:
 def published(server: Server) -> list[str]:
     rows = server.get(f"/kpis/orders?from={day(0)}&to={day(SHOP_DAYS)}&limit=200").json["rows"]
     return [row["order_date"] for row in rows]
-
-
-def scans(server: Server) -> int:
-    return sum(line["event"] == "scan.finished" for line in server.logs)
 
 
 def break_day(source, n: int) -> None:
@@ -79,7 +69,7 @@ def test_a_range_is_computed_in_one_pass(server):
     assert column(found, "date") == [day(n) for n in range(2, 10)]
     assert set(column(found, "action")) == {"run"}
     assert published(server) == [day(n) for n in range(2, 10)]
-    assert scans(server) == 1
+    assert server.scans() == 1
     assert found["finished_at"] >= found["created_at"]
 
 
@@ -97,7 +87,7 @@ def test_every_day_of_the_data_is_found_by_the_one_scan(server):
     assert found["state"] == "succeeded"
     assert column(found, "date") == published(server) == [day(n) for n in range(SHOP_DAYS)]
     assert sum(line["event"] == "backfill.found" for line in server.logs) == 1
-    assert scans(server) == 0  # the runs were given what had been computed
+    assert server.scans() == 0  # the runs were given what had been computed
     assert (found["all"], found["start_date"], found["end_date"]) == (True, day(0), day(SHOP_DAYS - 1))
 
 
@@ -328,7 +318,7 @@ def test_nothing_to_do_is_answered_at_once(server):
     reply = backfill(server, **days_of(0, 2))
     assert (reply.status, reply.json["disposition"], reply.json["state"]) == (200, "attached", "succeeded")
     assert reply.json["finished_at"]
-    assert scans(server) == 1
+    assert server.scans() == 1
 
 
 def test_a_day_that_is_active_elsewhere_is_attached_to(slow_server):

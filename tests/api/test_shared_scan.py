@@ -28,12 +28,6 @@ def write_days(folder: Path, days: int = DAYS) -> Path:
     return folder
 
 
-def scans(server: Server) -> int:
-    """How often the inputs were read."""
-    together = sum(line["event"] == "scan.finished" for line in server.logs)
-    return together + sum(line["event"] == "run.listed" for line in server.logs)
-
-
 def published_days(server: Server) -> list[str]:
     reply = server.get(f"/kpis/orders?from={day(0)}&to={day(DAYS - 1)}&limit=200")
     assert reply.status == 200, reply
@@ -51,7 +45,7 @@ def test_days_posted_one_by_one_cost_two_scans_at_most(start_server, tmp_path):
     ids = [server.start_run(day(n))["id"] for n in range(DAYS)]
     runs = [server.finish(run_id) for run_id in ids]
     assert {run["state"] for run in runs} == {"succeeded"}
-    assert scans(server) <= 2
+    assert server.scans() <= 2
     assert [run["summary"]["total_revenue"] for run in runs] == [2 * n + 2 for n in range(DAYS)]
     assert published_days(server) == [day(n) for n in range(DAYS)]
 

@@ -191,15 +191,21 @@ class Server:
 
     def finish(self, run_id: str, timeout: float = 60) -> dict:
         """The run once it is terminal."""
+        return self.await_end(f"/runs/{run_id}?wait=5", timeout)
+
+    def await_end(self, path: str, timeout: float = 60) -> dict:
+        """The run or backfill at `path`, which says how long one look waits, once it is terminal."""
         deadline = time.monotonic() + timeout
         while time.monotonic() < deadline:
-            reply = self.get(f"/runs/{run_id}?wait=5")
+            reply = self.get(path)
             assert reply.status == 200, reply
             if reply.json["terminal"]:
                 return reply.json
-        raise AssertionError(
-            f"run {run_id} is still {reply.json['state']} in phase {reply.json.get('phase')}"
-        )
+        raise AssertionError(f"{path} is still {reply.json['state']} in phase {reply.json.get('phase')}")
+
+    def scans(self) -> int:
+        """How often the inputs were read for runs: by several together, and by one alone."""
+        return sum(line["event"] in ("scan.finished", "run.listed") for line in self.logs)
 
     def run(self, date: str, **fields: object) -> dict:
         """A run from POST to its terminal state."""
