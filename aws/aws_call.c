@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "aws/aws_call.h"
 
+#include "aws/aws_metrics.h"
 #include "aws/credentials.h"
 #include "aws/retry_budget.h"
 #include "base/clock.h"
@@ -312,6 +313,15 @@ static bool is_transient(enum http_outcome outcome) {
          outcome == HTTP_TOO_LARGE;
 }
 
+static void count_request(const struct aws_call *c, enum http_outcome outcome, long status, int64_t took_ms) {
+  static const char *const words[] = {NULL,        "unreachable", "timed_out", "broken",
+                                      "too_large", "rejected",    "stopped",   "no_memory"};
+  char text[24];
+  snprintf(text, sizeof text, "%ld", status);
+  aws_metrics_request(aws_service_name(c->service), c->operation,
+                      outcome == HTTP_REPLIED ? text : words[outcome], took_ms);
+}
+
 /* Sends one attempt. KPI_OK: answered well. Otherwise *verdict says whether to try again. */
 static enum kpi_code try_once(struct aws *a, struct aws_call *c, struct http_reply *reply,
                               struct effort *effort, struct aws_error *error, enum aws_verdict *verdict,
@@ -324,7 +334,9 @@ static enum kpi_code try_once(struct aws *a, struct aws_call *c, struct http_rep
     c->prepare(c);
   enum kpi_code rc = build(a, c, &t, err);
   if (rc == KPI_OK) {
+    const int64_t began = clock_mono_ms();
     enum http_outcome outcome = http_call(a->http, &t.http, reply);
+    count_request(c, outcome, reply->status, clock_mono_ms() - began);
     if (outcome != HTTP_REPLIED) {
       rc = aws_outcome_tell(c->service, c->operation, outcome, reply, reply->problem, err);
       *verdict = is_transient(outcome) ? AWS_RETRY : AWS_FINAL;
@@ -388,6 +400,7 @@ enum kpi_code aws_call(struct aws *a, struct aws_call *c, struct http_reply *rep
     }
     if (!try_again(a, c, verdict, &effort))
       return rc;
+    aws_metrics_retry(aws_service_name(c->service), c->operation);
     log_at(LOG_DEBUG, "aws.retry", err->message, LOG_S("aws_operation", c->operation));
     http_reply_clear(reply);
     *reply = (struct http_reply){0};

@@ -3,7 +3,7 @@
 
 #include <stdio.h>
 
-enum { MS_PER_S = 1000, NS_PER_MS = 1000000 };
+enum { MS_PER_S = 1000, US_PER_S = 1000000, NS_PER_US = 1000, NS_PER_MS = 1000000 };
 
 static int64_t now_ms(clockid_t clock) {
   struct timespec t;
@@ -17,6 +17,12 @@ int64_t clock_wall_ms(void) {
 
 int64_t clock_mono_ms(void) {
   return now_ms(CLOCK_MONOTONIC);
+}
+
+int64_t clock_mono_us(void) {
+  struct timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return (int64_t)t.tv_sec * US_PER_S + t.tv_nsec / NS_PER_US;
 }
 
 char *clock_rfc3339(int64_t wall_ms, char out[CLOCK_RFC3339_SIZE]) {

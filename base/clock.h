@@ -10,8 +10,9 @@
 /* Milliseconds since 1970-01-01T00:00:00Z. */
 int64_t clock_wall_ms(void);
 
-/* Milliseconds of CLOCK_MONOTONIC. */
+/* Milliseconds and microseconds of CLOCK_MONOTONIC. */
 int64_t clock_mono_ms(void);
+int64_t clock_mono_us(void);
 
 #define CLOCK_RFC3339_SIZE 32
 

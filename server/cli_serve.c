@@ -9,6 +9,7 @@
 #include "server/handle_events.h"
 #include "server/handle_logs.h"
 #include "server/handle_meta.h"
+#include "server/handle_metrics.h"
 #include "server/handle_published.h"
 #include "server/handle_results.h"
 #include "server/handle_runs.h"
@@ -24,8 +25,8 @@
 enum { HTTP_GRACE_MS = 2000 };
 
 static const struct route_set *const all_routes[] = {
-    &submit_routes,  &backfills_routes, &runs_routes, &events_routes, &logs_routes,
-    &results_routes, &published_routes, &meta_routes, &health_routes, NULL};
+    &submit_routes,    &backfills_routes, &runs_routes,    &events_routes, &logs_routes, &results_routes,
+    &published_routes, &meta_routes,      &metrics_routes, &health_routes, NULL};
 static const struct route_set *const health_only[] = {&health_routes, NULL};
 
 /* A run has changed, or, with NULL, the service begins to drain. */

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 #include "server/db.h"
 
+#include "base/clock.h"
 #include "base/log.h"
+#include "base/metrics.h"
 #include "base/scope.h"
 #include "server/db_file.h"
 
@@ -149,6 +151,13 @@ static void note_commit_failure(struct db *db) {
   log_at(LOG_ERROR, "db.broken", "a commit failed with an I/O error; a restart is needed");
 }
 
+struct metric db_write_seconds = {
+    .name = "kpid_sqlite_write_seconds",
+    .help = "Transactions that have written, with their sync to disk.",
+    .kind = METRIC_HISTOGRAM,
+    .unit = METRIC_US,
+    .bounds = {100, 500, 1000, 2500, 5000, 10000, 25000, 50000, 100000, 250000, 1000000, 5000000}};
+
 static void run_fn(struct db *db, struct db_request *r) {
   int64_t before = sqlite3_total_changes64(db->conn.sqlite);
   r->result = r->fn(&db->conn, r->arg, r->err);
@@ -220,6 +229,7 @@ static void run_each(struct db *db, struct db_request *first) {
 /* All calls in one transaction; when that fails, each in its own, so that one caller's failure is nobody
  * else's. */
 static void run_group(struct db *db, struct db_request *first) {
+  const int64_t began = clock_mono_us();
   if (atomic_load(&db->broken) || !try_group(db, first))
     run_each(db, first);
   bool has_written = false;
@@ -227,6 +237,8 @@ static void run_group(struct db *db, struct db_request *first) {
     note_outcome(db, r);
     has_written |= r->has_written && r->result == KPI_OK;
   }
+  if (has_written)
+    metric_observe(&db_write_seconds, clock_mono_us() - began, METRIC_PLAIN);
   if (has_written && db->committed)
     db->committed(&db->conn, db->committed_arg);
 }

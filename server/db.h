@@ -9,8 +9,12 @@
 #include "base/view.h"
 
 struct db;
+struct metric;
 struct sqlite3;
 struct sqlite3_stmt;
+
+/* Transactions that have written, from BEGIN to COMMIT. */
+extern struct metric db_write_seconds;
 
 enum { DB_STATEMENTS_MAX = 160 };
 

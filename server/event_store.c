@@ -104,9 +104,20 @@ enum kpi_code event_store_active(struct db *db, size_t limit, char (*ids)[UUID_T
   return rc;
 }
 
-void event_store_news(struct db_conn *c, uint64_t *seq, void (*fn)(void *arg, const char *run_id),
-                      void *arg) {
-  sqlite3_stmt *s = db_statement(c, "SELECT seq, run_id FROM events WHERE seq > ?1 ORDER BY seq");
+static void read_move(sqlite3_stmt *s, struct run_move *out) {
+  *out = (struct run_move){.at = sqlite3_column_int64(s, 1),
+                           .attempt = (uint32_t)sqlite3_column_int64(s, 4),
+                           .priority = (enum run_priority)sqlite3_column_int(s, 5),
+                           .created_at = sqlite3_column_int64(s, 6),
+                           .cancel_requested_at = sqlite3_column_int64(s, 7)};
+  view_to_cstr(text_at(s, 2), out->run_id, sizeof out->run_id);
+  run_state_of(text_at(s, 3), &out->state);
+}
+
+void event_store_news(struct db_conn *c, uint64_t *seq, const struct event_listener *listener) {
+  sqlite3_stmt *s = db_statement(
+      c, "SELECT e.seq, e.at, e.run_id, e.state, e.attempt, r.priority, r.created_at, r.cancel_requested_at"
+         " FROM events e JOIN runs r ON r.id = e.run_id WHERE e.seq > ?1 ORDER BY e.seq");
   sqlite3_stmt *backfills = db_statement(
       c, "SELECT DISTINCT d.backfill_id FROM events e JOIN backfill_days d ON d.run_id = e.run_id"
          " WHERE e.seq > ?1");
@@ -115,11 +126,13 @@ void event_store_news(struct db_conn *c, uint64_t *seq, void (*fn)(void *arg, co
   db_bind_int(s, 1, (int64_t)*seq);
   db_bind_int(backfills, 1, (int64_t)*seq);
   while (sqlite3_step(s) == SQLITE_ROW) {
+    struct run_move move;
+    read_move(s, &move);
     *seq = (uint64_t)sqlite3_column_int64(s, 0);
-    fn(arg, (const char *)sqlite3_column_text(s, 1));
+    listener->moved(listener->arg, &move);
   }
   while (sqlite3_step(backfills) == SQLITE_ROW)
-    fn(arg, (const char *)sqlite3_column_text(backfills, 0));
+    listener->backfill_changed(listener->arg, (const char *)sqlite3_column_text(backfills, 0));
   sqlite3_reset(s);
   sqlite3_reset(backfills);
 }

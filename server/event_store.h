@@ -31,7 +31,14 @@ KPI_MUST_CHECK enum kpi_code event_store_last(struct db *db, struct view run_id,
 KPI_MUST_CHECK enum kpi_code event_store_active(struct db *db, size_t limit, char (*ids)[UUID_TEXT_SIZE],
                                                 size_t *count, struct err *err);
 
-/* Calls fn for every event after *seq, which moves on; in a db_fn or a db_committed_fn. */
-void event_store_news(struct db_conn *c, uint64_t *seq, void (*fn)(void *arg, const char *run_id), void *arg);
+/* Who wants to know of every event. */
+struct event_listener {
+  void (*moved)(void *arg, const struct run_move *move);
+  void (*backfill_changed)(void *arg, const char *backfill_id);
+  void *arg;
+};
+
+/* Tells of every event after *seq, which moves on; in a db_fn or a db_committed_fn. */
+void event_store_news(struct db_conn *c, uint64_t *seq, const struct event_listener *listener);
 
 #endif

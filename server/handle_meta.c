@@ -59,7 +59,7 @@ static void get_readyz(struct request *rq, struct reply *rp) {
   struct json_out j = reply_json_begin(rp, ready ? 200 : 503);
   jout_object(&j, NULL);
   jout_string(&j, "status", ready ? "ready" : h.draining ? "draining" : "not_ready");
-  jout_uint(&j, "queued", h.queued);
+  jout_uint(&j, "queued", h.census.queued);
   jout_uint(&j, "active", h.active);
   write_checks(&j, &h);
   jout_object_end(&j);

@@ -23,9 +23,9 @@ void health_board_set(struct health_board *b, enum health_check_id check, bool o
   view_to_cstr(ok ? (struct view){0} : view_of(error), c->error, sizeof c->error);
 }
 
-void health_board_set_queued(struct health_board *b, uint64_t queued) {
+void health_board_set_census(struct health_board *b, const struct run_census *census) {
   SCOPE_LOCK(&b->synced.lock);
-  b->synced.queued = queued;
+  b->synced.census = *census;
 }
 
 void health_board_set_stuck(struct health_board *b, bool stuck) {
@@ -37,7 +37,7 @@ void health_board_show(struct health_board *b, size_t check_count, struct health
   SCOPE_LOCK(&b->synced.lock);
   out->alive = !b->synced.stuck;
   out->ready = true;
-  out->queued = b->synced.queued;
+  out->census = b->synced.census;
   out->check_count = check_count;
   for (size_t i = 0; i < check_count; i++) {
     out->checks[i] = b->synced.checks[i];

@@ -22,7 +22,7 @@ struct health_board {
   struct {
     pthread_mutex_t lock;
     struct health_check checks[HEALTH_CHECKS];
-    uint64_t queued;
+    struct run_census census;
     bool stuck; /* a stalled run did not stop when it was told to */
   } synced;
 };
@@ -33,10 +33,10 @@ void health_board_clear(struct health_board *b);
 
 /* Notes what a check has found. */
 void health_board_set(struct health_board *b, enum health_check_id check, bool ok, const char *error);
-void health_board_set_queued(struct health_board *b, uint64_t queued);
+void health_board_set_census(struct health_board *b, const struct run_census *census);
 void health_board_set_stuck(struct health_board *b, bool stuck);
 
-/* Fills checks, queued, alive and ready; `check_count` of them are shown. */
+/* Fills checks, census, alive and ready; `check_count` of them are shown. */
 void health_board_show(struct health_board *b, size_t check_count, struct health *out);
 
 #endif

@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/scope.h"
 #include "server/http_gate.h"
+#include "server/http_metrics.h"
 
 #include <linux/tcp.h>
 #include <netinet/in.h>
@@ -32,6 +33,7 @@ struct conn *conns_add(struct conns *t, int fd) {
   if (c->next)
     c->next->prev = c;
   t->first = c;
+  http_metrics_connections(1);
   return c;
 }
 
@@ -49,6 +51,7 @@ void conns_remove(struct conns *t, struct conn *c) {
   if (!c)
     return;
   unlink_conn(t, c);
+  http_metrics_connections(-1);
   free(c);
 }
 

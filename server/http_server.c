@@ -6,6 +6,7 @@
 #include "base/scope.h"
 #include "server/http_conns.h"
 #include "server/http_listen.h"
+#include "server/http_metrics.h"
 #include "server/waiters.h"
 
 #include <inttypes.h>
@@ -60,7 +61,7 @@ struct call {
   const char *target_at; /* where it stands in the receive buffer */
   const char *method;
   size_t field_total; /* may pass HTTP_HEADERS_MAX */
-  int64_t started_ms;
+  int64_t started_us; /* monotonic */
   uint64_t body_size;
   uint64_t mark; /* of the waiters, taken before the handler looked */
   unsigned status;
@@ -130,6 +131,7 @@ static void suspend(struct call *c, const char topic[REPLY_TOPIC_SIZE], int64_t 
   conn_set_deadline(c->conn, (int64_t)HTTP_WAIT_SECONDS_MAX * 1000 + HTTP_REQUEST_TIMEOUT_MS);
   c->suspended = true;
   atomic_fetch_add(&s->suspended, 1);
+  http_metrics_waiting(1);
   MHD_suspend_connection(c->mhd);
   enum waiters_result result = waiters_add(&s->waiters, &c->waiter, c->mark);
   if (result == WAITERS_ADDED)
@@ -143,6 +145,7 @@ static void end_suspension(struct call *c) {
     return;
   c->suspended = false;
   atomic_fetch_sub(&c->listener->server->suspended, 1);
+  http_metrics_waiting(-1);
   conn_set_deadline(c->conn, HTTP_REQUEST_TIMEOUT_MS);
 }
 
@@ -382,24 +385,25 @@ static void *on_target(void *cls, const char *target, struct MHD_Connection *mhd
   c->mhd = mhd;
   c->target = copy;
   c->target_at = target;
-  c->started_ms = clock_mono_ms();
-  c->rq.received_ms = c->started_ms;
+  c->started_us = clock_mono_us();
+  c->rq.received_ms = c->started_us / 1000;
   c->rq.app = l->server->app;
   buf_init(&c->body, HTTP_BODY_BYTES_MAX);
   buf_init(&c->piece, HTTP_STREAM_PIECE_BYTES_MAX);
   atomic_fetch_add(&l->server->in_flight, 1);
+  http_metrics_requests(1);
   return c;
 }
 
-static void log_access(const struct call *c, enum MHD_RequestTerminationCode how) {
+static void log_access(const struct call *c, int64_t duration_us, enum MHD_RequestTerminationCode how) {
   char path[LOGGED_PATH_BYTES];
   struct view rest = view_of(c->target);
   view_to_cstr(view_split(&rest, '?'), path, sizeof path);
   const struct route *route = c->rq.route;
   log_at(route && route->quiet ? LOG_DEBUG : LOG_INFO, "http.request", "request answered",
          LOG_S("method", c->method), LOG_S("path", path), LOG_S("route", route ? route->pattern : NULL),
-         LOG_I("status", c->status), LOG_I("duration_ms", clock_mono_ms() - c->started_ms),
-         LOG_I("bytes", c->reply_bytes), LOG_S("request_id", c->rq.id[0] ? c->rq.id : NULL),
+         LOG_I("status", c->status), LOG_I("duration_ms", duration_us / 1000), LOG_I("bytes", c->reply_bytes),
+         LOG_S("request_id", c->rq.id[0] ? c->rq.id : NULL),
          LOG_S("trace_id", c->rq.trace_id[0] ? c->rq.trace_id : NULL),
          LOG_S("principal", c->rq.principal[0] ? c->rq.principal : NULL),
          LOG_S("aborted", how == MHD_REQUEST_TERMINATED_COMPLETED_OK ? NULL : "true"));
@@ -416,9 +420,12 @@ static void on_completed(void *cls, struct MHD_Connection *mhd, void **slot,
   if (!c->status && status) /* the library answered a head that it could not parse */
     c->status = status->http_status;
   end_suspension(c);
-  log_access(c, how);
+  const int64_t duration_us = clock_mono_us() - c->started_us;
+  log_access(c, duration_us, how);
+  http_metrics_answered(c->rq.method, c->rq.route, c->status, duration_us, c->rq.wait_count > 1 || c->next);
   conn_set_idle(c->conn);
   atomic_fetch_sub(&c->listener->server->in_flight, 1);
+  http_metrics_requests(-1);
   waiters_leave_place(&c->listener->server->waiters, &c->waiter);
   request_clear(&c->rq);
   buf_clear(&c->body);

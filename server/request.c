@@ -17,14 +17,25 @@ void request_clear(struct request *rq) {
   rq->arg_count = 0;
 }
 
+static const struct {
+  enum http_method method;
+  const char *name;
+} methods[] = {{HTTP_GET, "GET"}, {HTTP_HEAD, "HEAD"}, {HTTP_POST, "POST"}, {HTTP_OPTIONS, "OPTIONS"}};
+
+enum { METHODS = sizeof methods / sizeof methods[0] };
+
 enum http_method request_method_of(struct view name) {
-  if (view_is(name, "GET"))
-    return HTTP_GET;
-  if (view_is(name, "HEAD"))
-    return HTTP_HEAD;
-  if (view_is(name, "POST"))
-    return HTTP_POST;
-  return view_is(name, "OPTIONS") ? HTTP_OPTIONS : HTTP_OTHER;
+  for (size_t i = 0; i < METHODS; i++)
+    if (view_is(name, methods[i].name))
+      return methods[i].method;
+  return HTTP_OTHER;
+}
+
+const char *request_method_name(enum http_method method) {
+  for (size_t i = 0; i < METHODS; i++)
+    if (methods[i].method == method)
+      return methods[i].name;
+  return "other";
 }
 
 void request_set_target(struct request *rq, struct view target) {

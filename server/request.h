@@ -51,6 +51,9 @@ void request_clear(struct request *rq);
 /* Returns the method of a name, HTTP_OTHER for one that no route takes. Names are case-sensitive. */
 enum http_method request_method_of(struct view name);
 
+/* Returns the name of a method, "other" for HTTP_OTHER; static. */
+const char *request_method_name(enum http_method method);
+
 /* Splits a target that passed the gate into rq->path and rq->query. Borrows target. */
 void request_set_target(struct request *rq, struct view target);
 

@@ -167,4 +167,13 @@ struct run_list {
 /* Frees the list. Accepts NULL. */
 void run_list_clear(struct run_list *list);
 
+/* A change of state that has been stored. */
+struct run_move {
+  char run_id[UUID_TEXT_SIZE];
+  enum run_state state; /* that the run has come to */
+  enum run_priority priority;
+  uint32_t attempt;
+  int64_t at, created_at, cancel_requested_at; /* Unix ms; 0: never */
+};
+
 #endif

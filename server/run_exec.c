@@ -201,6 +201,11 @@ enum kpi_code run_exec_history(const struct run_exec *x, const struct day_set *d
   return published_store_history(x->db, from, days->to, out, err);
 }
 
+static void note_scan(const struct run_live *live) {
+  const struct run_progress read = job_progress_copy(&live->progress);
+  run_metrics_scanned(&read);
+}
+
 static enum kpi_code finish(struct execution *e, enum kpi_code rc, enum run_phase phase,
                             const struct job_result *result,
                             const struct publish_counts counts[KPI_TABLE_COUNT], uint64_t memory_peak_bytes,
@@ -220,8 +225,8 @@ static enum kpi_code finish(struct execution *e, enum kpi_code rc, enum run_phas
         log_at(LOG_WARN, "run.quality_not_stored", quality_err.message, LOG_S("run_id", e->run->id));
     }
   } else if (e->run->publish) {
-    run_trace_published(&e->trace, e->x->config->order_table, &counts[KPI_ORDERS]);
-    run_trace_published(&e->trace, e->x->config->category_table, &counts[KPI_CATEGORIES]);
+    run_trace_published(&e->trace, KPI_ORDERS, e->x->config->order_table, &counts[KPI_ORDERS]);
+    run_trace_published(&e->trace, KPI_CATEGORIES, e->x->config->category_table, &counts[KPI_CATEGORIES]);
     write_output(e->x->config, counts, &output);
     buf_add_char(&output, '\0');
   }
@@ -266,8 +271,11 @@ enum kpi_code run_exec(const struct run_exec *x, const struct run *run, struct r
   if (rc == KPI_OK && !plan.kept)
     rc = run_exec_history(x, &job.days, &history, err);
   job.history = &history;
-  if (rc == KPI_OK)
+  if (rc == KPI_OK) {
     rc = run_job(&plan, result, counts, err);
+    if (!plan.kept)
+      note_scan(live);
+  }
   kpi_rows_clear(&history);
   enum run_phase phase = (enum run_phase)atomic_load(&live->progress.phase);
   rc = finish(&e, rc, phase, result, counts, atomic_load(&budget.peak), err);

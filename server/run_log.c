@@ -4,6 +4,7 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/scope.h"
+#include "server/run_metrics.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -114,6 +115,7 @@ static void *keep_lines(void *arg) {
     bool stored = !db_refuses_writes(l->db) && run_log_store_add(l->db, first, &err) == KPI_OK;
     free_entries(first);
     uint64_t dropped = settle(l, count, stored);
+    run_metrics_lines_dropped(dropped);
     if (dropped)
       log_at(LOG_WARN, "run_log.dropped", "log lines of runs were not kept", LOG_I("lines", dropped),
              LOG_S("error", err.message[0] ? err.message : NULL));

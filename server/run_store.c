@@ -154,14 +154,3 @@ enum kpi_code run_store_input(struct db *db, const char *const *ids, size_t coun
   struct runs_call call = {.ids = ids, .count = count, .input = input};
   return db_call(db, DB_NORMAL, do_input, &call, err);
 }
-
-/* ---- counting ---- */
-
-static enum kpi_code do_count(struct db_conn *c, void *arg, struct err *err) {
-  return run_rows_count_queued(c, arg, err);
-}
-
-enum kpi_code run_store_count_queued(struct db *db, uint64_t *queued, struct err *err) {
-  *queued = 0;
-  return db_call(db, DB_NORMAL, do_count, queued, err);
-}

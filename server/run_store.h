@@ -35,7 +35,4 @@ struct run_input {
 KPI_MUST_CHECK enum kpi_code run_store_input(struct db *db, const char *const *ids, size_t count,
                                              const struct run_input *input, struct err *err);
 
-/* Counts the queue; also proves that the database answers. */
-KPI_MUST_CHECK enum kpi_code run_store_count_queued(struct db *db, uint64_t *queued, struct err *err);
-
 #endif

@@ -22,14 +22,13 @@ void run_trace_init(struct run_trace *t, const struct run *run) {
 }
 
 void run_trace_phase(struct run_trace *t, enum run_phase phase) {
-  int64_t now = clock_mono_ms();
-  if (phase == t->phase)
+  enum run_phase before = t->clock.phase;
+  if (phase == before)
     return;
-  if (t->phase != PHASE_NONE)
-    log_at(LOG_INFO, "run.phase", "phase ended", OF_RUN(t), LOG_S("phase", run_phase_name(t->phase)),
-           LOG_I("duration_ms", now - t->phase_since));
-  t->phase = phase;
-  t->phase_since = now;
+  int64_t duration_ms = run_metrics_phase(&t->clock, phase);
+  if (before != PHASE_NONE)
+    log_at(LOG_INFO, "run.phase", "phase ended", OF_RUN(t), LOG_S("phase", run_phase_name(before)),
+           LOG_I("duration_ms", duration_ms));
 }
 
 void run_trace_listed(const struct run_trace *t, const struct source_listing *listing) {
@@ -43,6 +42,7 @@ void run_trace_computed(struct run_trace *t, const struct job_result *result) {
   if (t->is_judged)
     return;
   t->is_judged = true;
+  run_metrics_judged(q);
   log_at(q->status == QUALITY_PASSED ? LOG_INFO : LOG_WARN, "run.computed", "results computed", OF_RUN(t),
          LOG_I("rows", result->tables[KPI_ORDERS].count + result->tables[KPI_CATEGORIES].count),
          LOG_I("bad_rows", q->bad_rows), LOG_S("quality", quality_status_name(q->status)),
@@ -50,8 +50,10 @@ void run_trace_computed(struct run_trace *t, const struct job_result *result) {
          LOG_I("checks_failed", q->failed), text_field("failed_check", q->failed_title));
 }
 
-void run_trace_published(const struct run_trace *t, const char *table, const struct publish_counts *counts) {
-  log_at(LOG_INFO, "run.published", "table published", OF_RUN(t), LOG_S("table", table),
+void run_trace_published(const struct run_trace *t, enum kpi_table table, const char *name,
+                         const struct publish_counts *counts) {
+  run_metrics_published(table, counts);
+  log_at(LOG_INFO, "run.published", "table published", OF_RUN(t), LOG_S("table", name),
          LOG_I("put", counts->put), LOG_I("unchanged", counts->unchanged), LOG_I("deleted", counts->deleted));
 }
 
@@ -59,7 +61,7 @@ static void log_failure(const struct run_trace *t, enum run_state state, const s
   const struct err_info *info = err_info(err->code);
   const struct err_remote *r = &err->remote;
   log_at(state == RUN_FAILED ? LOG_ERROR : LOG_WARN, "run.error", err->message, OF_RUN(t),
-         LOG_S("phase", run_phase_name(t->phase)), LOG_S("code", info->name),
+         LOG_S("phase", run_phase_name(t->clock.phase)), LOG_S("code", info->name),
          LOG_S("category", err_category_name(info->category)),
          LOG_S("retryable", info->retryable ? "true" : "false"), LOG_S("hint", info->hint),
          text_field("bucket", r->bucket), text_field("key", err->object),
@@ -72,6 +74,7 @@ static void log_failure(const struct run_trace *t, enum run_state state, const s
 void run_trace_finished(struct run_trace *t, enum run_state state, const struct err *err,
                         const struct run_progress *progress, uint64_t memory_peak_bytes) {
   bool is_good = state == RUN_SUCCEEDED;
+  run_metrics_attempt(state, is_good ? KPI_OK : err->code);
   if (!is_good)
     log_failure(t, state, err);
   run_trace_phase(t, PHASE_NONE);

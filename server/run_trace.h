@@ -4,17 +4,14 @@
 #ifndef KPID_SERVER_RUN_TRACE_H
 #define KPID_SERVER_RUN_TRACE_H
 
-#include "pipeline/engine.h"
-#include "pipeline/publish.h"
-#include "server/run.h"
+#include "server/run_metrics.h"
 
 /* Of one attempt; one thread. Borrows the run. */
 struct run_trace {
   const struct run *run;
   char date[DAY_TEXT_SIZE];
-  enum run_phase phase; /* at work */
-  int64_t phase_since;  /* monotonic ms */
-  bool is_judged;       /* the quality was logged */
+  struct phase_clock clock;
+  bool is_judged; /* the quality was logged */
 };
 
 /* Starts the trace of an attempt; nothing is logged. */
@@ -29,8 +26,9 @@ void run_trace_listed(const struct run_trace *t, const struct source_listing *li
 /* What was computed, and what its quality is; the first time only. */
 void run_trace_computed(struct run_trace *t, const struct job_result *result);
 
-/* What was written to a table. */
-void run_trace_published(const struct run_trace *t, const char *table, const struct publish_counts *counts);
+/* What was written to a table, which is called `name` here. */
+void run_trace_published(const struct run_trace *t, enum kpi_table table, const char *name,
+                         const struct publish_counts *counts);
 
 /* How the attempt has ended: `state` as it is stored; err tells a failure whole. */
 void run_trace_finished(struct run_trace *t, enum run_state state, const struct err *err,

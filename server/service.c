@@ -6,6 +6,7 @@
 #include "base/scope.h"
 #include "server/backfill_submit_store.h"
 #include "server/discovery.h"
+#include "server/run_metrics.h"
 #include "server/run_move_store.h"
 #include "server/upkeep_store.h"
 #include "server/watch.h"
@@ -16,7 +17,8 @@
 enum {
   POOL_QUEUE = 1024,
   TICK_MS = 250,
-  DATABASE_CHECK_MS = 5000,
+  DATABASE_CHECK_MS = 5000, /* so often at least, */
+  CENSUS_MS = 1000,         /* and so often at most while runs move */
   PRUNE_MS = 3600 * 1000,
   CLAIM_RETRY_MS = 1000,
   BURST_QUIET_MS = 100,     /* a burst of posted days is over when none has followed for so long, */
@@ -34,7 +36,9 @@ void service_tell_changed(struct service *s, const char *run_id) {
 }
 
 static void on_run_changed(void *arg, const char *run_id) {
-  service_tell_changed(arg, run_id);
+  struct service *s = arg;
+  atomic_store(&s->runs_moved, true);
+  service_tell_changed(s, run_id);
 }
 
 void service_wake_supervisors(struct service *s) {
@@ -236,15 +240,16 @@ static bool stop_stalled(struct service *s, int64_t now) {
 
 /* Reads, and, when the disk has refused something, writes too: a full disk can still be read. */
 static void check_database(struct service *s) {
-  uint64_t queued = 0;
+  struct run_census census;
   struct err err;
-  enum kpi_code rc = run_store_count_queued(s->db, &queued, &err);
-  if (rc == KPI_OK)
-    health_board_set(&s->health, CHECK_QUEUE, queued < QUEUE_MAX, "the queue is full");
+  enum kpi_code rc = upkeep_census(s->db, &census, &err);
+  if (rc == KPI_OK) {
+    health_board_set(&s->health, CHECK_QUEUE, census.queued < QUEUE_MAX, "the queue is full");
+    health_board_set_census(&s->health, &census);
+  }
   if (rc == KPI_OK && db_refuses_writes(s->db))
     rc = upkeep_probe(s->db, &err);
   health_board_set(&s->health, CHECK_DATABASE, rc == KPI_OK, err.message);
-  health_board_set_queued(&s->health, queued);
 }
 
 /* Runs whose next attempt is due, and those that were not to start so late. */
@@ -290,8 +295,9 @@ static void *tick(void *arg) {
     live_runs_stop_overdue(&s->live, now);
     check_intents(s);
     wake_runs(s);
-    if (checked_at == 0 || now - checked_at >= DATABASE_CHECK_MS ||
-        db_refuses_writes(s->db) != was_refusing) {
+    int64_t check_ms = atomic_load(&s->runs_moved) ? CENSUS_MS : DATABASE_CHECK_MS;
+    if (checked_at == 0 || now - checked_at >= check_ms || db_refuses_writes(s->db) != was_refusing) {
+      atomic_store(&s->runs_moved, false);
       checked_at = now;
       check_database(s);
       was_refusing = db_refuses_writes(s->db);
@@ -390,6 +396,7 @@ enum kpi_code service_start(const struct config *config, struct service **out, s
   pthread_cond_init(&s->synced.wake, NULL);
   pthread_rwlock_init(&s->listener.lock, NULL);
   live_runs_init(&s->live);
+  run_metrics_init();
   health_board_init(&s->health);
   enum kpi_code rc = open_parts(s, err);
   if (rc == KPI_OK)

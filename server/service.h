@@ -216,12 +216,22 @@ struct health_check {
 };
 enum { HEALTH_CHECKS_MAX = 8 };
 
+/* What is in the database now, for health and metrics. */
+struct run_census {
+  uint64_t active[RUN_STATE_COUNT][PRIORITY_COUNT]; /* runs by state; none of the terminal ones */
+  uint64_t queued;
+  int64_t oldest_queued_at; /* Unix ms; 0: nothing is queued */
+  bool has_published;
+  day_t last_published; /* the latest day that is published */
+};
+
 /* What the health routes tell. */
 struct health {
-  bool alive;    /* /livez: loops answer, no worker is stalled */
-  bool draining; /* /healthz is 503 */
-  bool ready;    /* /readyz: can take a run now */
-  uint64_t queued, active;
+  bool alive;               /* /livez: loops answer, no worker is stalled */
+  bool draining;            /* /healthz is 503 */
+  bool ready;               /* /readyz: can take a run now */
+  uint64_t active;          /* at work in this process */
+  struct run_census census; /* of the last few seconds */
   struct health_check checks[HEALTH_CHECKS_MAX];
   size_t check_count;
 };

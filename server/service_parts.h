@@ -34,6 +34,7 @@ struct service {
   struct input_look *input;
   struct watch *watch;
   char boot_id[UUID_TEXT_SIZE];
+  _Atomic bool runs_moved; /* since they were counted last */
   struct {
     pthread_rwlock_t lock;
     service_changed_fn changed; /* guarded by lock, as arg */

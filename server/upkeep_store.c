@@ -61,6 +61,45 @@ enum kpi_code upkeep_recover(struct db *db, const char *boot_id, uint64_t *recov
   return rc;
 }
 
+static enum kpi_code count_active(struct db_conn *c, struct run_census *out, struct err *err) {
+  int step = SQLITE_ERROR;
+  sqlite3_stmt *s =
+      db_statement(c, "SELECT state, priority, count(*), min(updated_at) FROM runs WHERE state IN"
+                      " ('queued', 'running', 'retry_wait', 'cancelling') GROUP BY state, priority");
+  while (s && (step = sqlite3_step(s)) == SQLITE_ROW) {
+    enum run_state state;
+    int64_t oldest = sqlite3_column_int64(s, 3);
+    if (!run_state_of(view_of((const char *)sqlite3_column_text(s, 0)), &state))
+      continue;
+    out->active[state][sqlite3_column_int(s, 1)] = (uint64_t)sqlite3_column_int64(s, 2);
+    if (state == RUN_QUEUED && (out->oldest_queued_at == 0 || oldest < out->oldest_queued_at))
+      out->oldest_queued_at = oldest;
+  }
+  for (int p = 0; p < PRIORITY_COUNT; p++)
+    out->queued += out->active[RUN_QUEUED][p];
+  return step == SQLITE_DONE ? KPI_OK : db_failure(c, err);
+}
+
+static enum kpi_code find_last_published(struct db_conn *c, struct run_census *out, struct err *err) {
+  sqlite3_stmt *s = db_statement(c, "SELECT max(order_date) FROM published");
+  if (!s || sqlite3_step(s) != SQLITE_ROW)
+    return db_failure(c, err);
+  const char *day = (const char *)sqlite3_column_text(s, 0);
+  out->has_published = day && day_parse(view_of(day), &out->last_published);
+  return KPI_OK;
+}
+
+static enum kpi_code do_census(struct db_conn *c, void *arg, struct err *err) {
+  struct run_census *out = arg;
+  *out = (struct run_census){0};
+  enum kpi_code rc = count_active(c, out, err);
+  return rc ? rc : find_last_published(c, out, err);
+}
+
+enum kpi_code upkeep_census(struct db *db, struct run_census *out, struct err *err) {
+  return db_call(db, DB_NORMAL, do_census, out, err);
+}
+
 static enum kpi_code do_prune(struct db_conn *c, void *arg, struct err *err) {
   static const char *const shared[] = {
       "DELETE FROM backfills WHERE created_at < ?1 AND (discovery IS NULL OR discovery NOT IN ('queued',"

@@ -2,6 +2,7 @@
 #include "server/watch.h"
 
 #include "server/run_log.h"
+#include "server/run_metrics.h"
 
 #include <stdlib.h>
 
@@ -14,9 +15,20 @@ struct watch {
   uint64_t seq; /* of the last event that was told; the database thread's own */
 };
 
+static void on_moved(void *arg, const struct run_move *move) {
+  const struct watch *w = arg;
+  run_metrics_moved(move);
+  w->fn(w->arg, move->run_id);
+}
+
+static void on_backfill_changed(void *arg, const char *backfill_id) {
+  const struct watch *w = arg;
+  w->fn(w->arg, backfill_id);
+}
+
 static void on_commit(struct db_conn *c, void *arg) {
   struct watch *w = arg;
-  event_store_news(c, &w->seq, w->fn, w->arg);
+  event_store_news(c, &w->seq, &(struct event_listener){on_moved, on_backfill_changed, w});
 }
 
 enum kpi_code watch_start(struct db *db, struct live_runs *live, watch_news_fn fn, void *arg,

@@ -90,6 +90,7 @@ ENDPOINTS = [
     ("GET", "/backfills"),
     ("GET", f"/backfills/{UNKNOWN}"),
     ("GET", "/readyz"),
+    ("GET", "/metrics"),
     ("GET", "/version"),
     ("GET", "/openapi.yaml"),
     ("GET", "/problems/internal"),

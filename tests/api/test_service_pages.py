@@ -35,6 +35,7 @@ ROUTES = {
     ("GET", "/livez"),
     ("GET", "/healthz"),
     ("GET", "/readyz"),
+    ("GET", "/metrics"),
     ("GET", "/version"),
     ("GET", "/openapi.yaml"),
     ("GET", "/problems/{}"),

@@ -28,13 +28,22 @@ def schemathesis_program() -> Path:
     return cached("venv", ("schemathesis.txt",), "install_python") / "bin" / "schemathesis"
 
 
+def promtool_program() -> Path:
+    """Prometheus' own checker, out of the distribution's package."""
+    return ready("promtool", "install_promtool") / "usr" / "bin" / "promtool"
+
+
 def cached(kind: str, pins: tuple[str, ...], installer: str) -> Path:
     """A folder of the cache, named by the content of the files in tests/tools that pin what it holds."""
     digest = hashlib.sha256()
     for name in pins:
         digest.update((TESTS / "tools" / name).read_bytes())
+    return ready(f"{kind}-{digest.hexdigest()[:12]}", installer)
+
+
+def ready(name: str, installer: str) -> Path:
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    folder = cache / "kpid" / f"{kind}-{digest.hexdigest()[:12]}"
+    folder = cache / "kpid" / name
     if not (folder / "ready").exists():
         raise RuntimeError(
             f"nothing in {folder}: run `. scripts/setup && {installer}`"

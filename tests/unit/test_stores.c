@@ -260,12 +260,12 @@ static void probing_leaves_nothing_behind(void **state) {
   struct err err = {0};
   struct run_list list;
   struct run_filter all = {.limit = 10};
-  uint64_t queued;
+  struct run_census census;
   assert_int_equal(upkeep_probe(db, &err), KPI_OK);
   assert_int_equal(upkeep_probe(db, &err), KPI_OK);
   assert_false(db_refuses_writes(db));
-  assert_int_equal(run_store_count_queued(db, &queued, &err), KPI_OK);
-  assert_int_equal(queued, 0);
+  assert_int_equal(upkeep_census(db, &census, &err), KPI_OK);
+  assert_int_equal(census.queued, 0);
   assert_int_equal(run_store_list(db, &all, &list, &err), KPI_OK);
   assert_int_equal(list.count, 0);
   run_list_clear(&list);
