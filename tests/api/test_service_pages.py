@@ -1,6 +1,9 @@
 """Health, version, the service's own description, and the pages behind problem types."""
 
+import os
 import re
+import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -9,6 +12,7 @@ from support.datasets import BASE, BASE_DATES, write_source
 from support.openapi import Description
 from support.problems import assert_problem
 from support.server import Server
+from support.tools import openapi_linter
 
 DAY = BASE_DATES[0]
 UNKNOWN_ID = "01890000-0000-7000-8000-000000000000"
@@ -130,6 +134,26 @@ def test_version_names_the_api(server):
     assert re.match(
         r"\d+\.\d+", str(document.get("version", document.get("service_version", "")))
     )
+
+
+def lint(path: Path) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [*openapi_linter(), "--extends", "recommended-strict", str(path)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        cwd=path.parent,
+        env={**os.environ, "REDOCLY_TELEMETRY": "off", "REDOCLY_SUPPRESS_UPDATE_NOTICE": "true"},
+    )
+
+
+def test_the_linter_finds_nothing_in_the_description(server, tmp_path):
+    path = tmp_path / "openapi.yaml"
+    path.write_bytes(server.get("/openapi.yaml").body)
+    clean = lint(path)
+    assert clean.returncode == 0, clean.stderr
+    path.write_text(path.read_text(encoding="utf-8").replace("operationId: getVersion", "operationId: getReadyz"), encoding="utf-8")
+    assert lint(path).returncode == 1
 
 
 def test_description_lists_exactly_the_routes(description):

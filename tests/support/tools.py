@@ -28,6 +28,12 @@ def schemathesis_program() -> Path:
     return cached("venv", ("schemathesis.txt",), "install_python") / "bin" / "schemathesis"
 
 
+def openapi_linter() -> list[str]:
+    """The command that lints OpenAPI documents; it asks nobody on the network."""
+    folder = cached("openapi", ("openapi/package.json", "openapi/package-lock.json"), "install_openapi_linter")
+    return [str(folder / "node"), str(folder / "node_modules" / ".bin" / "redocly"), "lint"]
+
+
 def promtool_program() -> Path:
     """Prometheus' own checker, out of the distribution's package."""
     return ready("promtool", "install_promtool") / "usr" / "bin" / "promtool"
