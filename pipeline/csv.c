@@ -2,7 +2,6 @@
 #include "pipeline/csv.h"
 
 #include "base/scope.h"
-#include "pipeline/csv_scan.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -101,9 +100,9 @@ static struct cell take_cell(const char *at, const char *end) {
 /* ---- rows ---- */
 
 void csv_init(struct csv_cursor *c) {
-  memset(c, 0, sizeof *c);
   for (int i = 0; i < COLUMNS_MAX; i++)
     buf_init(&c->scratch[i], CSV_FIELD_MAX_BYTES);
+  csv_start(c, (struct view){0});
 }
 
 void csv_clear(struct csv_cursor *c) {
@@ -111,13 +110,74 @@ void csv_clear(struct csv_cursor *c) {
     buf_clear(&c->scratch[i]);
 }
 
+/* Forgets the marks: what is at the cursor has none. */
+static void drop_marks(struct csv_cursor *c) {
+  c->marked = c->at;
+  c->row = c->first = 0;
+  c->marks.count = c->marks.row_count = 0;
+}
+
 void csv_start(struct csv_cursor *c, struct view block) {
   c->at = block.ptr;
   c->end = block.ptr + block.len;
-  c->window = c->window_end = c->at;
   c->lines = 0;
   c->problem = CSV_FINE;
+  drop_marks(c);
 }
+
+static bool fail(struct csv_cursor *c, enum csv_problem problem) {
+  c->problem = problem;
+  return false;
+}
+
+/* ---- plain rows: no quotes, whole within the marks ---- */
+
+static bool is_blank(const char *at, const char *end) {
+  while (at < end && (unsigned char)*at <= ' ')
+    at++;
+  return at == end;
+}
+
+/* Finds the cells of the next marked row, whose text ends at `end`. */
+static bool take_marked(struct csv_cursor *c, const struct csv_binding *binding, const char *end,
+                        struct csv_row *row) {
+  const uint16_t *marks = &c->marks.at[c->first];
+  size_t count = c->marks.rows[c->row] - c->first + 1u;
+  memset(row->cells, 0, sizeof row->cells);
+  row->line = c->lines;
+  row->raw = (struct view){c->at, (size_t)(end - c->at)};
+  row->cell_count = count;
+  row->is_ascii = c->marks.is_ascii;
+  if (count > CSV_COLUMNS_MAX)
+    return fail(c, CSV_TOO_MANY_COLUMNS);
+  for (size_t i = 0; i < binding->needed_count; i++) {
+    size_t cell = binding->needed[i].cell;
+    if (cell >= count)
+      break;
+    const char *from = cell ? c->marked + marks[cell - 1] + 1 : c->at;
+    const char *to = cell + 1 < count ? c->marked + marks[cell] : end;
+    row->cells[binding->needed[i].slot] = (struct view){from, (size_t)(to - from)};
+  }
+  return true;
+}
+
+/* Reads the next marked row that is not blank. False when there is none, or a problem. */
+static bool next_marked(struct csv_cursor *c, const struct csv_binding *binding, struct csv_row *row) {
+  bool found = false;
+  while (!found && c->row < c->marks.row_count) {
+    const char *line_feed = c->marked + c->marks.at[c->marks.rows[c->row]];
+    const char *end = line_feed > c->at && line_feed[-1] == '\r' ? line_feed - 1 : line_feed;
+    found = (unsigned char)*c->at > ' ' || !is_blank(c->at, end);
+    if (found && !take_marked(c, binding, end, row))
+      return false;
+    c->first = c->marks.rows[c->row++] + 1u;
+    c->at = line_feed + 1;
+    c->lines++;
+  }
+  return found;
+}
+
+/* ---- all others ---- */
 
 /* Steps over lines that hold nothing but blanks. */
 static void skip_blank_lines(struct csv_cursor *c) {
@@ -132,40 +192,6 @@ static void skip_blank_lines(struct csv_cursor *c) {
   }
 }
 
-/* Looks at the next bytes from `at` on, which is before the end. */
-static void move_window(struct csv_cursor *c, const char *at) {
-  char last[CSV_SCAN_BYTES] = {0};
-  size_t left = (size_t)(c->end - at);
-  c->window = at;
-  c->window_end = left < CSV_SCAN_BYTES ? c->end : at + CSV_SCAN_BYTES;
-  if (left < CSV_SCAN_BYTES)
-    at = memcpy(last, at, left);
-  c->delimiters = csv_scan_delimiters(at);
-}
-
-/* Returns the first comma or line end from `at` on, or the end. */
-static const char *find_delimiter(struct csv_cursor *c, const char *at) {
-  for (;;) {
-    if (at < c->window_end) {
-      uint64_t ahead = c->delimiters >> (at - c->window);
-      if (ahead)
-        return at + __builtin_ctzll(ahead);
-      at = c->window_end;
-    }
-    if (at == c->end)
-      return at;
-    move_window(c, at);
-  }
-}
-
-/* As take_cell, for a cell of the block. */
-static struct cell next_cell(struct csv_cursor *c, const char *at) {
-  if (at < c->end && *at == '"')
-    return take_quoted(at, c->end);
-  const char *next = find_delimiter(c, at);
-  return (struct cell){.next = next, .text = {at, (size_t)(next - at)}};
-}
-
 static void keep_cell(struct csv_cursor *c, const struct cell *cell, struct view *out, size_t column) {
   *out = cell->text;
   if (!cell->escaped)
@@ -174,12 +200,8 @@ static void keep_cell(struct csv_cursor *c, const struct cell *cell, struct view
   *out = buf_view(&c->scratch[column]);
 }
 
-static bool fail(struct csv_cursor *c, enum csv_problem problem) {
-  c->problem = problem;
-  return false;
-}
-
-bool csv_next(struct csv_cursor *c, const struct csv_binding *binding, struct csv_row *row) {
+/* Walks the next row byte by byte. */
+static bool walk_row(struct csv_cursor *c, const struct csv_binding *binding, struct csv_row *row) {
   skip_blank_lines(c);
   const char *start = c->at, *at = start;
   row->line = c->lines;
@@ -187,8 +209,9 @@ bool csv_next(struct csv_cursor *c, const struct csv_binding *binding, struct cs
     return false;
   memset(row->cells, 0, sizeof row->cells);
   row->cell_count = 0;
+  row->is_ascii = false;
   for (;;) {
-    struct cell cell = next_cell(c, at);
+    struct cell cell = take_cell(at, c->end);
     if (!cell.next)
       return fail(c, CSV_OPEN_QUOTE);
     if (cell.stray)
@@ -213,6 +236,25 @@ bool csv_next(struct csv_cursor *c, const struct csv_binding *binding, struct cs
   c->lines += at < c->end;
   c->at = skip_line_end(at, c->end);
   return true;
+}
+
+/* Most rows are plain and marked. One that is not is walked, and the marks begin anew behind it. */
+bool csv_next(struct csv_cursor *c, const struct csv_binding *binding, struct csv_row *row) {
+  for (;;) {
+    if (next_marked(c, binding, row))
+      return true;
+    if (c->problem || c->at == c->end) {
+      row->line = c->lines;
+      return false;
+    }
+    drop_marks(c);
+    csv_scan((struct view){c->at, (size_t)(c->end - c->at)}, &c->marks);
+    if (c->marks.row_count)
+      continue;
+    bool found = walk_row(c, binding, row);
+    drop_marks(c);
+    return found;
+  }
 }
 
 enum kpi_code csv_problem_err(enum csv_problem problem, const char *object, uint64_t line, struct err *err) {
@@ -355,8 +397,11 @@ static enum kpi_code bind_cells(struct view line, const struct schema *schema, c
       snprintf(what, sizeof what, "the header names the column \"%s\" twice", schema->columns[column].name);
       return header_err(err, KPI_CSV_HEADER_MISSING, object, schema->columns[column].name, line_no, what);
     }
-    if (column >= 0)
+    if (column >= 0) {
       out->has[column] = true;
+      out->needed[out->needed_count].cell = out->columns;
+      out->needed[out->needed_count++].slot = (size_t)column;
+    }
     out->slot[out->columns++] = column;
     at = cell.next;
     if (at >= end || *at != ',')

@@ -6,6 +6,7 @@
 
 #include "base/buf.h"
 #include "base/err.h"
+#include "pipeline/csv_scan.h"
 #include "pipeline/schema.h"
 
 enum { CSV_LINE_MAX_BYTES = 1024 * 1024, CSV_FIELD_MAX_BYTES = 64 * 1024, CSV_COLUMNS_MAX = 256 };
@@ -15,7 +16,11 @@ struct csv_binding {
   int slot[CSV_COLUMNS_MAX]; /* position in the file -> schema column, -1: not needed */
   size_t columns;            /* cells in the header */
   bool has[COLUMNS_MAX];     /* the file has this schema column */
-  struct view header;        /* the header line's bytes without line end; borrowed */
+  struct {
+    size_t cell, slot;
+  } needed[COLUMNS_MAX]; /* the same, of those that are needed, by position */
+  size_t needed_count;
+  struct view header; /* the header line's bytes without line end; borrowed */
 };
 
 /* One row. Cells are views into the block or into the cursor's scratch, valid until the next row. */
@@ -24,6 +29,7 @@ struct csv_row {
   struct view raw;                /* the row's bytes without line end */
   size_t cell_count;              /* cells in the row, also unneeded ones */
   uint64_t line;                  /* line of the block where the row starts, 0-based */
+  bool is_ascii;                  /* it is, as far as is known without a look at it */
 };
 
 enum csv_problem {
@@ -38,11 +44,12 @@ enum csv_problem {
 /* Walks the rows of a block. */
 struct csv_cursor {
   const char *at, *end;
-  const char *window, *window_end; /* the bytes that `delimiters` tells of; empty: none yet */
-  uint64_t delimiters;             /* as csv_scan_delimiters */
   uint64_t lines;                  /* line ends passed so far in this block */
   struct buf scratch[COLUMNS_MAX]; /* unescaped text of a quoted cell, one for each column */
   enum csv_problem problem;
+  const char *marked; /* start of the text that `marks` tells of; what stands before `row` there was read */
+  size_t row, first;  /* next row, and the mark that ends its first cell */
+  struct csv_marks marks;
 };
 
 /* Prepares a cursor. */

@@ -1,39 +1,61 @@
 /* SPDX-License-Identifier: MIT
- * Where cells end: the commas and line ends of 64 bytes as a bit mask. Knows neither rows nor quotes. */
+ * Where cells and rows end: the commas and line ends of a piece of text as a list of offsets, found 64 bytes
+ * at a time by the widest instructions the processor has. Knows neither rows nor quotes: it stops where they
+ * begin to matter. */
 #ifndef KPID_PIPELINE_CSV_SCAN_H
 #define KPID_PIPELINE_CSV_SCAN_H
 
+#include "base/view.h"
+
 #include <stdint.h>
 
-#ifdef __SSE2__
-#include <emmintrin.h>
-#endif
+enum {
+  CSV_WORD_BYTES = 64,
+  CSV_MARKS_BYTES_MAX = 16 * 1024,     /* of text that is looked at in one go: stays in the first cache */
+  CSV_MARKS_SLACK = 2 * CSV_WORD_BYTES /* entries that may be overwritten behind the last */
+};
 
-enum { CSV_SCAN_BYTES = 64 };
+/* What was found. Offsets are from the start of the text. */
+struct csv_marks {
+  uint16_t at[CSV_MARKS_BYTES_MAX + CSV_MARKS_SLACK];   /* commas and LFs, ascending */
+  uint16_t rows[CSV_MARKS_BYTES_MAX + CSV_MARKS_SLACK]; /* which of them are LFs: indices into `at` */
+  size_t count, row_count;
+  bool is_ascii; /* of what was looked at, and perhaps a little more */
+};
 
-/* The portable way: what the others must agree with. */
-static inline uint64_t csv_scan_scalar(const char at[CSV_SCAN_BYTES]) {
-  uint64_t mask = 0;
-  for (unsigned i = 0; i < CSV_SCAN_BYTES; i++)
-    mask |= (uint64_t)(at[i] == ',' || at[i] == '\n' || at[i] == '\r') << i;
-  return mask;
-}
+/* Fills `out` from the start of the text, at most CSV_MARKS_BYTES_MAX bytes of it, up to the first byte that
+ * is not plain: a quote, or a CR that no LF follows. A CR before its LF is part of the cell. */
+void csv_scan(struct view text, struct csv_marks *out);
 
-/* Returns a mask whose bit i is set when at[i] is a comma, LF or CR. */
-static inline uint64_t csv_scan_delimiters(const char at[CSV_SCAN_BYTES]) {
-#ifdef __SSE2__
-  const __m128i comma = _mm_set1_epi8(','), lf = _mm_set1_epi8('\n'), cr = _mm_set1_epi8('\r');
-  uint64_t mask = 0;
-  for (int i = 0; i < CSV_SCAN_BYTES / 16; i++) {
-    __m128i bytes = _mm_loadu_si128((const __m128i *)(const void *)(at + i * 16));
-    __m128i ends = _mm_or_si128(_mm_cmpeq_epi8(bytes, comma),
-                                _mm_or_si128(_mm_cmpeq_epi8(bytes, lf), _mm_cmpeq_epi8(bytes, cr)));
-    mask |= (uint64_t)(unsigned)_mm_movemask_epi8(ends) << (i * 16);
-  }
-  return mask;
-#else
-  return csv_scan_scalar(at);
-#endif
-}
+/* What a text holds. */
+struct csv_survey {
+  size_t line_feeds;
+  bool has_cr;
+};
+
+/* Counts over the whole text. */
+struct csv_survey csv_scan_survey(struct view text);
+
+/* What stands where in 64 bytes: bit i for byte i. */
+struct csv_look {
+  uint64_t commas, line_feeds, returns, quotes, high; /* high: 0x80 or more */
+};
+
+/* One way to do it. */
+struct csv_scanner {
+  const char *name; /* as in KPI_SIMD */
+  bool (*is_usable)(void);
+  /* Looks at `words` times 64 bytes, and may read one byte more, which start at offset `base` of the text.
+   * Returns false when it has stopped at a byte that is not plain. */
+  bool (*scan)(const char *text, size_t words, size_t base, struct csv_marks *out);
+  /* Adds what words hold to the survey. */
+  void (*survey)(const char *text, size_t words, struct csv_survey *out);
+};
+
+/* All that were built for this processor's family, the best first, the portable one last; NULL ends. */
+extern const struct csv_scanner *const csv_scanners[];
+
+/* The one that is used: the first usable one, or the one that KPI_SIMD names, if it is usable. */
+const struct csv_scanner *csv_scanner(void);
 
 #endif

@@ -44,13 +44,11 @@ static enum kpi_code no_memory(const struct csv_stream *s, struct err *err) {
 
 /* Counts LF, CRLF and lone CR, also within quotes: physical lines. */
 static uint64_t count_line_ends(struct view v) {
-  uint64_t n = 0, lone = 0;
-  for (size_t i = 0; i < v.len; i++)
-    n += v.ptr[i] == '\n';
-  if (v.len && memchr(v.ptr, '\r', v.len))
-    for (size_t i = 0; i < v.len; i++)
-      lone += v.ptr[i] == '\r' && (i + 1 == v.len || v.ptr[i + 1] != '\n');
-  return n + lone;
+  struct csv_survey survey = csv_scan_survey(v);
+  uint64_t lone = 0;
+  for (size_t i = 0; survey.has_cr && i < v.len; i++)
+    lone += v.ptr[i] == '\r' && (i + 1 == v.len || v.ptr[i + 1] != '\n');
+  return survey.line_feeds + lone;
 }
 
 /* Fills the block from *len on up to `upto` bytes; sets s->at_end at the end of the input. */

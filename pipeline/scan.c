@@ -110,19 +110,12 @@ static void give_back(struct scan_run *r, struct open_object *o, bool over) {
 
 /* What the reader sees in a row before its meaning is looked at. */
 static void note_row(struct scan_worker *w, const struct csv_row *row, const struct csv_binding *binding,
-                     struct place place, bool is_ascii) {
+                     struct place place) {
   w->report.rows++;
   if (row->cell_count != binding->columns)
     finding_add(&w->report.ragged, place, row->raw);
-  if (!is_ascii && !view_is_utf8(row->raw))
+  if (!row->is_ascii && !view_is_utf8(row->raw))
     finding_add(&w->report.undecodable, place, row->raw);
-}
-
-static bool is_ascii(struct view v) {
-  unsigned char all = 0;
-  for (size_t i = 0; i < v.len; i++)
-    all |= (unsigned char)v.ptr[i];
-  return all < 0x80;
 }
 
 static void parse_block(struct scan_worker *w, const struct csv_binding *binding, const char *object,
@@ -131,7 +124,6 @@ static void parse_block(struct scan_worker *w, const struct csv_binding *binding
   struct csv_row csv = {0};
   struct err err = {0};
   struct scan_row row = {&csv, binding, object, {index, 0}};
-  bool ascii = is_ascii(w->block.rows);
   csv_start(&w->cursor, w->block.rows);
   while (stop_reason(s->job->stop) == STOP_NONE && csv_next(&w->cursor, binding, &csv)) {
     row.place.line = w->block.first_line + csv.line;
@@ -139,7 +131,7 @@ static void parse_block(struct scan_worker *w, const struct csv_binding *binding
       finding_add(&w->report.repeated_header, row.place, csv.raw);
       continue;
     }
-    note_row(w, &csv, binding, row.place, ascii);
+    note_row(w, &csv, binding, row.place);
     if (s->row_fn(w->state, &row, &err)) {
       record_error(w->run, row.place, &err);
       return;

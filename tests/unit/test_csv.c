@@ -204,20 +204,106 @@ static void wrong_headers_are_refused_with_words(void **state) {
   }
 }
 
-static void delimiters_are_found_as_the_portable_way_finds_them(void **state) {
-  (void)state;
-  char bytes[CSV_SCAN_BYTES + 16];
-  uint64_t seed = 88172645463325252u;
-  for (int round = 0; round < 2000; round++) {
-    for (size_t i = 0; i < sizeof bytes; i++) {
-      seed = seed * 6364136223846793005u + 1442695040888963407u;
-      bytes[i] = ",\n\r\"a\xff \t,"[(seed >> 33) % 9];
-      if (round % 2)
-        bytes[i] = (char)(seed >> 40);
-    }
-    const char *at = bytes + round % 16;
-    assert_true(csv_scan_delimiters(at) == csv_scan_scalar(at));
+/* What csv_scan promises, byte by byte. */
+static void mark_slowly(const char *text, size_t len, struct csv_marks *out) {
+  out->count = out->row_count = 0;
+  for (size_t i = 0; i < len; i++) {
+    if (text[i] == '"' || (text[i] == '\r' && text[i + 1] != '\n'))
+      return;
+    if (text[i] == '\n')
+      out->rows[out->row_count++] = (uint16_t)out->count;
+    if (text[i] == '\n' || text[i] == ',')
+      out->at[out->count++] = (uint16_t)i;
   }
+}
+
+static void assert_marks(const struct csv_marks *found, const struct csv_marks *expected) {
+  assert_int_equal(found->count, expected->count);
+  assert_int_equal(found->row_count, expected->row_count);
+  assert_memory_equal(found->at, expected->at, expected->count * sizeof expected->at[0]);
+  assert_memory_equal(found->rows, expected->rows, expected->row_count * sizeof expected->rows[0]);
+}
+
+/* Texts of several kinds: few plain bytes, any bytes, only commas, only line ends, no byte that stops. */
+static void make_text(char *bytes, size_t len, int kind, uint64_t *seed) {
+  static const char *const letters[] = {",\n\r\"a\xff \t,", "", ",", "\n", ",\na1-", ",abcdefgh\r\n", "\r\n"};
+  const char *set = letters[kind % (int)COUNT_OF(letters)];
+  size_t count = strlen(set);
+  for (size_t i = 0; i < len; i++) {
+    *seed = *seed * 6364136223846793005u + 1442695040888963407u;
+    bytes[i] = count ? set[(*seed >> 33) % count] : (char)(*seed >> 40);
+  }
+}
+
+static void every_scanner_finds_the_same(void **state) {
+  (void)state;
+  enum { WORDS = 6, BYTES = WORDS * CSV_WORD_BYTES };
+  static struct csv_marks found, expected;
+  char bytes[BYTES + 64 + 1];
+  uint64_t seed = 88172645463325252u;
+  size_t usable = 0;
+  for (size_t s = 0; csv_scanners[s]; s++) {
+    if (!csv_scanners[s]->is_usable())
+      continue;
+    usable++;
+    for (int round = 0; round < 5000; round++) {
+      make_text(bytes, sizeof bytes, round, &seed);
+      const char *text = bytes + round % 64;
+      size_t base = round % 3 ? 0 : 4096;
+      mark_slowly(text, BYTES, &expected);
+      for (size_t i = 0; i < expected.count; i++)
+        expected.at[i] = (uint16_t)(expected.at[i] + base);
+      found.count = found.row_count = 0;
+      found.is_ascii = true;
+      bool is_whole = csv_scanners[s]->scan(text, WORDS, base, &found);
+      assert_marks(&found, &expected);
+      struct csv_survey survey = {0};
+      csv_scanners[s]->survey(text, WORDS, &survey);
+      size_t line_feeds = 0, returns = 0, high = 0;
+      for (size_t i = 0; i < BYTES; i++) {
+        line_feeds += text[i] == '\n';
+        returns += text[i] == '\r';
+        high += (unsigned char)text[i] >= 0x80;
+      }
+      assert_int_equal(survey.line_feeds, line_feeds);
+      assert_int_equal(survey.has_cr, returns > 0);
+      assert_true(!is_whole || found.is_ascii == (high == 0));
+    }
+  }
+  assert_true(usable >= 1);
+}
+
+/* The text ends where its memory ends: what is behind must not be read, nor matter. */
+static void a_text_of_any_length_is_scanned_whole(void **state) {
+  (void)state;
+  static struct csv_marks found, expected;
+  uint64_t seed = 1;
+  for (size_t len = 0; len <= 300; len++) {
+    char *text = malloc(len + 1);
+    make_text(text, len, (int)len, &seed);
+    text[len] = 'x';
+    mark_slowly(text, len, &expected);
+    text = realloc(text, len ? len : 1);
+    csv_scan((struct view){text, len}, &found);
+    assert_marks(&found, &expected);
+    size_t line_feeds = 0;
+    for (size_t i = 0; i < len; i++)
+      line_feeds += text[i] == '\n';
+    assert_int_equal(csv_scan_survey((struct view){text, len}).line_feeds, line_feeds);
+    free(text);
+  }
+}
+
+/* A plain text is marked as far as the array goes, whatever follows. */
+static void a_long_text_is_marked_as_far_as_there_is_room(void **state) {
+  (void)state;
+  static struct csv_marks found;
+  static char text[CSV_MARKS_BYTES_MAX + 1000];
+  memset(text, '\n', sizeof text);
+  csv_scan((struct view){text, sizeof text}, &found);
+  assert_int_equal(found.count, CSV_MARKS_BYTES_MAX);
+  assert_int_equal(found.row_count, CSV_MARKS_BYTES_MAX);
+  assert_int_equal(found.at[CSV_MARKS_BYTES_MAX - 1], CSV_MARKS_BYTES_MAX - 1);
 }
 
 /* Rows of cells of every length, so that delimiters fall on every place of the windows that are scanned. */
@@ -263,7 +349,9 @@ int main(void) {
       cmocka_unit_test(limits_hold_at_their_edge),
       cmocka_unit_test(headers_are_bound_by_name),
       cmocka_unit_test(wrong_headers_are_refused_with_words),
-      cmocka_unit_test(delimiters_are_found_as_the_portable_way_finds_them),
+      cmocka_unit_test(every_scanner_finds_the_same),
+      cmocka_unit_test(a_text_of_any_length_is_scanned_whole),
+      cmocka_unit_test(a_long_text_is_marked_as_far_as_there_is_room),
       cmocka_unit_test(rows_may_begin_and_end_anywhere),
       cmocka_unit_test(blank_lines_before_the_header_are_counted),
   };
