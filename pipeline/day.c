@@ -5,15 +5,6 @@
 
 enum { DAYS_PER_ERA = 146097, DAYS_TO_1970 = 719468 };
 
-day_t day_from_civil(int year, int month, int day) {
-  year -= month <= 2;
-  int era = (year >= 0 ? year : year - 399) / 400;
-  int year_of_era = year - era * 400;
-  int day_of_year = (153 * (month + (month > 2 ? -3 : 9)) + 2) / 5 + day - 1;
-  int day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
-  return era * DAYS_PER_ERA + day_of_era - DAYS_TO_1970;
-}
-
 void day_to_civil(day_t d, int *year, int *month, int *day) {
   d += DAYS_TO_1970;
   int era = (d >= 0 ? d : d - (DAYS_PER_ERA - 1)) / DAYS_PER_ERA;
@@ -24,17 +15,6 @@ void day_to_civil(day_t d, int *year, int *month, int *day) {
   *day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
   *month = shifted_month < 10 ? shifted_month + 3 : shifted_month - 9;
   *year = year_of_era + era * 400 + (*month <= 2);
-}
-
-static bool is_leap(int year) {
-  return year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
-}
-
-bool day_is_valid(int year, int month, int day) {
-  static const int lengths[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
-  if (year < 1 || year > 9999 || month < 1 || month > 12 || day < 1)
-    return false;
-  return day <= lengths[month - 1] + (month == 2 && is_leap(year));
 }
 
 /* Reads exactly n digits at text[at]; -1 when one is none. */

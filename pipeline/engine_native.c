@@ -49,11 +49,11 @@ static bool build_map(struct native *n, struct join_map *map, size_t offset) {
   return parts && join_map_build(map, n->pass.job->budget, parts, n->worker_count);
 }
 
-static bool collect_all_orders(struct native *n) {
+static bool collect_orders(struct native *n) {
   for (size_t i = 0; i < n->worker_count; i++)
-    if (!idset_absorb(&n->pass.all_orders, &n->workers[i].all_orders, n->pass.job->budget))
+    if (!idset_absorb(&n->pass.other_orders, &n->workers[i].other_orders, n->pass.job->budget))
       return false;
-  idset_seal(&n->pass.all_orders);
+  idset_seal(&n->pass.other_orders);
   return true;
 }
 
@@ -66,7 +66,7 @@ static enum kpi_code scan_all(struct native *n, struct err *err) {
   rc = scan_dataset(n, DATASET_ORDERS, native_order_row, err);
   if (rc)
     return rc;
-  if (!build_map(n, &n->pass.orders, offsetof(struct native_worker, orders)) || !collect_all_orders(n))
+  if (!build_map(n, &n->pass.orders, offsetof(struct native_worker, orders)) || !collect_orders(n))
     return job_memory_err(n->pass.job, err);
   return scan_dataset(n, DATASET_ORDER_ITEMS, native_item_row, err);
 }
@@ -352,7 +352,7 @@ static void native_clear(struct native *n) {
     struct native_worker *w = &n->workers[i];
     join_pairs_clear(&w->products, budget);
     join_pairs_clear(&w->orders, budget);
-    idset_clear(&w->all_orders, budget);
+    idset_clear(&w->other_orders, budget);
     aggregate_clear(&w->groups, budget);
     native_days_clear(&w->days, budget);
     quality_tally_clear(&w->whole);
@@ -362,8 +362,9 @@ static void native_clear(struct native *n) {
     scan_report_clear(&n->reports[d]);
   join_map_clear(&n->pass.products, budget);
   join_map_clear(&n->pass.orders, budget);
-  idset_clear(&n->pass.all_orders, budget);
+  idset_clear(&n->pass.other_orders, budget);
   budget_free(budget, n->pass.bad_products.at, n->pass.bad_products.cap * sizeof *n->pass.bad_products.at);
+  id_marks_free(n->pass.all_orders);
   id_marks_free(n->pass.order_marks);
   id_marks_free(n->pass.item_marks);
   dict_free(n->pass.ids);
@@ -387,8 +388,11 @@ static enum kpi_code native_init(struct native *n, struct pool *pool, const stru
     n->pass.order_marks = id_marks_new(job->budget);
     n->pass.item_marks = id_marks_new(job->budget);
   }
+  if (!n->pass.covers_all_days)
+    n->pass.all_orders = id_marks_new(job->budget);
   bool has_marks = n->pass.order_marks && n->pass.item_marks;
-  if (!n->workers || !n->pass.ids || !n->pass.categories || belief->ids_are_unique != has_marks)
+  if (!n->workers || !n->pass.ids || !n->pass.categories || belief->ids_are_unique != has_marks ||
+      n->pass.covers_all_days == (n->pass.all_orders != NULL))
     return job_memory_err(job, err);
   for (size_t i = 0; i < n->worker_count; i++)
     n->workers[i].pass = &n->pass;

@@ -6,6 +6,7 @@
 #define KPID_PIPELINE_ID_H
 
 #include "pipeline/dict.h"
+#include "pipeline/swar.h"
 
 #include <stdatomic.h>
 
@@ -45,14 +46,28 @@ struct id_seen {
                 */
 };
 
-enum { ID_PLAIN_DIGITS_MAX = 18 };
+enum { ID_PLAIN_DIGITS_MAX = 18, ID_FAST_DIGITS_MAX = 16 };
 
 /* Classifies a cell that is not ID_FORM_PLAIN. */
 enum id_form id_classify_other(struct view cell);
 
+/* Reads 1 to ID_FAST_DIGITS_MAX digits. False when a character is none. */
+static inline bool id_read_digits(struct view cell, id_code *code) {
+  uint64_t high = 0, low;
+  if (cell.len <= 8)
+    return swar_eight_digits(swar_load_number(cell.ptr, cell.len), code);
+  bool fits = swar_eight_digits(swar_load_number(cell.ptr, cell.len - 8), &high) &
+              swar_eight_digits(swar_load(cell.ptr + cell.len - 8), &low);
+  *code = high * 100000000u + low;
+  return fits;
+}
+
 /* Classifies a cell; sets *code for ID_FORM_PLAIN. Allocates nothing. */
 static inline enum id_form id_classify(struct view cell, id_code *code) {
   id_code value = 0;
+  if (cell.len - 1 < ID_FAST_DIGITS_MAX && (cell.ptr[0] != '0' || cell.len == 1) &&
+      id_read_digits(cell, code))
+    return ID_FORM_PLAIN;
   size_t i = 0;
   if (cell.len > 0 && cell.len <= ID_PLAIN_DIGITS_MAX && (cell.ptr[0] != '0' || cell.len == 1))
     for (; i < cell.len && cell.ptr[i] >= '0' && cell.ptr[i] <= '9'; i++)

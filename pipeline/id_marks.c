@@ -45,18 +45,37 @@ static _Atomic uint64_t *make_page(struct id_marks *m, size_t at) {
   return none;
 }
 
-bool id_marks_add(struct id_marks *m, id_code code) {
+/* Where the bit of a code is; page PAGES * 2 when there is none. */
+struct bit {
+  size_t page, word;
+  uint64_t mask;
+};
+
+static struct bit bit_of(id_code code) {
   const id_code number = code & ~ID_INTERNED;
   if (number / PAGE_BITS >= PAGES)
-    return false;
-  size_t at = (size_t)(number / PAGE_BITS) + (code & ID_INTERNED ? PAGES : 0);
-  _Atomic uint64_t *page = atomic_load_explicit(&m->pages[at], memory_order_acquire);
+    return (struct bit){.page = 2 * PAGES};
+  return (struct bit){(size_t)(number / PAGE_BITS) + (code & ID_INTERNED ? PAGES : 0),
+                      number % PAGE_BITS / WORD_BITS, (uint64_t)1 << number % WORD_BITS};
+}
+
+enum id_mark id_marks_add(struct id_marks *m, id_code code) {
+  const struct bit bit = bit_of(code);
+  if (bit.page == 2 * PAGES)
+    return ID_MARK_NO_ROOM;
+  _Atomic uint64_t *page = atomic_load_explicit(&m->pages[bit.page], memory_order_acquire);
   if (!page)
-    page = make_page(m, at);
+    page = make_page(m, bit.page);
   if (!page)
+    return ID_MARK_NO_ROOM;
+  uint64_t before = atomic_fetch_or_explicit(&page[bit.word], bit.mask, memory_order_relaxed);
+  return before & bit.mask ? ID_MARK_REPEATED : ID_MARK_NEW;
+}
+
+bool id_marks_has(const struct id_marks *m, id_code code) {
+  const struct bit bit = bit_of(code);
+  if (bit.page == 2 * PAGES)
     return false;
-  const uint64_t bit = (uint64_t)1 << number % WORD_BITS;
-  uint64_t before =
-      atomic_fetch_or_explicit(&page[number % PAGE_BITS / WORD_BITS], bit, memory_order_relaxed);
-  return !(before & bit);
+  const _Atomic uint64_t *page = atomic_load_explicit(&m->pages[bit.page], memory_order_acquire);
+  return page && atomic_load_explicit(&page[bit.word], memory_order_relaxed) & bit.mask;
 }

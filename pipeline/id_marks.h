@@ -16,8 +16,16 @@ struct id_marks *id_marks_new(struct budget *budget);
 /* Accepts NULL. */
 void id_marks_free(struct id_marks *m);
 
-/* Marks an id. False when it was marked before, or cannot be: it is too great, the ids are too far from each
- * other, or memory is exhausted. Any thread. */
-bool id_marks_add(struct id_marks *m, id_code code);
+enum id_mark {
+  ID_MARK_NEW,
+  ID_MARK_REPEATED, /* it was marked before */
+  ID_MARK_NO_ROOM   /* it is too great, the ids are too far from each other, or memory is exhausted */
+};
+
+/* Marks an id. Any thread. */
+enum id_mark id_marks_add(struct id_marks *m, id_code code);
+
+/* True when the id is marked. Any thread. */
+bool id_marks_has(const struct id_marks *m, id_code code);
 
 #endif

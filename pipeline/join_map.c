@@ -1,7 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 #include "pipeline/join_map.h"
 
-enum { PAIRS_FIRST = 1024, SLOTS_MIN = 16, DIRECT_SPREAD_MAX = 2 /* slots for a pair, as in a hashed map */ };
+enum {
+  PAIRS_FIRST = 1024,
+  SLOTS_MIN = 16,
+  DIRECT_SPREAD_MAX = 2,      /* slots for a pair, as in a hashed map */
+  KNOWN_BITS_MAX = 1 << 26,   /* 8 MiB */
+  KNOWN_BITS_A_PAIR = 1 << 13 /* few pairs are found as fast */
+};
 
 bool join_pairs_add(struct join_pairs *p, struct budget *budget, id_code key, uint32_t value) {
   if (p->count == p->cap) {
@@ -114,6 +120,23 @@ static bool build_hashed(struct join_map *m, struct budget *budget, struct join_
   return true;
 }
 
+/* Bits for the keys of a hashed map, if these are not too far apart. */
+static bool mark_known(struct join_map *m, struct budget *budget, const struct extent *e) {
+  const id_code bits = e->greatest - e->least + 1;
+  if (e->pairs == 0 || bits > KNOWN_BITS_MAX || bits / KNOWN_BITS_A_PAIR > e->pairs)
+    return true;
+  m->known = budget_calloc(budget, bits / 64 + 1, sizeof *m->known);
+  m->known_count = bits;
+  if (!m->known)
+    return false;
+  for (size_t i = 0; i < m->slot_count; i++)
+    if (m->slots[i].times) {
+      const id_code at = m->slots[i].key - e->least;
+      m->known[at / 64] |= (uint64_t)1 << at % 64;
+    }
+  return true;
+}
+
 /* ---- both ---- */
 
 bool join_map_build(struct join_map *m, struct budget *budget, struct join_pairs *const *parts,
@@ -126,15 +149,17 @@ bool join_map_build(struct join_map *m, struct budget *budget, struct join_pairs
     m->is_direct = ok && fill_direct(m, parts, count);
     if (!m->is_direct)
       join_map_clear(m, budget);
+    m->least = e.least;
   }
   if (ok && !m->is_direct)
-    ok = build_hashed(m, budget, parts, count, e.pairs);
+    ok = build_hashed(m, budget, parts, count, e.pairs) && mark_known(m, budget, &e);
   for (size_t i = 0; i < count; i++)
     join_pairs_clear(parts[i], budget);
   return ok;
 }
 
 void join_map_clear(struct join_map *m, struct budget *budget) {
+  budget_free(budget, m->known, m->known ? (m->known_count / 64 + 1) * sizeof *m->known : 0);
   budget_free(budget, m->slots, m->slot_count * sizeof *m->slots);
   budget_free(budget, (void *)m->met, m->slot_count * sizeof *m->met);
   *m = (struct join_map){0};

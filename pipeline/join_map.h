@@ -31,8 +31,18 @@ struct join_map {
   _Atomic uint8_t *met; /* one for each slot, see join_map_meet */
   size_t slot_count;    /* 0 when empty; a power of two unless direct */
   bool is_direct;       /* keys are numbers close to each other, with one value each */
-  id_code least;        /* key of the first slot, if direct */
+  id_code least;        /* of all keys; that of the first slot, if direct */
+  uint64_t *known; /* hashed: a bit for each number from `least` on that is a key; NULL: keys are far apart */
+  id_code known_count; /* bits */
 };
+
+/* False when no pair has the key, which is mostly found without a look at the map; true when one may have. */
+static inline bool join_map_may_have(const struct join_map *m, id_code key) {
+  const id_code at = key - m->least;
+  if (m->known)
+    return at < m->known_count && (m->known[at / 64] >> at % 64 & 1);
+  return !m->is_direct || at < m->slot_count;
+}
 
 /* Builds a map of the pairs of all workers, which are freed, also on failure: equal pairs become one with a
  * multiplicity. False when memory is exhausted. */

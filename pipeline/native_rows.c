@@ -92,7 +92,7 @@ static bool join_code(const struct native_worker *w, const struct id_cell *cell,
 static bool count_id(struct native_worker *w, struct id_marks *marks, struct idset *set, id_code id) {
   if (!marks)
     return idset_add(set, w->pass->job->budget, id);
-  if (!id_marks_add(marks, id))
+  if (id_marks_add(marks, id) != ID_MARK_NEW)
     atomic_store_explicit(&w->pass->ids_repeat, true, memory_order_relaxed);
   return true;
 }
@@ -206,7 +206,8 @@ static bool keep_for_orphans(struct native_worker *w, const struct id_cell *id) 
   if (w->pass->covers_all_days || id->form == ID_FORM_NULL)
     return true;
   return join_code(w, id, ID_ITEMS_ORDER, ID_HASH, &hashed) &&
-         idset_add(&w->all_orders, w->pass->job->budget, hashed);
+         (id_marks_add(w->pass->all_orders, hashed) != ID_MARK_NO_ROOM ||
+          idset_add(&w->other_orders, w->pass->job->budget, hashed));
 }
 
 static void note_order(struct native_worker *w, struct quality_tally *t, const struct scan_row *row,
@@ -290,7 +291,8 @@ static bool find_order(const struct native_worker *w, struct item_keys *k) {
   struct join_walk walk = {0};
   if (!join_code(w, &k->order, ID_ORDERS_ORDER, ID_FIND, &k->order_key))
     return false;
-  k->has_order = join_map_next(&w->pass->orders, k->order_key, &walk) != NULL;
+  k->has_order = join_map_may_have(&w->pass->orders, k->order_key) &&
+                 join_map_next(&w->pass->orders, k->order_key, &walk) != NULL;
   return true;
 }
 
@@ -344,7 +346,7 @@ static bool note_orphan(struct native_worker *w, struct quality_tally *t, const 
   if (!w->pass->covers_all_days) {
     if (!join_code(w, &it->k.order, ID_ORDERS_ORDER, ID_HASH, &hashed))
       return false;
-    if (idset_has(&w->pass->all_orders, hashed))
+    if (id_marks_has(w->pass->all_orders, hashed) || idset_has(&w->pass->other_orders, hashed))
       return true;
   }
   finding_add(&t->found[CHECK_ITEM_WITHOUT_ORDER], it->row->place, it->k.order.text);

@@ -31,8 +31,9 @@ struct native_pass {
   enum id_kind kinds[ID_COLUMN_COUNT];
   struct dict *ids, *categories; /* filled concurrently */
   struct join_map products;      /* product id -> category; built after the products */
-  struct join_map orders;  /* order id -> day, of the orders of the job's days; built after the orders */
-  struct idset all_orders; /* hashed ids of every order; empty when the job covers all days */
+  struct join_map orders;      /* order id -> day, of the orders of the job's days; built after the orders */
+  struct id_marks *all_orders; /* hashed ids of every order; NULL when the job covers all days */
+  struct idset other_orders;   /* those that cannot be marked */
   bool covers_all_days;
   /* Of orders and items that count, as long as none is repeated: rows count them. NULL: sets do. */
   struct id_marks *order_marks, *item_marks;
@@ -47,7 +48,7 @@ struct native_pass {
 struct native_worker {
   struct native_pass *pass;
   struct join_pairs products, orders;
-  struct idset all_orders;
+  struct idset other_orders;
   struct aggregate groups;
   struct id_seen seen[ID_COLUMN_COUNT];
   uint64_t product_id_rows;   /* product rows with an id */

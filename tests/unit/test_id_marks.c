@@ -12,31 +12,35 @@ static void each_id_is_new_once(void **state) {
   budget_init(&budget, 0);
   struct id_marks *m = id_marks_new(&budget);
   for (int again = 0; again < 2; again++)
-    for (size_t i = 0; i < COUNT_OF(ids); i++)
-      assert_int_equal(id_marks_add(m, ids[i]), !again);
+    for (size_t i = 0; i < COUNT_OF(ids); i++) {
+      assert_int_equal(id_marks_has(m, ids[i]), again);
+      assert_int_equal(id_marks_add(m, ids[i]), again ? ID_MARK_REPEATED : ID_MARK_NEW);
+    }
+  static const id_code others[] = {2, 62, 65, 262145, 4294967294, ID_INTERNED | 2, ID_DIRECT_MAX, ID_NULL};
+  for (size_t i = 0; i < COUNT_OF(others); i++)
+    assert_false(id_marks_has(m, others[i]));
   id_marks_free(m);
   assert_int_equal(budget.used, 0);
 }
 
-/* Ids that cannot be marked are told as if they were repeated: who asks counts them in another way then. */
 static void what_cannot_be_marked_is_refused(void **state) {
   (void)state;
   struct budget budget;
   budget_init(&budget, 0);
   struct id_marks *m = id_marks_new(&budget);
-  assert_false(id_marks_add(m, ID_DIRECT_MAX));
-  assert_false(id_marks_add(m, (id_code)1 << 32));
-  assert_false(id_marks_add(m, ID_NULL));
+  assert_int_equal(id_marks_add(m, ID_DIRECT_MAX), ID_MARK_NO_ROOM);
+  assert_int_equal(id_marks_add(m, (id_code)1 << 32), ID_MARK_NO_ROOM);
+  assert_int_equal(id_marks_add(m, ID_NULL), ID_MARK_NO_ROOM);
   size_t spread = 0;
-  while (spread < 4096 && id_marks_add(m, (id_code)spread * 262144)) /* a page each */
+  while (spread < 4096 && id_marks_add(m, (id_code)spread * 262144) == ID_MARK_NEW) /* a page each */
     spread++;
   assert_int_equal(spread, 2048);
   id_marks_free(m);
   budget_init(&budget, 600000); /* room for the table and one page */
   m = id_marks_new(&budget);
-  assert_true(id_marks_add(m, 1));
+  assert_int_equal(id_marks_add(m, 1), ID_MARK_NEW);
   for (id_code page = 1; page < 16; page++)
-    if (!id_marks_add(m, page * 262144)) {
+    if (id_marks_add(m, page * 262144) == ID_MARK_NO_ROOM) {
       id_marks_free(m);
       assert_int_equal(budget.used, 0);
       return;
@@ -54,7 +58,7 @@ struct racer {
 static void *mark_all(void *arg) {
   struct racer *r = arg;
   for (id_code id = 0; id < IDS; id++)
-    r->first_seen += id_marks_add(r->marks, id);
+    r->first_seen += id_marks_add(r->marks, id) == ID_MARK_NEW;
   return NULL;
 }
 
