@@ -10,6 +10,8 @@
 #include <stdint.h>
 
 #define KPI_MUST_CHECK __attribute__((warn_unused_result))
+#define KPI_UNSET                                                                                            \
+  __attribute__((uninitialized)) /* set before it is read: spares loops the clearing of a hardened build */
 #define KPI_COLD __attribute__((cold, noinline)) /* kept out of loops, with its large err on the stack */
 #define KPI_PRINTF(fmt_at, args_at) __attribute__((format(printf, fmt_at, args_at)))
 

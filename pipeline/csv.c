@@ -138,12 +138,19 @@ static bool is_blank(const char *at, const char *end) {
   return at == end;
 }
 
+/* Cell by cell: a call of memset takes longer. */
+static inline void empty_cells(struct csv_row *row) {
+#pragma GCC unroll 8
+  for (int i = 0; i < COLUMNS_MAX; i++)
+    row->cells[i] = (struct view){NULL, 0};
+}
+
 /* Finds the cells of the next marked row, whose text ends at `end`. */
 static bool take_marked(struct csv_cursor *c, const struct csv_binding *binding, const char *end,
                         struct csv_row *row) {
   const uint16_t *marks = &c->marks.at[c->first];
   size_t count = c->marks.rows[c->row] - c->first + 1u;
-  memset(row->cells, 0, sizeof row->cells);
+  empty_cells(row);
   row->line = c->lines;
   row->raw = (struct view){c->at, (size_t)(end - c->at)};
   row->cell_count = count;
@@ -207,7 +214,7 @@ static bool walk_row(struct csv_cursor *c, const struct csv_binding *binding, st
   row->line = c->lines;
   if (at == c->end)
     return false;
-  memset(row->cells, 0, sizeof row->cells);
+  empty_cells(row);
   row->cell_count = 0;
   row->is_ascii = false;
   for (;;) {

@@ -247,7 +247,7 @@ static bool add_order(struct native_worker *w, const struct scan_row *row, const
 enum kpi_code native_order_row(void *worker, const struct scan_row *row, struct err *err) {
   struct native_worker *w = worker;
   const struct view *cells = row->csv->cells;
-  struct id_cell id, user;
+  KPI_UNSET struct id_cell id, user;
   day_t day;
   /* First: a row that is left out does not say what kind of column its ids are in either. */
   if (is_void(w))
@@ -287,12 +287,12 @@ struct item {
 };
 
 /* Looks up whether the order is one of the job's days. */
-static bool find_order(const struct native_worker *w, struct item_keys *k) {
+static bool find_order(const struct native_worker *w, struct item_keys *k, bool *found) {
   struct join_walk walk = {0};
   if (!join_code(w, &k->order, ID_ORDERS_ORDER, ID_FIND, &k->order_key))
     return false;
-  k->has_order = join_map_may_have(&w->pass->orders, k->order_key) &&
-                 join_map_next(&w->pass->orders, k->order_key, &walk) != NULL;
+  *found = join_map_may_have(&w->pass->orders, k->order_key) &&
+           join_map_next(&w->pass->orders, k->order_key, &walk) != NULL;
   return true;
 }
 
@@ -493,7 +493,7 @@ static __attribute__((noinline)) enum kpi_code add_item(struct native_worker *w,
 enum kpi_code native_item_row(void *worker, const struct scan_row *row, struct err *err) {
   struct native_worker *w = worker;
   const struct view *cells = row->csv->cells;
-  struct item_keys k;
+  KPI_UNSET struct item_keys k;
   if (is_void(w))
     return KPI_OK;
   if (!timestamp_day(cells[ITEMS_CREATED_AT], w->pass->job->zone, &k.day))
@@ -501,8 +501,13 @@ enum kpi_code native_item_row(void *worker, const struct scan_row *row, struct e
   take_id(w, ID_ITEMS_ID, cells[ITEMS_ID], &k.id);
   take_id(w, ID_ITEMS_ORDER, cells[ITEMS_ORDER_ID], &k.order);
   take_id(w, ID_ITEMS_PRODUCT, cells[ITEMS_PRODUCT_ID], &k.product);
-  if (!find_order(w, &k))
+  bool has_order;
+  if (!find_order(w, &k, &has_order))
     return no_memory(w, err);
-  k.is_in_days = day_set_has(&w->pass->job->days, k.day);
-  return k.is_in_days || k.has_order ? add_item(w, row, &k, err) : KPI_OK;
+  bool is_in_days = day_set_has(&w->pass->job->days, k.day);
+  if (!is_in_days && !has_order)
+    return KPI_OK;
+  k.is_in_days = is_in_days;
+  k.has_order = has_order;
+  return add_item(w, row, &k, err);
 }

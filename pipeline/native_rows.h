@@ -55,6 +55,7 @@ struct native_worker {
   struct quality_tally whole; /* of what bears on every day: products, and rows without a date */
   struct native_days days;
   struct status_cache statuses;
+  POOL_GAP;
 };
 
 /* The scan_row_fn of each data set; `worker` is a struct native_worker. */

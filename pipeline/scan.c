@@ -35,6 +35,7 @@ struct scan_worker {
   struct csv_cursor cursor;
   struct csv_block block;
   struct scan_report report;
+  POOL_GAP;
 };
 
 static void record_error(struct scan_run *r, struct place at, const struct err *err) {

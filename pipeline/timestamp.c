@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "pipeline/timestamp.h"
 
-#include "pipeline/swar.h"
-
 enum {
   SECONDS_PER_DAY = 86400,
   SECONDS_PER_HOUR = 3600,
@@ -98,31 +96,7 @@ static bool day_in_zone(int64_t utc, const struct tz *business, day_t *out) {
   return day >= DAY_MIN && day <= DAY_MAX;
 }
 
-/* The two digits that begin at byte i. */
-static unsigned two_digits(uint64_t digits, unsigned i) {
-  return (unsigned)(digits >> (8 * i) & 0xff) * 10 + (unsigned)(digits >> (8 * i + 8) & 0xff);
-}
-
-/* The form that nearly every export has, YYYY-MM-DD HH:MM:SS without zone, in one look. False for any other
- * form, and for what is no time: the general way tells. */
-static bool take_common_form(struct view text, day_t *out) {
-  uint64_t month, day, time;
-  if (text.len != 19 || (text.ptr[10] != ' ' && text.ptr[10] != 'T') ||
-      !swar_fits(swar_load(text.ptr), 0x2D30302D30303030u, 0x0F06060F06060606u, &month) ||   /* 0000-00- */
-      !swar_fits(swar_load(text.ptr + 2), 0x30302D30302D3030u, 0x06060F06060F0606u, &day) || /* 00-00-00 */
-      !swar_fits(swar_load(text.ptr + 11), 0x30303A30303A3030u, 0x06060F06060F0606u, &time)) /* 00:00:00 */
-    return false;
-  int year = (int)(two_digits(month, 0) * 100 + two_digits(month, 2));
-  if (two_digits(time, 0) > 23 || two_digits(time, 3) > 59 || two_digits(time, 6) > 59 ||
-      !day_is_valid(year, (int)two_digits(month, 5), (int)two_digits(day, 6)))
-    return false;
-  *out = day_from_civil(year, (int)two_digits(month, 5), (int)two_digits(day, 6));
-  return true;
-}
-
-bool timestamp_day(struct view text, const struct tz *business, day_t *out) {
-  if (take_common_form(text, out))
-    return true;
+bool timestamp_day_of_any(struct view text, const struct tz *business, day_t *out) {
   struct view rest = view_trim(text);
   bool has_day;
   if (!take_date(&rest, out, &has_day))
