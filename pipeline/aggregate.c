@@ -5,43 +5,47 @@
 
 enum { SLOTS_FIRST = 64 };
 
-static struct group **find_slot(struct group **slots, size_t slot_count, day_t day, uint32_t category) {
+static uint64_t key_of(day_t day, uint32_t category) {
+  return (uint64_t)(uint32_t)day << 32 | category;
+}
+
+static struct group_slot *find_slot(struct group_slot *slots, size_t slot_count, uint64_t key) {
   size_t mask = slot_count - 1;
-  size_t at = id_hash((uint64_t)(uint32_t)day << 32 | category) & mask;
-  while (slots[at] && (slots[at]->day != day || slots[at]->category != category))
+  size_t at = id_hash(key) & mask;
+  while (slots[at].group && slots[at].key != key)
     at = (at + 1) & mask;
   return &slots[at];
 }
 
 static bool grow(struct aggregate *a, struct budget *budget) {
   size_t count = a->slot_count ? a->slot_count * 2 : SLOTS_FIRST;
-  struct group **slots = budget_calloc(budget, count, sizeof(struct group *));
+  struct group_slot *slots = budget_calloc(budget, count, sizeof *slots);
   if (!slots)
     return false;
   for (size_t i = 0; i < a->slot_count; i++)
-    if (a->slots[i])
-      *find_slot(slots, count, a->slots[i]->day, a->slots[i]->category) = a->slots[i];
-  budget_free(budget, (void *)a->slots, a->slot_count * sizeof(struct group *));
+    if (a->slots[i].group)
+      *find_slot(slots, count, a->slots[i].key) = a->slots[i];
+  budget_free(budget, a->slots, a->slot_count * sizeof *a->slots);
   a->slots = slots;
   a->slot_count = count;
   return true;
 }
 
 struct group *aggregate_group(struct aggregate *a, struct budget *budget, day_t day, uint32_t category) {
-  if (a->last && a->last->day == day && a->last->category == category)
-    return a->last;
+  const uint64_t key = key_of(day, category);
   if (2 * (a->count + 1) > a->slot_count && !grow(a, budget))
     return NULL;
-  struct group **slot = find_slot(a->slots, a->slot_count, day, category);
-  if (!*slot) {
-    *slot = budget_calloc(budget, 1, sizeof **slot);
-    if (!*slot)
+  struct group_slot *slot = find_slot(a->slots, a->slot_count, key);
+  if (!slot->group) {
+    slot->group = budget_calloc(budget, 1, sizeof *slot->group);
+    if (!slot->group)
       return NULL;
-    (*slot)->day = day;
-    (*slot)->category = category;
+    slot->key = key;
+    slot->group->day = day;
+    slot->group->category = category;
     a->count++;
   }
-  return a->last = *slot;
+  return slot->group;
 }
 
 static void group_free(struct group *g, struct budget *budget) {
@@ -66,6 +70,7 @@ static bool group_absorb(struct group *to, struct group *from, struct budget *bu
   to->returned_rows += from->returned_rows;
   to->order_id_rows += from->order_id_rows;
   to->item_id_rows += from->item_id_rows;
+  to->marked_orders += from->marked_orders;
   return idset_absorb(&to->orders, &from->orders, budget) &&
          idset_absorb(&to->returned_orders, &from->returned_orders, budget) &&
          idset_absorb(&to->users, &from->users, budget) && idset_absorb(&to->items, &from->items, budget);
@@ -87,7 +92,7 @@ static void merge_groups(void *arg) {
     if (m->groups[i])
       group_free(m->groups[i], m->budget);
   }
-  all->counts = (struct group_counts){.orders = count_ids(&all->orders, m->budget),
+  all->counts = (struct group_counts){.orders = count_ids(&all->orders, m->budget) + all->marked_orders,
                                       .returned_orders = count_ids(&all->returned_orders, m->budget),
                                       .users = count_ids(&all->users, m->budget),
                                       .items = count_ids(&all->items, m->budget)};
@@ -97,7 +102,7 @@ static void merge_groups(void *arg) {
 static bool complete_first(struct aggregate *const *parts, size_t count, struct budget *budget) {
   for (size_t p = 1; p < count; p++)
     for (size_t i = 0; i < parts[p]->slot_count; i++) {
-      const struct group *g = parts[p]->slots[i];
+      const struct group *g = parts[p]->slots[i].group;
       if (g && !aggregate_group(parts[0], budget, g->day, g->category))
         return false;
     }
@@ -106,8 +111,7 @@ static bool complete_first(struct aggregate *const *parts, size_t count, struct 
 
 /* Finds a group of a part; NULL when it has none. */
 static struct group *find_like(struct aggregate *a, const struct group *like) {
-  struct group **slot = a->slot_count ? find_slot(a->slots, a->slot_count, like->day, like->category) : NULL;
-  return slot ? *slot : NULL;
+  return a->slot_count ? find_slot(a->slots, a->slot_count, key_of(like->day, like->category))->group : NULL;
 }
 
 bool aggregate_merge(struct aggregate *const *parts, size_t count, struct pool *pool, struct budget *budget) {
@@ -119,16 +123,16 @@ bool aggregate_merge(struct aggregate *const *parts, size_t count, struct pool *
   bool ok = merges && groups;
   size_t done = 0;
   for (size_t i = 0; ok && i < first->slot_count; i++) {
-    if (!first->slots[i])
+    if (!first->slots[i].group)
       continue;
     struct group **of = &groups[done * count];
-    of[0] = first->slots[i];
+    of[0] = first->slots[i].group;
     for (size_t p = 1; p < count; p++)
       of[p] = find_like(parts[p], of[0]);
     merges[done++] = (struct merge){of, count, budget, false};
   }
   for (size_t p = 1; ok && p < count; p++) { /* the merges have their groups */
-    budget_free(budget, (void *)parts[p]->slots, parts[p]->slot_count * sizeof(struct group *));
+    budget_free(budget, parts[p]->slots, parts[p]->slot_count * sizeof *parts[p]->slots);
     *parts[p] = (struct aggregate){0};
   }
   if (ok)
@@ -142,8 +146,8 @@ bool aggregate_merge(struct aggregate *const *parts, size_t count, struct pool *
 
 void aggregate_clear(struct aggregate *a, struct budget *budget) {
   for (size_t i = 0; i < a->slot_count; i++)
-    if (a->slots[i])
-      group_free(a->slots[i], budget);
-  budget_free(budget, (void *)a->slots, a->slot_count * sizeof(struct group *));
+    if (a->slots[i].group)
+      group_free(a->slots[i].group, budget);
+  budget_free(budget, a->slots, a->slot_count * sizeof *a->slots);
   *a = (struct aggregate){0};
 }

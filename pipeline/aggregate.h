@@ -19,21 +19,27 @@ struct group_counts {
 
 struct group {
   day_t day;
-  uint32_t category; /* number in the catalogue, or GROUP_NO_CATEGORY */
-  struct decimal revenue;
+  uint32_t category;      /* number in the catalogue, or GROUP_NO_CATEGORY */
   uint64_t item_rows;     /* joined rows */
   uint64_t returned_rows; /* of these, with status returned */
   uint64_t order_id_rows; /* order rows with an id: more than distinct orders when ids repeat */
   uint64_t item_id_rows;  /* item rows with an id, each once */
+  uint64_t marked_orders; /* distinct orders that are not in `orders`, counted by marks of their own */
+  struct decimal revenue;
   struct idset orders, returned_orders, users, items;
-  struct group_counts counts; /* of the sets, after aggregate_merge; they are empty then */
+  struct group_counts counts; /* of the sets and marks, after aggregate_merge; the sets are empty then */
+};
+
+/* A group by its key, day and category. */
+struct group_slot {
+  uint64_t key;
+  struct group *group; /* NULL: free */
 };
 
 /* Groups by key; zero-initialised is empty. */
 struct aggregate {
-  struct group **slots; /* open addressing */
+  struct group_slot *slots; /* open addressing */
   size_t slot_count, count;
-  struct group *last; /* asked for last */
 };
 
 /* Returns the group of a day and category, a new one when there is none; NULL when memory is exhausted.

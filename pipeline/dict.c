@@ -155,10 +155,10 @@ struct view dict_text(const struct dict *d, uint64_t number) {
   return d->shards[number & (SHARDS - 1)].synced.texts[number >> DICT_SHARD_BITS];
 }
 
-bool dict_each(const struct dict *d, bool (*fn)(void *arg, struct view text), void *arg) {
+bool dict_each(const struct dict *d, bool (*fn)(void *arg, struct view text, uint64_t number), void *arg) {
   for (size_t i = 0; i < SHARDS; i++)
     for (size_t j = 0; j < d->shards[i].synced.count; j++)
-      if (!fn(arg, d->shards[i].synced.texts[j]))
+      if (!fn(arg, d->shards[i].synced.texts[j], (uint64_t)j << DICT_SHARD_BITS | i))
         return false;
   return true;
 }

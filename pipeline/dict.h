@@ -30,8 +30,8 @@ uint64_t dict_hash(struct view text);
 /* Borrows the text of a number that dict_intern gave; valid until dict_free. Not while others intern. */
 struct view dict_text(const struct dict *d, uint64_t number);
 
-/* Calls fn for every text, in no particular order, until it returns false; returns what it returned last. Not
- * while others intern. */
-bool dict_each(const struct dict *d, bool (*fn)(void *arg, struct view text), void *arg);
+/* Calls fn for every text and its number, in no particular order, until it returns false; returns what it
+ * returned last. Not while others intern. */
+bool dict_each(const struct dict *d, bool (*fn)(void *arg, struct view text, uint64_t number), void *arg);
 
 #endif

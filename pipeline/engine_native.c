@@ -57,6 +57,27 @@ static bool collect_orders(struct native *n) {
   return true;
 }
 
+/* Gives a category the next bit. False when there are too many. */
+static bool give_bit(void *arg, struct view name, uint64_t number) {
+  struct native_pass *p = arg;
+  (void)name;
+  if (p->category_count == CATEGORY_MARKS_MAX || number >= CATEGORY_NUMBERS_MAX)
+    return false;
+  p->category_bits[number] = (unsigned char)p->category_count++;
+  return true;
+}
+
+/* A bit for each category of each order, instead of sets of orders for each category: where an order is one
+ * row, and items name it by the same code. */
+static bool make_category_marks(struct native *n) {
+  struct native_pass *p = &n->pass;
+  if (!p->order_marks || !p->orders.is_direct || p->kinds[ID_ITEMS_ORDER] != ID_NUMERIC ||
+      !dict_each(p->categories, give_bit, p))
+    return true;
+  p->category_marks = budget_calloc(p->job->budget, p->orders.slot_count, sizeof *p->category_marks);
+  return p->category_marks != NULL;
+}
+
 static enum kpi_code scan_all(struct native *n, struct err *err) {
   enum kpi_code rc = scan_dataset(n, DATASET_PRODUCTS, native_product_row, err);
   if (rc)
@@ -66,7 +87,8 @@ static enum kpi_code scan_all(struct native *n, struct err *err) {
   rc = scan_dataset(n, DATASET_ORDERS, native_order_row, err);
   if (rc)
     return rc;
-  if (!build_map(n, &n->pass.orders, offsetof(struct native_worker, orders)) || !collect_orders(n))
+  if (!build_map(n, &n->pass.orders, offsetof(struct native_worker, orders)) || !collect_orders(n) ||
+      !make_category_marks(n))
     return job_memory_err(n->pass.job, err);
   return scan_dataset(n, DATASET_ORDER_ITEMS, native_item_row, err);
 }
@@ -166,7 +188,8 @@ static bool add_result(struct native *n, const struct group *g, struct day_resul
   return true;
 }
 
-static bool add_category_name(void *out, struct view name) {
+static bool add_category_name(void *out, struct view name, uint64_t number) {
+  (void)number;
   return names_add(out, name);
 }
 
@@ -175,7 +198,7 @@ static enum kpi_code build_results(struct native *n, struct day_results *out, st
   if (!list_days(n, out))
     return job_memory_err(n->pass.job, err);
   for (size_t i = 0; i < groups->slot_count; i++)
-    if (groups->slots[i] && !add_result(n, groups->slots[i], out))
+    if (groups->slots[i].group && !add_result(n, groups->slots[i].group, out))
       return job_memory_err(n->pass.job, err);
   if (!dict_each(n->pass.categories, add_category_name, &out->categories))
     return job_memory_err(n->pass.job, err);
@@ -360,6 +383,8 @@ static void native_clear(struct native *n) {
   free(n->workers);
   for (int d = 0; d < DATASET_COUNT; d++)
     scan_report_clear(&n->reports[d]);
+  budget_free(budget, (void *)n->pass.category_marks,
+              n->pass.orders.slot_count * sizeof *n->pass.category_marks);
   join_map_clear(&n->pass.products, budget);
   join_map_clear(&n->pass.orders, budget);
   idset_clear(&n->pass.other_orders, budget);

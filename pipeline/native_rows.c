@@ -409,8 +409,24 @@ KPI_COLD static bool refuse_product(struct native_worker *w, struct native_day *
   return native_day_refuse(noted, w->pass->job->budget, &refusal);
 }
 
-/* Adds the item to the category of each product row with its product id. */
-static bool add_to_categories(struct native_worker *w, struct native_day *noted, const struct item *it) {
+/* Counts the order of an item in a category, once; `row` is that of the order on this day, NULL: there is
+ * none. */
+static bool count_order(struct native_worker *w, struct group *g, const struct join_pair *row,
+                        id_code order) {
+  if (!row || !w->pass->category_marks)
+    return order == ID_NULL || idset_add(&g->orders, w->pass->job->budget, order);
+  _Atomic uint64_t *marks = &w->pass->category_marks[row - w->pass->orders.slots];
+  const uint64_t bit = (uint64_t)1 << w->pass->category_bits[g->category];
+  if (!(atomic_load_explicit(marks, memory_order_relaxed) & bit) &&
+      !(atomic_fetch_or_explicit(marks, bit, memory_order_relaxed) & bit))
+    g->marked_orders++;
+  return true;
+}
+
+/* Adds the item to the category of each product row with its product id; `row` is that of its order on this
+ * day, NULL: there is none. */
+static bool add_to_categories(struct native_worker *w, struct native_day *noted, const struct item *it,
+                              const struct join_pair *row) {
   struct budget *budget = w->pass->job->budget;
   struct join_walk walk = {0};
   const struct join_pair *product;
@@ -424,7 +440,7 @@ static bool add_to_categories(struct native_worker *w, struct native_day *noted,
       continue;
     }
     struct group *g = aggregate_group(&w->groups, budget, it->k.day, product->value);
-    if (!g || (order != ID_NULL && !idset_add(&g->orders, budget, order)))
+    if (!g || !count_order(w, g, row, order))
       return false;
     if (it->is_returned && order != ID_NULL && !idset_add(&g->returned_orders, budget, order))
       return false;
@@ -465,7 +481,7 @@ static bool add_on_day(struct native_worker *w, const struct item *it, day_t day
     return bad_price(w, noted, it);
   noted->has_rows |= order || is_sold;
   return note_item(w, &noted->tally, it, day) && (!order || add_to_order(w, it, order)) &&
-         (!is_sold || add_to_categories(w, noted, it));
+         (!is_sold || add_to_categories(w, noted, it, order));
 }
 
 /* Adds an item that is of the job's days, or whose order is. Kept out of the loop over all rows, which would

@@ -13,7 +13,7 @@
 
 #include <pthread.h>
 
-enum { CATEGORY_BYTES_MAX = 2048 };
+enum { CATEGORY_BYTES_MAX = 2048, CATEGORY_MARKS_MAX = 64, CATEGORY_NUMBERS_MAX = 1024 };
 
 /* A product that must not be sold: its category is null or too long to be a key. */
 struct bad_product {
@@ -37,7 +37,12 @@ struct native_pass {
   bool covers_all_days;
   /* Of orders and items that count, as long as none is repeated: rows count them. NULL: sets do. */
   struct id_marks *order_marks, *item_marks;
-  _Atomic bool ids_repeat; /* against that: what this pass comes to is void */
+  /* Of each order in its slot of the join map: the categories in which it was counted, a bit each. NULL: sets
+   * count. */
+  _Atomic uint64_t *category_marks;
+  unsigned char category_bits[CATEGORY_NUMBERS_MAX]; /* by number in `categories` */
+  size_t category_count;                             /* that have a bit */
+  _Atomic bool ids_repeat;                           /* against that: what this pass comes to is void */
   pthread_mutex_t lock;
   struct { /* guarded by lock */
     struct bad_product *at;
