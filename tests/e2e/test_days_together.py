@@ -11,6 +11,7 @@ import pytest
 
 from support.cases import ANY_DATE, Case, load_cases
 from support.cli import Result, dates_of, kpid, source_url
+from support.datasets import write_source
 from support.oracle_sql import expected_tables
 from support.random_data import Maker
 
@@ -102,3 +103,37 @@ def test_a_bad_price_refuses_its_own_day_only(tmp_path):
     shown = kpid(*command, "--no-publish", "--bad-rows", "skip", "--max-bad-rows", "50%", "--format", "json")
     quality = json.loads(shown.out)["quality"]
     assert [q["status"] for q in quality.values()] == ["warned", "warned", "failed"]
+
+
+def write_orders_in_turn(folder: Path, categories: int, seed: int) -> list[str]:
+    """Orders and items numbered in turn, which are counted without sets; most items follow those of the same order, some are of
+    another day than it, of no order, of two product rows, or come long after the others. Returns the days."""
+    rng = random.Random(seed)
+    days = [str(date(2024, 2, 25) + timedelta(days=n)) for n in range(10)]
+    orders = [(n, n % 50, "complete", rng.choice(days)) for n in range(1, 400)]
+    items = []
+    for n, _, _, day in orders:
+        for _ in range(rng.randrange(4)):
+            items.append((n, rng.choice(days) if rng.random() < 0.1 else day))
+    items += [(n, rng.choice(days)) for n in (1000, 1000, 1001)]
+    items += rng.choices(items, k=60)
+    products = [f"{n},Category {n % categories},x" for n in range(3 * categories)]
+    products += [f"{n},Category {(n + 1) % categories},x" for n in range(0, categories, 5)]
+    write_source(
+        folder,
+        (",".join(map(str, order)) for order in orders),
+        (
+            f"{n},{order},{rng.randrange(3 * categories + 2)},{rng.randrange(9000) / 100},"
+            f"{rng.choice(['complete', 'returned'])},{day}"
+            for n, (order, day) in enumerate(items, 1)
+        ),
+        products,
+    )
+    return days
+
+
+@pytest.mark.parametrize("categories", [1, 7, 64, 65, 200])
+@pytest.mark.parametrize("seed", range(3))
+def test_orders_counted_by_marks_are_those_counted_by_sets(categories, seed, tmp_path):
+    days = write_orders_in_turn(tmp_path / "in", categories, seed)
+    assert differences(tmp_path / "in", days[2:6], [], {}, tmp_path) == []
