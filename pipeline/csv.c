@@ -130,7 +130,7 @@ static bool fail(struct csv_cursor *c, enum csv_problem problem) {
   return false;
 }
 
-/* ---- plain rows: no quotes, whole within the marks ---- */
+/* ---- plain rows: quotes only around whole cells, whole within the marks ---- */
 
 static bool is_blank(const char *at, const char *end) {
   while (at < end && (unsigned char)*at <= ' ')
@@ -163,6 +163,9 @@ static bool take_marked(struct csv_cursor *c, const struct csv_binding *binding,
       break;
     const char *from = cell ? c->marked + marks[cell - 1] + 1 : c->at;
     const char *to = cell + 1 < count ? c->marked + marks[cell] : end;
+    bool is_quoted = from < to && *from == '"';
+    from += is_quoted;
+    to -= is_quoted;
     row->cells[binding->needed[i].slot] = (struct view){from, (size_t)(to - from)};
   }
   return true;

@@ -1,23 +1,52 @@
 /* SPDX-License-Identifier: MIT */
 #include "pipeline/csv_scan.h"
 
+#include "pipeline/swar.h"
+
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
 /* ---- the portable scanner ---- */
 
+#define EACH_BYTE 0x0101010101010101u
+#define HIGH_BITS (EACH_BYTE * 0x80)
+
+/* The high bits of eight bytes, as bits 0 to 7. */
+static inline uint64_t gather(uint64_t high_bits) {
+  return (high_bits * 0x0002040810204081u) >> 56;
+}
+
+/* Bits of the bytes that are c. */
+static inline uint64_t equal(uint64_t bytes, unsigned char c) {
+  const uint64_t rest = bytes ^ EACH_BYTE * c;
+  return gather(~(((rest & ~HIGH_BITS) + ~HIGH_BITS) | rest) & HIGH_BITS);
+}
+
 static inline struct csv_look look_at(const char *at) {
   struct csv_look look = {0};
-  for (unsigned i = 0; i < CSV_WORD_BYTES; i++) {
-    uint64_t bit = (uint64_t)1 << i;
-    look.commas |= at[i] == ',' ? bit : 0;
-    look.line_feeds |= at[i] == '\n' ? bit : 0;
-    look.returns |= at[i] == '\r' ? bit : 0;
-    look.quotes |= at[i] == '"' ? bit : 0;
-    look.high |= (unsigned char)at[i] >= 0x80 ? bit : 0;
+  for (unsigned i = 0; i < CSV_WORD_BYTES; i += 8) {
+    const uint64_t bytes = swar_load(at + i);
+    look.commas |= equal(bytes, ',') << i;
+    look.line_feeds |= equal(bytes, '\n') << i;
+    look.returns |= equal(bytes, '\r') << i;
+    look.quotes |= equal(bytes, '"') << i;
+    look.high |= gather(bytes & HIGH_BITS) << i;
   }
   return look;
+}
+
+static inline uint64_t backslashes(const char *at) {
+  uint64_t found = 0;
+  for (unsigned i = 0; i < CSV_WORD_BYTES; i += 8)
+    found |= equal(swar_load(at + i), '\\') << i;
+  return found;
+}
+
+static inline uint64_t prefix_xor(uint64_t bits) {
+  for (int shift = 1; shift < CSV_WORD_BYTES; shift *= 2)
+    bits ^= bits << shift;
+  return bits;
 }
 
 static inline void put_offsets(uint16_t *to, uint64_t bits, size_t base) {
@@ -48,7 +77,7 @@ const struct csv_scanner *const csv_scanners[] = {&scalar, NULL};
 static const struct csv_scanner *chosen;
 
 static void choose(void) {
-  const char *wanted = getenv("KPI_SIMD");
+  const char *wanted = getenv("KPID_SIMD");
   for (size_t i = 0; csv_scanners[i]; i++) {
     const struct csv_scanner *s = csv_scanners[i];
     if (!s->is_usable())
@@ -91,6 +120,8 @@ void csv_scan(struct view text, struct csv_marks *out) {
   struct padded end;
   out->count = out->row_count = 0;
   out->is_ascii = true;
+  out->in_quotes = false;
+  out->at_cell = 1;
   if (text.len > CSV_MARKS_BYTES_MAX) { /* the byte behind it can be read */
     s->scan(text.ptr, CSV_MARKS_BYTES_MAX / CSV_WORD_BYTES, 0, out);
     return;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * Where cells and rows end: the commas and line ends of a piece of text as a list of offsets, found 64 bytes
- * at a time by the widest instructions the processor has. Knows neither rows nor quotes: it stops where they
- * begin to matter. */
+ * at a time by the widest instructions the processor has. Knows no row's meaning, and stops where quotes are
+ * other than around a cell. */
 #ifndef KPID_PIPELINE_CSV_SCAN_H
 #define KPID_PIPELINE_CSV_SCAN_H
 
@@ -20,11 +20,14 @@ struct csv_marks {
   uint16_t at[CSV_MARKS_BYTES_MAX + CSV_MARKS_SLACK];   /* commas and LFs, ascending */
   uint16_t rows[CSV_MARKS_BYTES_MAX + CSV_MARKS_SLACK]; /* which of them are LFs: indices into `at` */
   size_t count, row_count;
-  bool is_ascii; /* of what was looked at, and perhaps a little more */
+  bool is_ascii;    /* of what was looked at, and perhaps a little more */
+  bool in_quotes;   /* at the end of what was looked at */
+  uint64_t at_cell; /* 1: that is where a cell begins; else 0 */
 };
 
-/* Fills `out` from the start of the text, at most CSV_MARKS_BYTES_MAX bytes of it, up to the first byte that
- * is not plain: a quote, or a CR that no LF follows. A CR before its LF is part of the cell. */
+/* Fills `out` from the start of the text, which begins a row, at most CSV_MARKS_BYTES_MAX bytes of it, up to
+ * the first byte that is not plain: a quote that does not open or close a whole cell, a backslash or line end
+ * inside of quotes, or a CR that no LF follows. A CR before its LF is part of the cell, and so are quotes. */
 void csv_scan(struct view text, struct csv_marks *out);
 
 /* What a text holds. */
@@ -43,7 +46,7 @@ struct csv_look {
 
 /* One way to do it. */
 struct csv_scanner {
-  const char *name; /* as in KPI_SIMD */
+  const char *name; /* as in KPID_SIMD */
   bool (*is_usable)(void);
   /* Looks at `words` times 64 bytes, and may read one byte more, which start at offset `base` of the text.
    * Returns false when it has stopped at a byte that is not plain. */
@@ -55,7 +58,8 @@ struct csv_scanner {
 /* All that were built for this processor's family, the best first, the portable one last; NULL ends. */
 extern const struct csv_scanner *const csv_scanners[];
 
-/* The one that is used: the first usable one, or the one that KPI_SIMD names, if it is usable. */
+/* The one that is used: the first usable one, or, for tests, the one that KPID_SIMD names, if it is usable.
+ */
 const struct csv_scanner *csv_scanner(void);
 
 #endif

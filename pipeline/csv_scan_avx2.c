@@ -24,6 +24,16 @@ static inline struct csv_look look_at(const char *at) {
                            .high = both(low, high)};
 }
 
+static inline uint64_t backslashes(const char *at) {
+  return equal(_mm256_loadu_si256((const __m256i *)(const void *)at),
+               _mm256_loadu_si256((const __m256i *)(const void *)(at + 32)), '\\');
+}
+
+static inline uint64_t prefix_xor(uint64_t bits) {
+  const __m128i ones = _mm_set1_epi8((char)0xFF);
+  return (uint64_t)_mm_cvtsi128_si64(_mm_clmulepi64_si128(_mm_set_epi64x(0, (long long)bits), ones, 0));
+}
+
 /* By fours, whether there are so many or not: a branch for each bit would be guessed wrong at every end. */
 static inline void put_offsets(uint16_t *to, uint64_t bits, size_t base) {
   for (; bits; to += 4)
@@ -36,7 +46,8 @@ static inline void put_offsets(uint16_t *to, uint64_t bits, size_t base) {
 #include "pipeline/csv_scan_kernel.h"
 
 static bool is_usable(void) {
-  return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("popcnt") && __builtin_cpu_supports("bmi");
+  return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("popcnt") &&
+         __builtin_cpu_supports("bmi") && __builtin_cpu_supports("pclmul");
 }
 
 extern const struct csv_scanner csv_scanner_avx2;

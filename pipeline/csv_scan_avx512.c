@@ -14,6 +14,15 @@ static inline struct csv_look look_at(const char *at) {
                            .high = _mm512_movepi8_mask(bytes)};
 }
 
+static inline uint64_t backslashes(const char *at) {
+  return _mm512_cmpeq_epi8_mask(_mm512_loadu_si512(at), _mm512_set1_epi8('\\'));
+}
+
+static inline uint64_t prefix_xor(uint64_t bits) {
+  const __m128i ones = _mm_set1_epi8((char)0xFF);
+  return (uint64_t)_mm_cvtsi128_si64(_mm_clmulepi64_si128(_mm_set_epi64x(0, (long long)bits), ones, 0));
+}
+
 /* The offsets 0 to 63, those of the bits pushed together (as Lemire and Keiser do in simdjson), widened. */
 static inline void put_offsets(uint16_t *to, uint64_t bits, size_t base) {
   static const char all[CSV_WORD_BYTES] = {0,  1,  2,  3,  4,  5,  6,  7,  8,  9,  10, 11, 12, 13, 14, 15,
@@ -35,7 +44,7 @@ static inline void put_offsets(uint16_t *to, uint64_t bits, size_t base) {
 static bool is_usable(void) {
   return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
          __builtin_cpu_supports("avx512vbmi2") && __builtin_cpu_supports("popcnt") &&
-         __builtin_cpu_supports("bmi");
+         __builtin_cpu_supports("bmi") && __builtin_cpu_supports("pclmul");
 }
 
 extern const struct csv_scanner csv_scanner_avx512;

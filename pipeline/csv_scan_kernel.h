@@ -19,11 +19,30 @@ static inline void put_rows(struct csv_marks *out, uint64_t marks, uint64_t line
   out->row_count += n;
 }
 
+/* Where quotes stand: takes commas inside of them out of the marks. Returns the bits where a closer look is
+ * needed. Source of the mask: Langdale and Lemire, "Parsing gigabytes of JSON per second". */
+static inline uint64_t look_at_quotes(const char *text, const struct csv_look *look, struct csv_marks *out,
+                                      uint64_t *marks) {
+  const uint64_t inside = prefix_xor(look->quotes) ^ (out->in_quotes ? ~(uint64_t)0 : 0);
+  const uint64_t ends = look->commas | look->line_feeds | look->returns;
+  const char next = text[CSV_WORD_BYTES];
+  const bool next_ends = next == ',' || next == '\n' || next == '\r';
+  const uint64_t opening = look->quotes & inside, closing = look->quotes & ~inside;
+  *marks &= ~inside;
+  const uint64_t stop = (opening & ~(*marks << 1 | out->at_cell)) |
+                        (closing & ~(ends >> 1 | (uint64_t)next_ends << 63)) |
+                        (inside & (look->line_feeds | look->returns | backslashes(text)));
+  out->in_quotes = inside >> 63;
+  return stop;
+}
+
 static bool scan_words(const char *text, size_t words, size_t base, struct csv_marks *out) {
   for (size_t w = 0; w < words; w++, text += CSV_WORD_BYTES, base += CSV_WORD_BYTES) {
     struct csv_look look = look_at(text);
-    uint64_t marks = look.commas | look.line_feeds, line_feeds = look.line_feeds, stop = look.quotes;
+    uint64_t marks = look.commas | look.line_feeds, line_feeds = look.line_feeds, stop = 0;
     out->is_ascii &= look.high == 0;
+    if (look.quotes || out->in_quotes)
+      stop = look_at_quotes(text, &look, out, &marks);
     if (look.returns) {
       uint64_t next = look.line_feeds >> 1 | (uint64_t)(text[CSV_WORD_BYTES] == '\n') << 63;
       stop |= look.returns & ~next;
@@ -33,6 +52,7 @@ static bool scan_words(const char *text, size_t words, size_t base, struct csv_m
       marks &= before;
       line_feeds &= before;
     }
+    out->at_cell = marks >> 63;
     put_offsets(&out->at[out->count], marks, base);
     put_rows(out, marks, line_feeds);
     out->count += (size_t)__builtin_popcountll(marks);

@@ -36,6 +36,19 @@ static inline struct csv_look look_at(const char *at) {
                            .high = high_of(v)};
 }
 
+static inline uint64_t backslashes(const char *at) {
+  uint8x16_t v[4];
+  for (int i = 0; i < 4; i++)
+    v[i] = vld1q_u8((const uint8_t *)at + 16 * i);
+  return equal(v, '\\');
+}
+
+static inline uint64_t prefix_xor(uint64_t bits) {
+  for (int shift = 1; shift < CSV_WORD_BYTES; shift *= 2)
+    bits ^= bits << shift;
+  return bits;
+}
+
 static inline void put_offsets(uint16_t *to, uint64_t bits, size_t base) {
   for (; bits; to += 4)
     for (int i = 0; i < 4; i++) {
