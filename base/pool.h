@@ -44,8 +44,8 @@ struct pool *pool_new(size_t threads, size_t queue_cap);
 /* Waits for queued tasks, stops the workers and frees. Accepts NULL. */
 void pool_free(struct pool *p);
 
-/* Put at the end of the states of workers that lie in an array: they then share no cache line, which each would
- * take away from the other with every write. */
+/* Put at the end of the states of workers that lie in an array: they then share no cache line, which each
+ * would take away from the other with every write. */
 #define POOL_GAP char gap[128]
 
 /* Number of workers. */
