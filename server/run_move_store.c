@@ -256,8 +256,9 @@ enum kpi_code run_store_finish(struct db *db, const struct run_end *end, enum ru
 
 static enum kpi_code is_any_due(struct db_conn *c, int64_t now, bool *any, struct err *err) {
   sqlite3_stmt *s = db_statement(
-      c, "SELECT EXISTS (SELECT 1 FROM runs WHERE state = 'retry_wait' AND next_attempt_at <= ?1)"
-         " OR EXISTS (SELECT 1 FROM runs WHERE state = 'queued' AND expires_at <= ?1 AND attempt = 0)");
+      c, "SELECT EXISTS (SELECT 1 FROM runs INDEXED BY runs_to_try_again WHERE state = 'retry_wait'"
+         " AND next_attempt_at <= ?1) OR EXISTS (SELECT 1 FROM runs INDEXED BY runs_to_expire WHERE"
+         " state = 'queued' AND expires_at <= ?1 AND attempt = 0)");
   db_bind_int(s, 1, now);
   if (!s || sqlite3_step(s) != SQLITE_ROW)
     return db_failure(c, err);
@@ -269,8 +270,8 @@ static enum kpi_code is_any_due(struct db_conn *c, int64_t now, bool *any, struc
 static enum kpi_code read_expired(struct db_conn *c, int64_t now, struct run_list *list, struct err *err) {
   run_list_clear(list);
   list->runs = calloc(EXPIRED_AT_ONCE_MAX, sizeof *list->runs);
-  sqlite3_stmt *s = db_statement(c, "SELECT " RUN_COLUMNS " FROM runs WHERE state = 'queued'"
-                                    " AND expires_at <= ?1 AND attempt = 0 LIMIT ?2");
+  sqlite3_stmt *s = db_statement(c, "SELECT " RUN_COLUMNS " FROM runs INDEXED BY runs_to_expire WHERE"
+                                    " state = 'queued' AND expires_at <= ?1 AND attempt = 0 LIMIT ?2");
   db_bind_int(s, 1, now);
   db_bind_int(s, 2, EXPIRED_AT_ONCE_MAX);
   if (!s || !list->runs)

@@ -112,7 +112,7 @@ void run_row_bind_progress(sqlite3_stmt *s, int at, const struct run_progress *p
 /* ---- queue ---- */
 
 enum kpi_code run_rows_count_queued(struct db_conn *c, uint64_t *out, struct err *err) {
-  sqlite3_stmt *stmt = db_statement(c, "SELECT count(*) FROM runs WHERE state = 'queued'");
+  sqlite3_stmt *stmt = db_statement(c, "SELECT queued FROM queue");
   if (!stmt || sqlite3_step(stmt) != SQLITE_ROW)
     return db_failure(c, err);
   *out = (uint64_t)sqlite3_column_int64(stmt, 0);

@@ -18,8 +18,9 @@ static enum kpi_code bind_key(struct db_conn *c, const struct submit_policy *pol
 /* Tells whether no other run for a single day is queued or at work. */
 static enum kpi_code is_alone(struct db_conn *c, const char *id, bool *alone, struct err *err) {
   sqlite3_stmt *s = db_statement(
-      c, "SELECT NOT EXISTS (SELECT 1 FROM runs WHERE state IN ('queued', 'running', 'cancelling')"
-         " AND priority = 0 AND id <> ?1)");
+      c, "SELECT NOT EXISTS (SELECT 1 FROM runs WHERE state = 'queued' AND priority = 0 AND id <> ?1)"
+         " AND NOT EXISTS (SELECT 1 FROM runs WHERE state IN ('running', 'cancelling') AND priority = 0"
+         " AND id <> ?1)");
   db_bind_text(s, 1, id);
   if (!s || sqlite3_step(s) != SQLITE_ROW)
     return db_failure(c, err);

@@ -415,6 +415,44 @@ static void lists_filter_and_page(void **state) {
   run_list_clear(&list);
 }
 
+static void assert_queued(int expected) {
+  uint64_t queued;
+  struct err err;
+  assert_int_equal(run_store_count_queued(db, &queued, &err), KPI_OK);
+  assert_int_equal(queued, expected);
+  assert_count("SELECT count(*) FROM runs WHERE state = 'queued'", expected);
+}
+
+static void queue_is_counted_through_every_move(void **state) {
+  (void)state;
+  enum disposition d;
+  bool found;
+  uint64_t recovered;
+  struct err err;
+  struct run after, first = submit(10, true, &d), second = submit(11, true, &d);
+  assert_queued(2);
+  struct run claimed = claim("boot", &found);
+  assert_queued(1);
+  finish(first.id, RUN_QUEUED);
+  assert_queued(2);
+  run_clear(&claimed);
+  claimed = claim("boot", &found);
+  assert_int_equal(upkeep_recover(db, "next", &recovered, &err), KPI_OK);
+  assert_queued(2);
+  assert_int_equal(run_store_cancel(db, view_of(second.id), &after, &err), KPI_OK);
+  assert_queued(1);
+  run_clear(&after);
+  struct retry_order order = {.id = view_of(second.id)};
+  assert_int_equal(run_store_retry(db, &order, &after, &err), KPI_OK);
+  assert_queued(2);
+  run_clear(&after);
+  assert_count("DELETE FROM runs WHERE state = 'queued'; SELECT count(*) FROM runs", 0);
+  assert_queued(0);
+  run_clear(&claimed);
+  run_clear(&first);
+  run_clear(&second);
+}
+
 static void second_opening_is_refused_and_names_the_holder(void **state) {
   (void)state;
   struct err err;
@@ -440,6 +478,7 @@ int main(void) {
       STORE_TEST(what_was_pruned_is_no_previous_run),
       STORE_TEST(probing_leaves_nothing_behind),
       STORE_TEST(lists_filter_and_page),
+      STORE_TEST(queue_is_counted_through_every_move),
       STORE_TEST(second_opening_is_refused_and_names_the_holder),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
