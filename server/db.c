@@ -11,7 +11,7 @@
 #include <stdatomic.h>
 #include <string.h>
 
-/* A call on its way to the thread and back; lives on the caller's stack. */
+/* A call that waits for its turn or its answer; lives on the caller's stack. */
 struct db_request {
   db_fn fn;
   void *arg;
@@ -20,22 +20,21 @@ struct db_request {
   enum kpi_code result;
   bool has_written;
   bool done;
+  pthread_cond_t wake; /* it is done, or may lead */
   struct db_request *next;
 };
 
 struct db {
-  struct db_conn conn;       /* the thread's own */
-  db_committed_fn committed; /* the thread's own, as committed_arg */
+  struct db_conn conn;       /* the leader's own */
+  db_committed_fn committed; /* the leader's own, as committed_arg */
   void *committed_arg;
   struct db_file *file;
-  pthread_t thread;
   _Atomic bool broken;
   _Atomic bool refuses_writes;
   struct {
     pthread_mutex_t lock;
-    pthread_cond_t queued, answered;
     struct db_request *first, **last;
-    bool stopping;
+    bool is_led; /* a caller is at work on the connection */
   } synced;
 };
 
@@ -127,10 +126,13 @@ void db_bind_time(sqlite3_stmt *stmt, int at, int64_t ms) {
     sqlite3_bind_null(stmt, at);
 }
 
-/* ---- transactions, on the thread ---- */
+/* ---- transactions, by the leader ---- */
 
+/* Prepared once as all others: a read costs little more than its BEGIN and COMMIT. */
 static bool exec(struct db *db, const char *sql) {
-  return sqlite3_exec(db->conn.sqlite, sql, NULL, NULL, NULL) == SQLITE_OK;
+  sqlite3_stmt *stmt = db_statement(&db->conn, sql);
+  bool is_done = stmt && sqlite3_step(stmt) == SQLITE_DONE;
+  return sqlite3_reset(stmt) == SQLITE_OK && is_done; /* which also keeps the code of a failure */
 }
 
 static void roll_back(struct db *db) {
@@ -230,7 +232,7 @@ static void run_each(struct db *db, struct db_request *first) {
  * else's. */
 static void run_group(struct db *db, struct db_request *first) {
   const int64_t began = clock_mono_us();
-  if (atomic_load(&db->broken) || !try_group(db, first))
+  if (!first->next || atomic_load(&db->broken) || !try_group(db, first))
     run_each(db, first);
   bool has_written = false;
   for (const struct db_request *r = first; r; r = r->next) {
@@ -243,44 +245,51 @@ static void run_group(struct db *db, struct db_request *first) {
     db->committed(&db->conn, db->committed_arg);
 }
 
-/* Waits for calls and takes all of them; NULL when the database closes. */
+/* ---- turns ---- */
+
+/* Takes all calls that have queued up; with the lock. */
 static struct db_request *take_requests(struct db *db) {
-  SCOPE_LOCK(&db->synced.lock);
-  while (!db->synced.first && !db->synced.stopping)
-    pthread_cond_wait(&db->synced.queued, &db->synced.lock);
   struct db_request *first = db->synced.first;
   db->synced.first = NULL;
   db->synced.last = &db->synced.first;
   return first;
 }
 
-static void answer(struct db *db, struct db_request *first) {
-  SCOPE_LOCK(&db->synced.lock);
+static void answer(struct db_request *first) {
   for (struct db_request *r = first, *next; r; r = next) {
-    next = r->next; /* its owner may return as soon as done is seen */
+    next = r->next; /* its owner may return as soon as the lock is free */
     r->done = true;
+    pthread_cond_signal(&r->wake);
   }
-  pthread_cond_broadcast(&db->synced.answered);
 }
 
-static void *serve_requests(void *arg) {
-  struct db *db = arg;
-  struct db_request *first;
-  while ((first = take_requests(db)) != NULL) {
-    run_group(db, first);
-    answer(db, first);
-  }
-  return NULL;
+/* Runs one group, the caller's own call in it, and lets the next in the queue lead. Has the lock, but not
+ * while it works. */
+static void lead(struct db *db) {
+  struct db_request *group = take_requests(db);
+  db->synced.is_led = true;
+  pthread_mutex_unlock(&db->synced.lock);
+  run_group(db, group);
+  pthread_mutex_lock(&db->synced.lock);
+  db->synced.is_led = false;
+  if (db->synced.first)
+    pthread_cond_signal(&db->synced.first->wake);
+  answer(group);
 }
 
 enum kpi_code db_call(struct db *db, enum db_urgency urgency, db_fn fn, void *arg, struct err *err) {
   struct db_request r = {.fn = fn, .arg = arg, .urgency = urgency, .err = err};
-  SCOPE_LOCK(&db->synced.lock);
-  *db->synced.last = &r;
-  db->synced.last = &r.next;
-  pthread_cond_signal(&db->synced.queued);
-  while (!r.done)
-    pthread_cond_wait(&db->synced.answered, &db->synced.lock);
+  pthread_cond_init(&r.wake, NULL);
+  {
+    SCOPE_LOCK(&db->synced.lock);
+    *db->synced.last = &r;
+    db->synced.last = &r.next;
+    while (!r.done && db->synced.is_led)
+      pthread_cond_wait(&r.wake, &db->synced.lock);
+    if (!r.done)
+      lead(db);
+  }
+  pthread_cond_destroy(&r.wake);
   return r.result;
 }
 
@@ -315,40 +324,27 @@ bool db_refuses_writes(const struct db *db) {
   return atomic_load(&db->refuses_writes);
 }
 
+void db_close(struct db *db) {
+  if (!db)
+    return;
+  for (int i = 0; i < db->conn.cached; i++)
+    sqlite3_finalize(db->conn.cache[i].stmt);
+  db_file_close(db->file, db->conn.sqlite);
+  pthread_mutex_destroy(&db->synced.lock);
+  free(db);
+}
+
 enum kpi_code db_open(const char *path, const char *what, struct db **out, struct err *err) {
   *out = NULL;
   struct db *db = calloc(1, sizeof *db);
   if (!db)
     return err_set(err, KPI_OUT_OF_MEMORY, "no memory for the database");
   pthread_mutex_init(&db->synced.lock, NULL);
-  pthread_cond_init(&db->synced.queued, NULL);
-  pthread_cond_init(&db->synced.answered, NULL);
   db->synced.last = &db->synced.first;
   enum kpi_code rc = db_file_open(path, what, &db->file, &db->conn.sqlite, err);
-  if (rc == KPI_OK && pthread_create(&db->thread, NULL, serve_requests, db) != 0)
-    rc = err_set(err, KPI_INTERNAL, "the database thread cannot be started");
-  if (rc == KPI_OK) {
+  if (rc == KPI_OK)
     *out = db;
-    return KPI_OK;
-  }
-  db_file_close(db->file, db->conn.sqlite);
-  free(db);
+  else
+    db_close(db);
   return rc;
-}
-
-void db_close(struct db *db) {
-  if (!db)
-    return;
-  pthread_mutex_lock(&db->synced.lock);
-  db->synced.stopping = true;
-  pthread_cond_signal(&db->synced.queued);
-  pthread_mutex_unlock(&db->synced.lock);
-  pthread_join(db->thread, NULL);
-  for (int i = 0; i < db->conn.cached; i++)
-    sqlite3_finalize(db->conn.cache[i].stmt);
-  db_file_close(db->file, db->conn.sqlite);
-  pthread_cond_destroy(&db->synced.answered);
-  pthread_cond_destroy(&db->synced.queued);
-  pthread_mutex_destroy(&db->synced.lock);
-  free(db);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
- * The database file: one SQLite connection behind one thread. Calls are handed to that thread, which runs
- * what has queued up in one transaction, so that many callers share an fsync. Knows no table; stores give it
- * their functions. */
+ * The database file: one SQLite connection. Who calls while nobody is at work on it runs all that has queued
+ * up in one transaction, its own call and those of others, so that many callers share an fsync and a lone one
+ * waits for no thread. Knows no table; stores give it their functions. */
 #ifndef KPID_SERVER_DB_H
 #define KPID_SERVER_DB_H
 
@@ -18,7 +18,7 @@ extern struct metric db_write_seconds;
 
 enum { DB_STATEMENTS_MAX = 160 };
 
-/* The connection, as store functions see it; only they and the thread behind db_call may touch it. */
+/* The connection, as store functions see it; only they and db_call may touch it. */
 struct db_conn {
   struct sqlite3 *sqlite;
   struct {
@@ -38,22 +38,22 @@ enum db_urgency {
                 */
 };
 
-/* Follows links in path, locks path.lock, opens or creates the file, checks it, migrates it, and starts the
- * thread. A damaged file is renamed aside and the newest backup or a fresh file takes its place. `what` names
- * this process to others that want the file. Returns owned in *out. Errors: KPI_DB_LOCKED, KPI_DB_TOO_NEW,
+/* Follows links in path, locks path.lock, opens or creates the file, checks it, and migrates it. A damaged
+ * file is renamed aside and the newest backup or a fresh file takes its place. `what` names this process to
+ * others that want the file. Returns owned in *out. Errors: KPI_DB_LOCKED, KPI_DB_TOO_NEW,
  * KPI_CONFIG_INVALID (path cannot be created), KPI_STORAGE_UNAVAILABLE, KPI_DISK_FULL. */
 KPI_MUST_CHECK enum kpi_code db_open(const char *path, const char *what, struct db **out, struct err *err);
 
-/* Finishes queued calls, checkpoints, closes and frees. Accepts NULL. */
+/* Checkpoints, closes and frees; nobody may call any more. Accepts NULL. */
 void db_close(struct db *db);
 
-/* Runs fn on the database thread and waits. KPI_OK means committed with synchronous=FULL. Any thread but that
- * one. Errors: those of fn, KPI_STORAGE_UNAVAILABLE, KPI_DISK_FULL. */
+/* Runs fn, on this thread or that of another caller, and waits. KPI_OK means committed with synchronous=FULL.
+ * Any thread, but not inside a db_fn. Errors: those of fn, KPI_STORAGE_UNAVAILABLE, KPI_DISK_FULL. */
 KPI_MUST_CHECK enum kpi_code db_call(struct db *db, enum db_urgency urgency, db_fn fn, void *arg,
                                      struct err *err);
 
-/* Called on the database thread after a commit that has written, before its callers are answered. May read,
- * must not wait. */
+/* Called after a commit that has written, on the thread of one of its callers, before they are answered. May
+ * read, must not wait. */
 typedef void (*db_committed_fn)(struct db_conn *c, void *arg);
 
 /* Sets who is told of commits; NULL for nobody. When it returns, the one before is no longer called. */

@@ -27,7 +27,7 @@ KPI_MUST_CHECK enum kpi_code run_store_claim_together(struct db *db, const char 
                                                       const struct run_defaults *defaults,
                                                       struct run_list *out, struct err *err);
 
-/* Calls fn, on the database thread, for each run that is being cancelled. */
+/* Calls fn, inside its db_fn, for each run that is being cancelled. */
 KPI_MUST_CHECK enum kpi_code run_store_each_cancelling(struct db *db, void (*fn)(void *arg, const char *id),
                                                        void *arg, struct err *err);
 

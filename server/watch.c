@@ -12,7 +12,7 @@ struct watch {
   struct run_log *log;
   watch_news_fn fn;
   void *arg;
-  uint64_t seq; /* of the last event that was told; the database thread's own */
+  uint64_t seq; /* of the last event that was told; db_committed_fn's own */
 };
 
 static void on_moved(void *arg, const struct run_move *move) {

@@ -11,7 +11,8 @@
 
 struct watch;
 
-/* Called for every event, after its commit, on the database thread: must not wait for the database. */
+/* Called for every event, after its commit, on the thread of one of those who wrote: must not wait for the
+ * database. */
 typedef void (*watch_news_fn)(void *arg, const char *run_id);
 
 /* Starts to listen to the database and to keep log lines. Borrows db and live for its life. Returns owned in
