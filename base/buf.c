@@ -118,8 +118,21 @@ static const char *json_escape(char c) {
   }
 }
 
+/* Length of what needs no escape at the start of v, ASCII only. */
+static size_t plain_json(struct view v) {
+  size_t n = 0;
+  while (n < v.len && v.ptr[n] >= 0x20 && v.ptr[n] < 0x7F && v.ptr[n] != '"' && v.ptr[n] != '\\')
+    n++;
+  return n;
+}
+
 void buf_add_json(struct buf *b, struct view v) {
   while (v.len) {
+    size_t plain = plain_json(v);
+    buf_add(b, (struct view){v.ptr, plain});
+    v = (struct view){v.ptr + plain, v.len - plain};
+    if (!v.len)
+      return;
     char c = v.ptr[0];
     const char *escaped = json_escape(c);
     if (!escaped && (unsigned char)c >= 0x20 && c != 0x7F) {
