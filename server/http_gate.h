@@ -30,8 +30,8 @@ enum http_limit {
   HTTP_HEAD_TIMEOUT_MS = 10 * 1000,    /* from the first byte of a request to the end of its head */
   HTTP_REQUEST_TIMEOUT_MS = 30 * 1000, /* whole request and reply, time spent suspended not counted */
   HTTP_KEEPALIVE_SECONDS = 75,         /* idle between requests; load balancers idle at 60 */
-  HTTP_THREADS_DEFAULT = 4,
-  HTTP_SPARE_FILES = 256, /* descriptors kept for database, inputs and logs */
+  HTTP_THREADS_DEFAULT = 32, /* a commit is shared by those that wait for it, which is half of them */
+  HTTP_SPARE_FILES = 256,    /* descriptors kept for database, inputs and logs */
   HTTP_LIBRARY_LOG_LINES_PER_SECOND = 5
 };
 

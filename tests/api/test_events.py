@@ -367,6 +367,7 @@ def test_one_watcher_too_many_is_refused(start_server):
     streams = [EventStream(server, "/events") for _ in range(WATCHERS_MAX)]
     assert_problem(server.get("/events"), 429, "too-many-watchers")
     run = server.start_run(DAY)["id"]
+    assert_problem(server.get("/events"), 429, "too-many-watchers")
     assert server.await_end(f"/runs/{run}")["state"] == "succeeded"  # polling needs no place
     streams[0].close()
     deadline = time.monotonic() + 20
