@@ -4,6 +4,9 @@
 #include "base/scope.h"
 
 #include <stdlib.h>
+#include <unistd.h>
+
+enum { BACKGROUND_NICE = 10 };
 
 struct task {
   pool_task_fn fn;
@@ -21,6 +24,7 @@ struct pool {
   } synced;
   pthread_t *workers;
   size_t worker_count;
+  bool in_background;
 };
 
 void stop_raise(struct stop_flag *f, enum stop_reason why) {
@@ -55,6 +59,8 @@ static void finish_task(struct pool *p, struct pool_group *g) {
 static void *work(void *arg) {
   struct pool *p = arg;
   struct task t;
+  if (p->in_background)
+    (void)nice(BACKGROUND_NICE); /* of this thread alone, on Linux */
   while (next_task(p, &t)) {
     t.fn(t.arg);
     finish_task(p, t.group);
@@ -62,10 +68,11 @@ static void *work(void *arg) {
   return NULL;
 }
 
-struct pool *pool_new(size_t threads, size_t queue_cap) {
+static struct pool *start(size_t threads, size_t queue_cap, bool in_background) {
   struct pool *p = calloc(1, sizeof *p);
   if (!p)
     return NULL;
+  p->in_background = in_background;
   pthread_mutex_init(&p->synced.lock, NULL);
   pthread_cond_init(&p->synced.not_empty, NULL);
   pthread_cond_init(&p->synced.not_full, NULL);
@@ -82,6 +89,14 @@ struct pool *pool_new(size_t threads, size_t queue_cap) {
     return p;
   pool_free(p);
   return NULL;
+}
+
+struct pool *pool_new(size_t threads, size_t queue_cap) {
+  return start(threads, queue_cap, false);
+}
+
+struct pool *pool_new_background(size_t threads, size_t queue_cap) {
+  return start(threads, queue_cap, true);
 }
 
 void pool_free(struct pool *p) {

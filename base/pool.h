@@ -41,6 +41,10 @@ struct pool_group {
  * memory are exhausted. */
 struct pool *pool_new(size_t threads, size_t queue_cap);
 
+/* The same, of workers that let every other thread of the process go first: they may use all cores, and
+ * whoever has to answer at once still does. */
+struct pool *pool_new_background(size_t threads, size_t queue_cap);
+
 /* Waits for queued tasks, stops the workers and frees. Accepts NULL. */
 void pool_free(struct pool *p);
 

@@ -365,7 +365,7 @@ static enum kpi_code open_parts(struct service *s, struct err *err) {
     rc = recover(s, err);
   if (rc)
     return rc;
-  s->pool = pool_new(s->config->threads, POOL_QUEUE);
+  s->pool = pool_new_background(s->config->threads, POOL_QUEUE);
   s->engine = s->pool ? engine_native_new(s->pool) : NULL;
   s->input = input_look_new(s->backends.source, on_run_changed, s);
   if (!s->engine || !s->input)

@@ -9,6 +9,8 @@
 
 #include "unit.h"
 
+#include <sys/resource.h>
+
 static void every_code_has_a_row_of_its_own(void **state) {
   (void)state;
   for (int c = 0; c < KPI_CODE_COUNT; c++) {
@@ -133,6 +135,24 @@ static void pool_runs_every_task_once(void **state) {
   pool_free(pool);
 }
 
+static void note_nice(void *arg) {
+  *(int *)arg = getpriority(PRIO_PROCESS, 0); /* of this thread */
+}
+
+static void background_workers_let_the_others_go_first(void **state) {
+  (void)state;
+  int own = getpriority(PRIO_PROCESS, 0), usual, background;
+  struct pool *pool = pool_new(1, 1);
+  pool_map(pool, note_nice, &usual, sizeof usual, 1);
+  pool_free(pool);
+  pool = pool_new_background(1, 1);
+  pool_map(pool, note_nice, &background, sizeof background, 1);
+  pool_free(pool);
+  assert_int_equal(usual, own);
+  assert_true(background > own || own == 19);
+  assert_int_equal(getpriority(PRIO_PROCESS, 0), own);
+}
+
 static void first_reason_to_stop_wins(void **state) {
   (void)state;
   struct stop_flag flag = {0};
@@ -195,6 +215,7 @@ int main(void) {
       cmocka_unit_test(numbers_are_digits_only),
       cmocka_unit_test(budgets_refuse_what_passes_them),
       cmocka_unit_test(pool_runs_every_task_once),
+      cmocka_unit_test(background_workers_let_the_others_go_first),
       cmocka_unit_test(first_reason_to_stop_wins),
       cmocka_unit_test(uuids_ascend),
       cmocka_unit_test(sha256_is_the_known_one),
