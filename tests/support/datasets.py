@@ -67,3 +67,25 @@ def slow_source(folder: Path, copies: int = 400) -> Path:
             folder / "order_items" / "a.csv"
         )
     return folder
+
+
+PHASED_DATES = ("2023-01-15", "2023-01-16", "2023-01-17")
+
+
+def phased_source(folder: Path, orders: int = 600_000, files: int = 20_000) -> Path:
+    """Input that keeps a run of PHASED_DATES for a while in each of its phases: many files, customers and categories.
+
+    As slow_source it is smaller for a slower program under test.
+    """
+    slowdown = int(os.environ.get("KPID_SLOWDOWN", "1"))
+    orders, files = orders // slowdown, files // slowdown
+    write_source(
+        folder,
+        (f"{n},{n},completed,{PHASED_DATES[n % 3]}" for n in range(orders)),
+        (f"{n},{n % orders},{n // 3 % 4900},{n % 100}.25,shipped,{PHASED_DATES[n % 3]}" for n in range(orders * 3 // 2)),
+        (f"{n},Category {n},x" for n in range(4900)),
+    )
+    empty = write_lines(folder, "orders", [], "empty.csv")
+    for n in range(files):
+        (folder / "orders" / f"empty{n}.csv").hardlink_to(empty)
+    return folder

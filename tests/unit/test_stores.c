@@ -416,11 +416,11 @@ static void lists_filter_and_page(void **state) {
 }
 
 static void assert_queued(int expected) {
-  uint64_t queued;
+  struct run_census census;
   struct err err;
-  assert_int_equal(run_store_count_queued(db, &queued, &err), KPI_OK);
-  assert_int_equal(queued, expected);
-  assert_count("SELECT count(*) FROM runs WHERE state = 'queued'", expected);
+  assert_int_equal(upkeep_census(db, &census, &err), KPI_OK);
+  assert_int_equal(census.queued, expected);
+  assert_count("SELECT queued FROM queue", expected);
 }
 
 static void queue_is_counted_through_every_move(void **state) {
