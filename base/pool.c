@@ -59,8 +59,8 @@ static void finish_task(struct pool *p, struct pool_group *g) {
 static void *work(void *arg) {
   struct pool *p = arg;
   struct task t;
-  if (p->in_background)
-    (void)nice(BACKGROUND_NICE); /* of this thread alone, on Linux */
+  int ignored = p->in_background ? nice(BACKGROUND_NICE) : 0; /* of this thread alone, on Linux */
+  (void)ignored;
   while (next_task(p, &t)) {
     t.fn(t.arg);
     finish_task(p, t.group);
