@@ -60,7 +60,7 @@ request() {
       000 | 429 | 500 | 502 | 503 | 504) ;;
       *) return ;;
     esac
-    wanted=$(sed -n 's/^[Rr][Ee][Tt][Rr][Yy]-[Aa][Ff][Tt][Ee][Rr]: *\([0-9]\{1,4\}\).*/\1/p' "$answer/head" 2>/dev/null)
+    wanted=$(sed -n 's/^[Rr][Ee][Tt][Rr][Yy]-[Aa][Ff][Tt][Ee][Rr]: *\([1-9][0-9]\{0,3\}\).*/\1/p' "$answer/head" 2>/dev/null)
     [ "$(($(date +%s) + ${wanted:-$delay}))" -le "$give_up" ] || unanswered
     sleep "${wanted:-$delay}"
     delay=$((delay < 30 ? delay * 2 : 30))
@@ -107,7 +107,10 @@ starts=1
 while :; do
   request "$url/runs/$id?wait=50&expect=succeeded"
   case $status-$starts in
-    200-*) if grep -q '"terminal":true' "$answer/body"; then break; fi ;;
+    200-*)
+      if grep -q '"terminal":true' "$answer/body"; then break; fi
+      sleep 1 # a service that is about to stop answers at once
+      ;;
     404-[123]) # the service has come back with an empty disk
       start
       starts=$((starts + 1))

@@ -8,7 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 @dataclass(frozen=True)
 class Scripted:
-    """One answer; of status None: the connection is closed without one."""
+    """One answer: a JSON document, or bytes as they are; of status None: the connection is closed without one."""
 
     status: int | None
     document: object = field(default_factory=dict)
@@ -60,7 +60,9 @@ class ScriptedServer:
         handler.close_connection = True
         if answer.status is None:
             return
-        data = json.dumps(answer.document, separators=(",", ":")).encode()
+        data = answer.document
+        if not isinstance(data, bytes):
+            data = json.dumps(data, separators=(",", ":")).encode()
         handler.send_response(answer.status)
         for name, value in answer.headers.items():
             handler.send_header(name, value)
