@@ -1,6 +1,7 @@
 """Runs what stands in examples/ as its reader would, unchanged."""
 
 import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,3 +49,11 @@ def run_example(*command: str | Path, **env: str) -> Outcome:
     """Runs a program to its end; of the caller's environment it sees no KPI_*, KPID_* and AWS_*."""
     with Started(list(command), env) as started:
         return started.end()
+
+
+def findings(checker: str, *arguments: str | Path) -> str:
+    """What a checker that is installed beside this Python says; nothing if all is well."""
+    found = subprocess.run([Path(sys.executable).parent / checker, *arguments], capture_output=True, text=True)
+    said = (found.stdout + found.stderr).strip()
+    assert (found.returncode == 0) == (not said), found
+    return said
