@@ -347,7 +347,7 @@ def _commands() -> argparse.ArgumentParser:
         ("backfill", "compute the days of a range and wait for them", ["start", "end"]),
     ):
         starts = command(name, help_, *arguments)
-        starts.add_argument("--key", help="idempotency key: the same key means the same run, however often it is sent")
+        starts.add_argument("--key", help="idempotency key: however often it is sent, one run, which is tried again if it has failed")
         starts.add_argument("--no-wait", action="store_true", help="do not wait for the end")
         starts.add_argument("--timeout", type=float, help="seconds to wait at most")
     command("show", "a run as it is", "id")
@@ -363,9 +363,10 @@ def _commands() -> argparse.ArgumentParser:
 def _carry_out(kpid: Client, args: argparse.Namespace) -> Iterator[JsonObject]:
     """What a command prints, document by document."""
     if args.command == "run":
-        # A key that was sent before answers with its run, and queues it again if that failed.
-        finished = "retry_failed" if args.key else None
-        run = kpid.start_run(args.date or "yesterday", idempotency_key=args.key, on_finished=finished)
+        date = args.date or "yesterday"
+        run = kpid.start_run(date, idempotency_key=args.key)
+        if run["disposition"] == "replayed" and run["state"] in ("failed", "cancelled"):
+            run = kpid.start_run(date, idempotency_key=args.key, on_finished="retry_failed")
         yield run if args.no_wait else kpid.wait(run["id"], timeout=args.timeout)
     elif args.command == "backfill":
         backfill = kpid.backfill(args.start, args.end, idempotency_key=args.key)

@@ -302,14 +302,16 @@ def test_command_line_runs_a_day_and_shows_it(start_server):
 
 def test_command_line_tells_why_a_run_failed_and_retries_it(broken):
     url = f"http://127.0.0.1:{broken.server.port}"
-    told = command(url, "run", DAY)
+    told = command(url, "run", DAY, "--key", "night")
     assert (told.code, told.out) == (1, "")
     message, hint = told.err.splitlines()
     assert message.startswith("kpid: value_unparsable: orders/b.csv:2:")
     assert hint.startswith("hint: ")
     [run] = broken.server.all_runs()
+    assert command(url, "retry", run["id"]).code == 1
     broken.mend()
-    assert json.loads(command(url, "retry", run["id"]).out)["state"] == "succeeded"
+    told = json.loads(command(url, "run", DAY, "--key", "night").out)
+    assert (told["id"], told["state"], told["attempt"]) == (run["id"], "succeeded", 3)
 
 
 def test_command_line_leaves_a_run_alone_or_stops_it(start_server, slow_input):

@@ -39,6 +39,11 @@ def promtool_program() -> Path:
     return ready("promtool", "install_promtool") / "usr" / "bin" / "promtool"
 
 
+def airflow_programs() -> Path:
+    """Where python and airflow are in the environment that install_python of scripts/setup made for them."""
+    return cached("venv", ("airflow.txt",), "install_python") / "bin"
+
+
 def cached(kind: str, pins: tuple[str, ...], installer: str) -> Path:
     """A folder of the cache, named by the content of the files in tests/tools that pin what it holds."""
     digest = hashlib.sha256()

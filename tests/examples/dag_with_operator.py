@@ -1,0 +1,7 @@
+"""A DAG of examples/kpid_operator.py, for test_airflow.py."""
+
+from airflow.sdk import DAG
+from kpid_operator import KpidRunOperator
+
+with DAG(dag_id="with_operator", schedule=None, params={"date": ""}):
+    KpidRunOperator(task_id="kpis", date="{{ params.date }}", options={"reason": "{{ dag.dag_id }}"})
