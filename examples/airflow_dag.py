@@ -11,7 +11,8 @@ a day computed anew, clear the task `start` with what follows it.
 
 The sensor waits for any end (`on=finished`) and takes no worker meanwhile; `published` then fails unless the run has
 succeeded, and says why. Do not let the sensor wait for success: deferred, the stock one pauses after a 404 only, and would
-ask about a run that has failed without pause. kpid_operator.py does the same in one task, by long polls.
+ask about a run that has failed without pause. It does so about a run that a service with a new, empty disk does not know
+(410); where that can happen use kpid_operator.py, which does all this in one task, by long polls.
 """
 
 from __future__ import annotations

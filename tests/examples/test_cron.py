@@ -155,7 +155,7 @@ def test_service_that_forgets_every_run_is_given_up():
     assert (outcome.code, "no such run" in outcome.err) == (1, True), outcome
 
 
-@pytest.mark.parametrize("status", [None, 429, 503])
+@pytest.mark.parametrize("status", [None, 429])
 def test_later_is_tried_later(status):
     later = Scripted(status, {"detail": "Later."}, {"Retry-After": "2"})
     with ScriptedServer(later, ACCEPTED, SUCCEEDED) as stub:
@@ -166,16 +166,16 @@ def test_later_is_tried_later(status):
 
 
 def test_service_that_does_not_let_it_wait_is_not_hammered():
-    with ScriptedServer(ACCEPTED, STILL, STILL, SUCCEEDED) as stub:
+    with ScriptedServer(ACCEPTED, STILL, SUCCEEDED) as stub:
         began = time.monotonic()
         assert run_example(CRON, DAY, KPID_URL=stub.url).code == 0
-    assert time.monotonic() - began >= 2
+    assert time.monotonic() - began >= 1
 
 
 @pytest.mark.parametrize("status, said", [(None, "Empty reply"), (503, "503 Draining.")])
 def test_service_that_stays_away_is_told_apart(status, said):
     with ScriptedServer(Scripted(status, {"detail": "Draining."})) as stub:
-        outcome = run_example(CRON, DAY, KPID_URL=stub.url, KPID_RETRY_SECONDS="1")
+        outcome = run_example(CRON, DAY, KPID_URL=stub.url, KPID_RETRY_SECONDS="0")
     assert outcome.code == 75
     assert said in outcome.err and stub.url in outcome.err
 

@@ -5,6 +5,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+import cfnlint.api
+
 from support.paths import REPO, clean_env
 
 EXAMPLES = REPO / "examples"
@@ -57,3 +59,8 @@ def findings(checker: str, *arguments: str | Path) -> str:
     said = (found.stdout + found.stderr).strip()
     assert (found.returncode == 0) == (not said), found
     return said
+
+
+def template_findings(template: str) -> list[str]:
+    """What cfn-lint says of a CloudFormation template, in this process, where it reads its rules once."""
+    return [f"{found.rule.id}: {found.message}" for found in cfnlint.api.lint(template)]
