@@ -126,7 +126,6 @@ def test_wait_has_an_end_if_it_is_told_so(start_server, slow_input):
     run = kpid.start_run(DAY)
     with pytest.raises(TimeoutError, match="still"):
         kpid.wait(run["id"], timeout=0)
-    assert kpid.wait(run["id"])["state"] == "succeeded"
 
 
 def test_refused_request_raises_its_problem(kpid):

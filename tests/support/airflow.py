@@ -34,9 +34,6 @@ class Airflow:
         }
 
     def __enter__(self) -> "Airflow":
-        with self.log.open("wb") as log:
-            migrate = [airflow_programs() / "airflow", "db", "migrate"]
-            subprocess.run(migrate, env=self.env, stdout=log, stderr=log, check=True, timeout=120)
         with self.log.open("ab") as log:
             worker = [airflow_programs() / "python", TESTS / "tools" / "airflow_worker.py"]
             self.process = subprocess.Popen(

@@ -20,6 +20,7 @@ from airflow.dag_processing.dagbag import DagBag  # noqa: E402
 from airflow.models import dagrun  # noqa: E402
 from airflow.models.xcom import XComModel  # noqa: E402
 from airflow.sdk._shared.module_loading import import_string  # noqa: E402
+from airflow.utils.db import upgradedb  # noqa: E402
 from airflow.utils.session import create_session  # noqa: E402
 
 create_dag_run = dagrun.get_or_create_dagrun
@@ -64,6 +65,7 @@ def trigger(job: dict) -> dict:
     return {"event": asyncio.run(anext(events)).payload}
 
 
+upgradedb()
 for line in sys.stdin:
     job = json.loads(line)
     os.environ["AIRFLOW_CONN_KPID"] = job.get("kpid", "")
