@@ -29,7 +29,7 @@ def airflow(tmp_path_factory):
 
 
 def run(airflow, server, dag, run_after=DUE, cleared=0, **conf):
-    kpid = f"http://airflow:{KEY}@127.0.0.1:{server.port}"
+    kpid = f"http://airflow:{KEY}@{server.address}"
     return airflow.ask(do="run", dag=dag, kpid=kpid, run_after=run_after, cleared=cleared, conf=conf)
 
 
@@ -118,9 +118,19 @@ def test_operator_without_a_date_takes_the_day_before_it_was_due(airflow, start_
     assert [found["date"] for found in server.all_runs()] == [NEXT_DAY]
 
 
+def test_operator_whose_run_is_lost_starts_it_anew_by_its_retry(airflow):
+    accepted = Scripted(202, {**RUN, "disposition": "created", "state": "queued"}, JSON)
+    with ScriptedServer(accepted, Scripted(404, {}), accepted, Scripted(200, RUN, JSON)) as stub:
+        ended = run(airflow, stub, "with_operator", "2023-01-18T03:10:00Z", date=DAY)
+    assert (ended["state"], ended["tasks"]) == ("success", {"kpis": ["success", 2]}), ended["log"]
+    assert f"AirflowException: kpid: {stub.url}/runs/{ID}: 404: " in ended["log"]
+    assert [a.method for a in stub.asked] == ["POST", "GET", "POST", "GET"]
+    assert stub.asked[0].headers["idempotency-key"] == stub.asked[2].headers["idempotency-key"]
+
+
 def event(airflow, *answers, patience=10):
     with ScriptedServer(*answers) as stub:
-        kpid = stub.url.replace("http://", f"http://airflow:{KEY}@")
+        kpid = f"http://airflow:{KEY}@{stub.address}"
         arguments = {"run_id": ID, "http_conn_id": "kpid", "patience": patience}
         told = airflow.ask(do="trigger", kpid=kpid, arguments=arguments)
     return told["event"], stub.asked
