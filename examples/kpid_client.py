@@ -347,7 +347,7 @@ def _commands() -> argparse.ArgumentParser:
         ("backfill", "compute the days of a range and wait for them", ["start", "end"]),
     ):
         starts = command(name, help_, *arguments)
-        starts.add_argument("--key", help="idempotency key: however often it is sent, one run, which is tried again if it has failed")
+        starts.add_argument("--key", help="idempotency key: one run however often it is sent, tried again if it has failed")
         starts.add_argument("--no-wait", action="store_true", help="do not wait for the end")
         starts.add_argument("--timeout", type=float, help="seconds to wait at most")
     command("show", "a run as it is", "id")
