@@ -227,6 +227,8 @@ void reply_problem(struct reply *rp, const struct request *rq, const struct prob
   jout_string(&j, "title", info->title);
   jout_uint(&j, "status", status);
   jout_string(&j, "detail", p->detail[0] ? p->detail : info->hint);
+  if (p->hint)
+    jout_string(&j, "hint", p->hint);
   if (rq->path.len)
     jout_text(&j, "instance", rq->path);
   jout_string(&j, "code", info->name);

@@ -121,6 +121,7 @@ struct problem_error {
 struct problem {
   enum kpi_code code;
   char detail[768];
+  const char *hint; /* borrowed: what to do about the run's error; NULL: none is written */
   struct problem_error errors[PROBLEM_ERRORS_MAX];
   size_t error_count;           /* may grow past the array: the rest is only counted */
   char run_id[UUID_TEXT_SIZE];  /* empty if none */

@@ -157,7 +157,8 @@ void waiting_write_not_succeeded(struct request *rq, struct reply *rp, const str
   const char *message = json_string_value(json_object_get(error, "message"));
   snprintf(p.detail, sizeof p.detail, "The run is %s%s%s%s%s", run_state_name(run->state), code ? ": " : "",
            code ? code : "", message ? ": " : ".", message ? message : "");
+  p.hint = json_string_value(json_object_get(error, "hint"));
   memcpy(p.run_id, run->id, sizeof p.run_id);
-  json_decref(error);
   reply_problem(rp, rq, &p);
+  json_decref(error);
 }

@@ -190,3 +190,20 @@ def test_drained_and_waiting_runs_survive_a_restart(start_server, slow_input, tm
     state = server.get(f"/runs/{run['id']}").json
     assert state["state"] in ("retry_wait", "queued", "running"), json.dumps(state)
     assert state["attempt"] in (1, 2)
+
+
+def test_a_run_that_has_not_succeeded_says_what_to_do(start_server, tmp_path):
+    server = start_server(tmp_path / "gone")
+    run = server.run(DAY)
+    for path in (f"/runs/{run['id']}?expect=succeeded", f"/runs/{run['id']}/gate"):
+        problem = assert_problem(server.get(path), 424, "run-not-succeeded")
+        assert run["error"]["message"] in problem["detail"]
+        assert (problem["hint"], problem["run_id"]) == (run["error"]["hint"], run["id"])
+
+
+def test_a_cancelled_run_has_an_error_of_its_own(slow_server):
+    run = slow_server.start_run(DAY)
+    slow_server.post(f"/runs/{run['id']}/cancel")
+    slow_server.finish(run["id"])
+    problem = assert_problem(slow_server.get(f"/runs/{run['id']}?expect=succeeded"), 424, "run-not-succeeded")
+    assert "cancelled" in problem["detail"]
