@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 #include "pipeline/gunzip.h"
 
+#include <isa-l/igzip_lib.h>
 #include <limits.h>
 #include <stdlib.h>
-#include <zlib.h>
 
-enum { INPUT_BYTES = 64 * 1024, WINDOW_GZIP_ONLY = MAX_WBITS + 16 };
+enum { INPUT_BYTES = 64 * 1024 };
 
 struct gunzip {
   struct source_reader base;
   struct source_reader *inner; /* owned */
   const char *object;
-  z_stream z;
+  struct inflate_state z;
   bool in_member; /* a member has begun and not ended */
   bool input_over;
   unsigned char input[INPUT_BYTES];
@@ -29,43 +29,46 @@ static enum kpi_code fill(struct gunzip *g, struct err *err) {
   if (rc)
     return rc;
   g->z.next_in = g->input;
-  g->z.avail_in = (uInt)got;
+  g->z.avail_in = (uint32_t)got;
   g->input_over = got == 0;
   return KPI_OK;
+}
+
+/* The next member may begin; what is there of the input stays. */
+static void expect_member(struct gunzip *g) {
+  isal_inflate_reset(&g->z);
+  g->z.crc_flag = ISAL_GZIP; /* reads the header, checks sum and length behind the data */
+  g->in_member = false;
 }
 
 /* Inflates what is there, at most to the end of a member. */
 static enum kpi_code inflate_some(struct gunzip *g, struct err *err) {
   g->in_member = true;
-  int rc = inflate(&g->z, Z_NO_FLUSH);
-  if (rc == Z_STREAM_END) {
-    g->in_member = false;
-    inflateReset(&g->z);
-    return KPI_OK;
-  }
-  if (rc == Z_OK || rc == Z_BUF_ERROR)
-    return KPI_OK;
-  if (rc == Z_MEM_ERROR)
-    return err_set(err, KPI_OUT_OF_MEMORY, "no memory to decompress %s", g->object);
-  return damaged(g, "the gzip data is damaged", err);
+  if (isal_inflate(&g->z) < 0)
+    return damaged(g, "the gzip data is damaged", err);
+  if (g->z.block_state == ISAL_BLOCK_FINISH)
+    expect_member(g);
+  return KPI_OK;
 }
 
 static enum kpi_code gunzip_read(struct source_reader *r, char *to, size_t size, size_t *got,
                                  struct err *err) {
   struct gunzip *g = (struct gunzip *)r;
+  const uint32_t room = size > UINT32_MAX ? UINT32_MAX : (uint32_t)size;
   *got = 0;
   g->z.next_out = (unsigned char *)to;
-  g->z.avail_out = size > UINT_MAX ? UINT_MAX : (uInt)size;
-  uInt room = g->z.avail_out;
-  while (g->z.avail_out == room) {
+  g->z.avail_out = room;
+  while (g->z.avail_out == room && room > 0) {
     enum kpi_code rc = g->z.avail_in == 0 && !g->input_over ? fill(g, err) : KPI_OK;
+    if (rc == KPI_OK && g->z.avail_in == 0 && !g->in_member)
+      return KPI_OK;
+    const bool is_last = g->z.avail_in == 0; /* but some of it may wait in the state */
+    if (rc == KPI_OK)
+      rc = inflate_some(g, err);
     if (rc)
       return rc;
-    if (g->z.avail_in == 0 && g->input_over)
-      return g->in_member ? damaged(g, "the gzip data ends too early", err) : KPI_OK;
-    rc = inflate_some(g, err);
-    if (rc)
-      return rc;
+    if (is_last && g->in_member && g->z.avail_out == room)
+      return damaged(g, "the gzip data ends too early", err);
   }
   *got = room - g->z.avail_out;
   return KPI_OK;
@@ -77,7 +80,6 @@ static enum kpi_code gunzip_finish(struct source_reader *r, struct err *err) {
 
 static void gunzip_close(struct source_reader *r) {
   struct gunzip *g = (struct gunzip *)r;
-  inflateEnd(&g->z);
   source_close(g->inner);
   free(g);
 }
@@ -88,11 +90,12 @@ enum kpi_code gunzip_new(struct source_reader *inner, const char *object, struct
                          struct err *err) {
   *out = NULL;
   struct gunzip *g = calloc(1, sizeof *g);
-  if (!g || inflateInit2(&g->z, WINDOW_GZIP_ONLY) != Z_OK) {
-    free(g);
+  if (!g) {
     source_close(inner);
     return err_set(err, KPI_OUT_OF_MEMORY, "no memory to decompress %s", object);
   }
+  isal_inflate_init(&g->z);
+  expect_member(g);
   g->base.vtable = &gunzip_vtable;
   g->inner = inner;
   g->object = object;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * A reader that decompresses gzip (RFC 1952, any number of members) read from another reader. The only user
- * of zlib. */
+ * of ISA-L, which inflates two to three times as fast as zlib. */
 #ifndef KPID_PIPELINE_GUNZIP_H
 #define KPID_PIPELINE_GUNZIP_H
 
