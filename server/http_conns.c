@@ -63,6 +63,7 @@ void conn_set_deadline(struct conn *c, int64_t from_now_ms) {
 void conn_set_busy(struct conn *c) {
   if (!c)
     return;
+  atomic_store(&c->busy, true);
   atomic_store(&c->idle, false);
   conn_set_deadline(c, HTTP_REQUEST_TIMEOUT_MS);
 }
@@ -72,6 +73,7 @@ void conn_set_idle(struct conn *c) {
     return;
   conn_set_deadline(c, (int64_t)HTTP_KEEPALIVE_SECONDS * 1000 + HTTP_HEAD_TIMEOUT_MS);
   atomic_store(&c->idle, true);
+  atomic_store(&c->busy, false);
 }
 
 void conn_set_streaming(struct conn *c) {
@@ -120,4 +122,15 @@ int conns_reap(struct conns *t, int64_t now_ms) {
     reaped++;
   }
   return reaped;
+}
+
+size_t conns_hang_up(struct conns *t) {
+  size_t count = 0;
+  SCOPE_LOCK(&t->lock);
+  for (const struct conn *c = t->first; c; c = c->next) {
+    if (!atomic_load(&c->busy))
+      shutdown(c->fd, SHUT_RD);
+    count++;
+  }
+  return count;
 }

@@ -15,6 +15,7 @@
 struct conn {
   int fd;                      /* borrowed: closed by the HTTP library after conns_remove */
   _Atomic int64_t deadline_ms; /* monotonic */
+  _Atomic bool busy;           /* a request was begun on it and not answered yet */
   _Atomic bool idle;           /* between two requests */
   int64_t idle_bytes;          /* received when it was first seen idle; conns_reap only */
   struct conn *prev, *next;    /* guarded by the table's lock */
@@ -53,5 +54,9 @@ void conn_set_streaming(struct conn *c);
 /* Shuts every socket whose deadline has passed and returns how many. Call it about once a second, from one
  * thread. */
 int conns_reap(struct conns *t, int64_t now_ms);
+
+/* Lets no further request come in on the sockets that are at none: what their clients have sent by now is
+ * still read. Returns how many sockets there are, busy ones too. */
+size_t conns_hang_up(struct conns *t);
 
 #endif

@@ -280,7 +280,7 @@ static enum MHD_Result answer(struct call *c) {
   struct reply rp AUTO(reply_clear);
   reply_init(&rp);
   end_suspension(c);
-  c->rq.wait_over = atomic_load(&c->wait_over);
+  c->rq.wait_over = atomic_load(&c->wait_over) || atomic_load(&s->draining);
   c->rq.body = buf_view(&c->body);
   c->mark = waiters_mark(&s->waiters);
   if (c->body_size > HTTP_BODY_BYTES_MAX)
@@ -578,8 +578,10 @@ void http_server_stop(struct http_server *s, int64_t grace_ms) {
     return;
   int64_t until = clock_mono_ms() + grace_ms;
   http_server_stop_accepting(s);
-  /* The library aborts when it is stopped with a suspended request; those have all been woken. */
-  while ((atomic_load(&s->in_flight) && clock_mono_ms() < until) || atomic_load(&s->suspended))
+  /* Stopping the library cuts every connection off, so each is brought to its end before: whoever was heard
+   * is answered. The library aborts when it is stopped with a suspended request; those have all been woken.
+   */
+  while ((conns_hang_up(&s->conns) && clock_mono_ms() < until) || atomic_load(&s->suspended))
     poll(NULL, 0, STOP_POLL_MS);
   atomic_store(&s->stopping, true);
   waiters_interrupt(&s->waiters);

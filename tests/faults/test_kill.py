@@ -15,6 +15,7 @@ import pytest
 
 from support.cli import BUSY, CONFIG, kpid, source_url
 from support.datasets import BASE, BASE_DATES, slow_source, write_source
+from support.load import settled
 from support.problems import assert_problem, problem_name
 from support.server import TERMINAL, Server
 
@@ -63,17 +64,6 @@ def killed_while_posting(
         run: date for poster in posters for run, date in poster.accepted.items()
     }
     return accepted, [fault for poster in posters for fault in poster.faults]
-
-
-def settled(server: Server, timeout: float = 60) -> list[dict]:
-    """All runs once none of them is active."""
-    deadline = time.monotonic() + timeout
-    while time.monotonic() < deadline:
-        runs = server.all_runs()
-        if all(run["state"] in TERMINAL for run in runs):
-            return runs
-        time.sleep(0.05)
-    return server.all_runs()
 
 
 def violations(runs: list[dict], accepted: dict[str, str]) -> list[str]:

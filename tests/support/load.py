@@ -6,7 +6,7 @@ import random
 import threading
 import time
 
-from support.server import Server
+from support.server import TERMINAL, Server
 
 SLOWDOWN = int(os.environ.get("KPID_SLOWDOWN", "1"))
 SEED = int(os.environ.get("KPID_LOAD_SEED", str(int(time.time()))))
@@ -16,6 +16,16 @@ def percentile(values: list[float], percent: float) -> float:
     """The smallest value that so many percent of them do not exceed."""
     ordered = sorted(values)
     return ordered[min(len(ordered) - 1, int(len(ordered) * percent / 100))]
+
+
+def settled(server: Server, timeout: float = 60) -> list[dict]:
+    """All runs once none of them is active, or as they are when the time is over."""
+    deadline = time.monotonic() + timeout
+    while True:
+        runs = server.all_runs()
+        if all(run["state"] in TERMINAL for run in runs) or time.monotonic() > deadline:
+            return runs
+        time.sleep(0.05)
 
 
 class Readers:
