@@ -411,12 +411,12 @@ KPI_COLD static bool refuse_product(struct native_worker *w, struct native_day *
 
 /* Counts the order of an item in a category, once; `row` is that of the order on this day, NULL: there is
  * none. */
-static bool count_order(struct native_worker *w, struct group *g, const struct join_pair *row,
-                        id_code order) {
+static bool count_order(struct native_worker *w, struct group *g, uint32_t category,
+                        const struct join_pair *row, id_code order) {
   if (!row || !w->pass->category_marks)
     return order == ID_NULL || idset_add(&g->orders, w->pass->job->budget, order);
   _Atomic uint64_t *marks = &w->pass->category_marks[row - w->pass->orders.slots];
-  const uint64_t bit = (uint64_t)1 << w->pass->category_bits[g->category];
+  const uint64_t bit = (uint64_t)1 << w->pass->category_bits[category];
   if (!(atomic_load_explicit(marks, memory_order_relaxed) & bit) &&
       !(atomic_fetch_or_explicit(marks, bit, memory_order_relaxed) & bit))
     g->marked_orders++;
@@ -440,7 +440,7 @@ static bool add_to_categories(struct native_worker *w, struct native_day *noted,
       continue;
     }
     struct group *g = aggregate_group(&w->groups, budget, it->k.day, product->value);
-    if (!g || !count_order(w, g, row, order))
+    if (!g || !count_order(w, g, product->value, row, order))
       return false;
     if (it->is_returned && order != ID_NULL && !idset_add(&g->returned_orders, budget, order))
       return false;
