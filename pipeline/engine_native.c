@@ -410,11 +410,11 @@ static enum kpi_code native_init(struct native *n, struct pool *pool, const stru
   n->pass.ids = dict_new(job->budget);
   n->pass.categories = dict_new(job->budget);
   if (belief->ids_are_unique) {
-    n->pass.order_marks = id_marks_new(job->budget);
-    n->pass.item_marks = id_marks_new(job->budget);
+    n->pass.order_marks = id_marks_new(job->budget, ID_MARKS_AT_ONCE);
+    n->pass.item_marks = id_marks_new(job->budget, ID_MARKS_AT_ONCE);
   }
   if (!n->pass.covers_all_days)
-    n->pass.all_orders = id_marks_new(job->budget);
+    n->pass.all_orders = id_marks_new(job->budget, ID_MARKS_WHEN_DENSE);
   bool has_marks = n->pass.order_marks && n->pass.item_marks;
   if (!n->workers || !n->pass.ids || !n->pass.categories || belief->ids_are_unique != has_marks ||
       n->pass.covers_all_days == (n->pass.all_orders != NULL))

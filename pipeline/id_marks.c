@@ -11,16 +11,20 @@ enum {
 
 struct id_marks {
   struct budget *budget;
+  size_t patience;
   _Atomic size_t used;
-  _Atomic(_Atomic uint64_t *) pages[2 * PAGES]; /* owned; made when first needed */
+  _Atomic(_Atomic uint64_t *) pages[2 * PAGES]; /* owned; made when needed often enough */
+  _Atomic uint16_t wanted[2 * PAGES];           /* how often each was, until then */
 };
 
 enum { PAGE_BYTES = PAGE_WORDS * sizeof(uint64_t) };
 
-struct id_marks *id_marks_new(struct budget *budget) {
+struct id_marks *id_marks_new(struct budget *budget, enum id_patience patience) {
   struct id_marks *m = budget_calloc(budget, 1, sizeof *m);
-  if (m)
-    m->budget = budget;
+  if (!m)
+    return NULL;
+  m->budget = budget;
+  m->patience = patience;
   return m;
 }
 
@@ -32,9 +36,17 @@ void id_marks_free(struct id_marks *m) {
   budget_free(m->budget, m, sizeof *m);
 }
 
-/* Makes a page, or finds that another thread has. NULL when there may be no more. */
+/* True when an id has to do without a page yet. */
+static bool is_too_early(struct id_marks *m, size_t at) {
+  return atomic_load_explicit(&m->wanted[at], memory_order_relaxed) < m->patience &&
+         atomic_fetch_add_explicit(&m->wanted[at], 1, memory_order_relaxed) < m->patience;
+}
+
+/* Makes a page, or finds that another thread has. NULL when there may be no more, or not yet. */
 static _Atomic uint64_t *make_page(struct id_marks *m, size_t at) {
   _Atomic uint64_t *none = NULL;
+  if (is_too_early(m, at))
+    return NULL;
   if (atomic_fetch_add(&m->used, 1) >= PAGES_USED_MAX)
     return NULL;
   _Atomic uint64_t *page = budget_calloc(m->budget, 1, PAGE_BYTES);

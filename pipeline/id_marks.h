@@ -10,8 +10,12 @@
 
 struct id_marks;
 
+/* How many ids of a neighbourhood of some 260,000 have no room before it gets the memory for marks, which a
+ * set takes for about as many. */
+enum id_patience { ID_MARKS_AT_ONCE = 0, ID_MARKS_WHEN_DENSE = 2048 };
+
 /* Returns owned, NULL when memory is exhausted. */
-struct id_marks *id_marks_new(struct budget *budget);
+struct id_marks *id_marks_new(struct budget *budget, enum id_patience patience);
 
 /* Accepts NULL. */
 void id_marks_free(struct id_marks *m);
@@ -19,7 +23,7 @@ void id_marks_free(struct id_marks *m);
 enum id_mark {
   ID_MARK_NEW,
   ID_MARK_REPEATED, /* it was marked before */
-  ID_MARK_NO_ROOM   /* it is too great, the ids are too far from each other, or memory is exhausted */
+  ID_MARK_NO_ROOM   /* too great, too far from the others (or the first near it), or memory is exhausted */
 };
 
 /* Marks an id. Any thread. */

@@ -10,7 +10,7 @@ static void each_id_is_new_once(void **state) {
   static const id_code ids[] = {0, 1, 63, 64, 262143, 262144, 4294967295, ID_INTERNED, ID_INTERNED | 1};
   struct budget budget;
   budget_init(&budget, 0);
-  struct id_marks *m = id_marks_new(&budget);
+  struct id_marks *m = id_marks_new(&budget, ID_MARKS_AT_ONCE);
   for (int again = 0; again < 2; again++)
     for (size_t i = 0; i < COUNT_OF(ids); i++) {
       assert_int_equal(id_marks_has(m, ids[i]), again);
@@ -27,7 +27,7 @@ static void what_cannot_be_marked_is_refused(void **state) {
   (void)state;
   struct budget budget;
   budget_init(&budget, 0);
-  struct id_marks *m = id_marks_new(&budget);
+  struct id_marks *m = id_marks_new(&budget, ID_MARKS_AT_ONCE);
   assert_int_equal(id_marks_add(m, ID_DIRECT_MAX), ID_MARK_NO_ROOM);
   assert_int_equal(id_marks_add(m, (id_code)1 << 32), ID_MARK_NO_ROOM);
   assert_int_equal(id_marks_add(m, ID_NULL), ID_MARK_NO_ROOM);
@@ -37,7 +37,7 @@ static void what_cannot_be_marked_is_refused(void **state) {
   assert_int_equal(spread, 2048);
   id_marks_free(m);
   budget_init(&budget, 600000); /* room for the table and one page */
-  m = id_marks_new(&budget);
+  m = id_marks_new(&budget, ID_MARKS_AT_ONCE);
   assert_int_equal(id_marks_add(m, 1), ID_MARK_NEW);
   for (id_code page = 1; page < 16; page++)
     if (id_marks_add(m, page * 262144) == ID_MARK_NO_ROOM) {
@@ -46,6 +46,26 @@ static void what_cannot_be_marked_is_refused(void **state) {
       return;
     }
   fail();
+}
+
+static void few_ids_far_apart_take_no_memory(void **state) {
+  (void)state;
+  struct budget budget;
+  budget_init(&budget, 0);
+  struct id_marks *m = id_marks_new(&budget, ID_MARKS_WHEN_DENSE);
+  const size_t empty = budget.used;
+  for (id_code id = 0; id < 16000; id++)
+    assert_int_equal(id_marks_add(m, id * 262144), ID_MARK_NO_ROOM);
+  assert_int_equal(budget.used, empty);
+  for (id_code id = 1; id < ID_MARKS_WHEN_DENSE; id++)
+    assert_int_equal(id_marks_add(m, id), ID_MARK_NO_ROOM);
+  assert_int_equal(id_marks_add(m, 5000), ID_MARK_NEW);
+  assert_int_equal(id_marks_add(m, 5000), ID_MARK_REPEATED);
+  assert_true(id_marks_has(m, 5000));
+  assert_false(id_marks_has(m, 1)); /* it had no room: its owner keeps it */
+  assert_in_range(budget.used, empty + 1, empty + 32768);
+  id_marks_free(m);
+  assert_int_equal(budget.used, 0);
 }
 
 enum { THREADS = 4, IDS = 600000 };
@@ -69,7 +89,7 @@ static void threads_agree_who_was_first(void **state) {
   pthread_t threads[THREADS];
   size_t first_seen = 0;
   budget_init(&budget, 0);
-  struct id_marks *m = id_marks_new(&budget);
+  struct id_marks *m = id_marks_new(&budget, ID_MARKS_AT_ONCE);
   for (size_t i = 0; i < THREADS; i++) {
     racers[i] = (struct racer){m, 0};
     assert_int_equal(pthread_create(&threads[i], NULL, mark_all, &racers[i]), 0);
@@ -87,6 +107,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(each_id_is_new_once),
       cmocka_unit_test(what_cannot_be_marked_is_refused),
+      cmocka_unit_test(few_ids_far_apart_take_no_memory),
       cmocka_unit_test(threads_agree_who_was_first),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
