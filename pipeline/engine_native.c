@@ -424,10 +424,14 @@ static enum kpi_code native_init(struct native *n, struct pool *pool, const stru
   return KPI_OK;
 }
 
-/* True when a pass whose belief was wrong says nothing: also the row that it refuses may not be the first
- * that is to be refused. */
-static bool may_be_void(enum kpi_code rc) {
-  return rc == KPI_OK || err_info(rc)->category == ERR_DATA;
+/* True when a pass that took ids for unique says nothing: one is repeated, and also the row that it refuses
+ * may not be the first that is to be refused; or marks of ids that lie far apart may have taken the memory.
+ */
+static bool is_void(const struct native *n, const struct belief *belief, enum kpi_code rc) {
+  if (!belief->ids_are_unique)
+    return false;
+  return rc == KPI_OUT_OF_MEMORY ||
+         (atomic_load(&n->pass.ids_repeat) && (rc == KPI_OK || err_info(rc)->category == ERR_DATA));
 }
 
 /* Reads everything under a belief. *again: it was wrong, is right now, and nothing was written to out. */
@@ -435,15 +439,15 @@ static enum kpi_code run_pass(struct native *n, struct belief *belief, bool *aga
                               struct err *err) {
   atomic_store(&n->pass.job->progress->phase, PHASE_SCANNING);
   enum kpi_code rc = scan_all(n, err);
-  if (atomic_load(&n->pass.ids_repeat) && may_be_void(rc)) {
+  if (rc == KPI_OK && !atomic_load(&n->pass.ids_repeat)) {
+    atomic_store(&n->pass.job->progress->phase, PHASE_AGGREGATING);
+    rc = finish_workers(n, err);
+  }
+  if (is_void(n, belief, rc)) {
     belief->ids_are_unique = false;
     *again = true;
     return KPI_OK;
   }
-  if (rc)
-    return rc;
-  atomic_store(&n->pass.job->progress->phase, PHASE_AGGREGATING);
-  rc = finish_workers(n, err);
   if (rc)
     return rc;
   *again = kinds_were_wrong(n, belief->kinds);

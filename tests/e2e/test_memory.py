@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from support.cli import OK, kpid
+from support.cli import OK, backfill, kpid, read_tables, run_date
+from support.datasets import write_source
 
 ORDERS = int(os.environ.get("KPID_MEMORY_ORDERS", "300000"))
 S3_ORDERS = 1_200_000
@@ -80,3 +81,24 @@ def test_object_of_s3_is_never_held_whole(site, s3_server, tmp_path, capsys):
             f" peak {peak / 1e6:.1f} MB, of this distinct ids and join maps {accounted / 1e6:.1f} MB"
         )
     assert peak < S3_LIMIT_BYTES + accounted < largest
+
+
+def sparse_source(folder: Path, count: int) -> Path:
+    """As many orders, of 28 days in turn, with one item each; their ids lie all over 32 bits."""
+    ids = [n * 2654435761 % 2**32 for n in range(1, count + 1)]
+    days = [f"2025-03-{n % 28 + 1:02}" for n in range(count)]
+    orders = [f"{id},{n % 97},c,{day}" for n, (id, day) in enumerate(zip(ids, days))]
+    items = [f"{id},{id},{n % 9},1.5,c,{day}" for n, (id, day) in enumerate(zip(ids, days))]
+    return write_source(folder, orders, items, [f"{n},Cat {n}" for n in range(9)])
+
+
+@pytest.mark.parametrize("limit", ["3MiB", "8MiB", "40MiB"])
+def test_ids_far_apart_take_no_more_memory_than_others(tmp_path, limit):
+    source, env = sparse_source(tmp_path / "in", 5600), {"KPI_MEMORY_LIMIT": limit}
+    one = run_date(source, DAY, tmp_path / "one", env=env)
+    assert one.code == OK, one
+    every = backfill(source, tmp_path / "all", env=env)
+    assert every.code == OK, every
+    order_days = read_tables(tmp_path / "all")["order_kpis"]
+    assert [row["total_orders"] for row in order_days] == ["200"] * 28
+    assert read_tables(tmp_path / "one")["order_kpis"][0] in order_days
