@@ -120,21 +120,20 @@ static bool build_hashed(struct join_map *m, struct budget *budget, struct join_
   return true;
 }
 
-/* Bits for the keys of a hashed map, if these are not too far apart. */
-static bool mark_known(struct join_map *m, struct budget *budget, const struct extent *e) {
+/* Bits for the keys of a hashed map, if these are not too far apart and there is memory: it does without. */
+static void mark_known(struct join_map *m, struct budget *budget, const struct extent *e) {
   const id_code bits = e->greatest - e->least + 1;
   if (e->pairs == 0 || bits > KNOWN_BITS_MAX || bits / KNOWN_BITS_A_PAIR > e->pairs)
-    return true;
+    return;
   m->known = budget_calloc(budget, bits / 64 + 1, sizeof *m->known);
   m->known_count = bits;
   if (!m->known)
-    return false;
+    return;
   for (size_t i = 0; i < m->slot_count; i++)
     if (m->slots[i].times) {
       const id_code at = m->slots[i].key - e->least;
       m->known[at / 64] |= (uint64_t)1 << at % 64;
     }
-  return true;
 }
 
 /* ---- both ---- */
@@ -152,9 +151,11 @@ bool join_map_build(struct join_map *m, struct budget *budget, struct join_pairs
     m->least = e.least;
   }
   if (ok && !m->is_direct)
-    ok = build_hashed(m, budget, parts, count, e.pairs) && mark_known(m, budget, &e);
+    ok = build_hashed(m, budget, parts, count, e.pairs);
   for (size_t i = 0; i < count; i++)
     join_pairs_clear(parts[i], budget);
+  if (ok && !m->is_direct)
+    mark_known(m, budget, &e);
   return ok;
 }
 

@@ -140,6 +140,28 @@ static void each_refused_allocation_is_told(void **state) {
   }
 }
 
+static void bits_of_known_keys_are_done_without(void **state) {
+  (void)state;
+  for (uint64_t nth = 0; nth <= 4; nth += 4) { /* the fourth is that of the bits */
+    struct budget budget;
+    struct join_pairs pairs = {0};
+    struct join_pairs *part = &pairs;
+    struct join_map map = {0};
+    budget_init(&budget, 0);
+    alloc_fail_at(nth);
+    for (id_code key = 1; key <= 5001; key += 5000)
+      assert_true(join_pairs_add(&pairs, &budget, key, 7));
+    assert_true(join_map_build(&map, &budget, &part, 1));
+    alloc_fail_at(0);
+    assert_true((map.known == NULL) == (nth == 4));
+    assert_true(join_map_may_have(&map, 2) == (nth == 4));
+    assert_true(join_map_may_have(&map, 5001));
+    assert_int_equal(times_of(&map, 5001, 7), 1);
+    join_map_clear(&map, &budget);
+    assert_int_equal(budget.used, 0);
+  }
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(pairs_keep_their_multiplicity),
@@ -148,6 +170,7 @@ int main(void) {
       cmocka_unit_test(met_pairs_are_left_out_of_the_unmet),
       cmocka_unit_test(dense_and_sparse_keys_are_found_alike),
       cmocka_unit_test(each_refused_allocation_is_told),
+      cmocka_unit_test(bits_of_known_keys_are_done_without),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
