@@ -43,8 +43,9 @@ static inline void put_offsets(uint16_t *to, uint64_t bits, size_t base) {
 
 static bool is_usable(void) {
   return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-         __builtin_cpu_supports("avx512vbmi2") && __builtin_cpu_supports("popcnt") &&
-         __builtin_cpu_supports("bmi") && __builtin_cpu_supports("pclmul");
+         __builtin_cpu_supports("avx512vbmi") && __builtin_cpu_supports("avx512vbmi2") &&
+         __builtin_cpu_supports("popcnt") && __builtin_cpu_supports("bmi") &&
+         __builtin_cpu_supports("bmi2") && __builtin_cpu_supports("pclmul");
 }
 
 extern const struct csv_scanner csv_scanner_avx512;
