@@ -106,6 +106,9 @@ static void submit_run(struct request *rq, struct reply *rp) {
   struct submission s = {0};
   struct input_seen seen;
   if (submission_read(rq, rp, &s)) {
+    const struct waiting *w = rq->keep;
+    if (w && w->has_superseded) /* the run that it has cancelled does not answer it */
+      s.policy.on_finished = ON_FINISHED_NEW;
     bool may_wait = service_keeps_intents(rq->app) || s.policy.on_finished == ON_FINISHED_IF_CHANGED ||
                     s.policy.on_active == ON_ACTIVE_SUPERSEDE;
     if (waiting_begin(rq, rp, may_wait) && look_at_input(rq, rp, &s, &seen) &&

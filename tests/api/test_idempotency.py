@@ -190,6 +190,18 @@ def test_active_run_is_attached_to_refused_or_superseded(slow_server):
     assert {run["id"] for run in active} == {reply.json["id"], over["id"]}
 
 
+@pytest.mark.parametrize("on_finished", ["attach", "retry_failed", "if_changed", "reject"])
+def test_run_that_was_superseded_does_not_answer(slow_server, on_finished):
+    """It has finished by the time the new run may be created, but only because of this request."""
+    first = post(slow_server, {"date": DAY}).json["id"]
+    while slow_server.get(f"/runs/{first}").json["state"] == "queued":
+        pass
+    reply = post(slow_server, {"date": DAY, "on_active": "supersede", "on_finished": on_finished})
+    assert (reply.status, reply.json["disposition"]) == (202, "superseded"), reply
+    assert reply.json["id"] != first
+    assert slow_server.get(f"/runs/{first}").json["state"] == "cancelled"
+
+
 # --- finished runs -----------------------------------------------------------------------------
 
 
