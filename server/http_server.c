@@ -30,6 +30,7 @@ struct listener {
   struct MHD_Daemon *daemon;
   const struct route_set *const *routes;
   int fd;
+  bool is_quiet; /* takes no connections any more */
   char address[HTTP_ADDRESS_SIZE];
   bool (*admit)(void *arg, struct request *rq, struct reply *rp); /* NULL: everyone */
   void *admit_arg;
@@ -552,11 +553,12 @@ void http_server_drain(struct http_server *s) {
   waiters_close(&s->waiters);
 }
 
-/* The library hands the socket back when it has no daemon thread waiting on it any more. */
+/* The library hands the socket back while its threads have yet to take it out of their epoll sets, and aborts
+ * when that fails: it is shut, so that clients are refused, and closed when they are gone. */
 static void quiesce(struct listener *l) {
-  if (l->daemon && l->fd >= 0 && MHD_quiesce_daemon(l->daemon) != MHD_INVALID_SOCKET) {
-    close(l->fd);
-    l->fd = -1;
+  if (l->daemon && !l->is_quiet && MHD_quiesce_daemon(l->daemon) != MHD_INVALID_SOCKET) {
+    l->is_quiet = true;
+    shutdown(l->fd, SHUT_RDWR);
   }
 }
 
@@ -569,7 +571,7 @@ void http_server_stop_accepting(struct http_server *s) {
 static void stop_listener(struct listener *l) {
   if (l->daemon)
     MHD_stop_daemon(l->daemon); /* closes the socket, unless quiesced */
-  else if (l->fd >= 0)
+  if (l->fd >= 0 && (!l->daemon || l->is_quiet))
     close(l->fd);
 }
 

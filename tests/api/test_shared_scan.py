@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from support.datasets import write_source
+from support.datasets import slow_source, write_source
 from support.server import Server
 
 FIRST = date(2024, 1, 1)
@@ -37,7 +37,9 @@ def published_days(server: Server) -> list[str]:
 def busy(slow_input, start_server, **settings) -> tuple[Server, dict]:
     """A server with a run at work that takes seconds: what is posted now is queued together."""
     server = start_server(slow_input, KPI_MAX_ACTIVE_RUNS="1", **settings)
-    return server, server.start_run("2023-01-15")
+    first = server.start_run("2023-01-15")
+    await_phase(server, first["id"], "scanning")
+    return server, first
 
 
 def test_days_posted_one_by_one_cost_two_scans_at_most(start_server, tmp_path):
@@ -99,8 +101,9 @@ def test_a_scan_that_nobody_waits_for_is_stopped(slow_input, start_server):
     assert last["code"] == "cancelled"
 
 
-def test_a_run_of_a_scan_has_a_time_limit_of_its_own(slow_input, start_server):
-    server, first = busy(slow_input, start_server, KPI_THREADS="1")
+def test_a_run_of_a_scan_has_a_time_limit_of_its_own(start_server, tmp_path):
+    server, first = busy(slow_source(tmp_path / "in", 1600), start_server, KPI_THREADS="1")
+    server.post(f"/runs/{first['id']}/cancel")
     short = server.start_run(day(0), publish=False, timeout_seconds=1)["id"]
     long = server.start_run(day(1), publish=False)["id"]
     server.finish(first["id"])
