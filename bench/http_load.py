@@ -223,7 +223,7 @@ def delays(server: LoadedServer, count: int, rest_seconds: float) -> tuple[list[
 
 def long_polls(folder: Path, options) -> Iterator[Figure]:
     """A run at work keeps the next one queued, and the cores busy."""
-    source = slow_source(folder / "slower", 2 * BUSY_COPIES)
+    source = slow_source(folder / "slower", 20 * BUSY_COPIES)
     with serving(folder / "polls.db", source, KPI_MAX_ACTIVE_RUNS="1") as server:
         blocker = server.start_run(DAY)["id"]
         alone = sorted(delays(server, 1, 0.05)[0][0] for _ in range(20 * options.rounds))
