@@ -36,6 +36,10 @@ enum stop_reason stop_reason(const struct stop_flag *f) {
   return f ? (enum stop_reason)atomic_load_explicit(&f->reason, memory_order_acquire) : STOP_NONE;
 }
 
+bool pool_load_waits(const struct pool_load *l) {
+  return atomic_load(&l->running) == 0 && atomic_load(&l->pending) > 0;
+}
+
 /* Takes the next task; false when the pool stops and nothing is left. */
 static bool next_task(struct pool *p, struct task *out) {
   SCOPE_LOCK(&p->synced.lock);
@@ -47,11 +51,17 @@ static bool next_task(struct pool *p, struct task *out) {
   p->synced.head = (p->synced.head + 1) % p->synced.cap;
   p->synced.count--;
   pthread_cond_signal(&p->synced.not_full);
+  if (out->group->load)
+    atomic_fetch_add(&out->group->load->running, 1);
   return true;
 }
 
 static void finish_task(struct pool *p, struct pool_group *g) {
   SCOPE_LOCK(&p->synced.lock);
+  if (g->load) {
+    atomic_fetch_sub(&g->load->running, 1);
+    atomic_fetch_sub(&g->load->pending, 1);
+  }
   if (--g->pending == 0)
     pthread_cond_broadcast(&p->synced.group_done);
 }
@@ -123,6 +133,8 @@ size_t pool_threads(const struct pool *p) {
 
 void pool_submit(struct pool *p, struct pool_group *g, pool_task_fn fn, void *arg) {
   SCOPE_LOCK(&p->synced.lock);
+  if (g->load)
+    atomic_fetch_add(&g->load->pending, 1);
   while (p->synced.count == p->synced.cap)
     pthread_cond_wait(&p->synced.not_full, &p->synced.lock);
   size_t at = (p->synced.head + p->synced.count) % p->synced.cap;
@@ -138,8 +150,9 @@ void pool_wait(struct pool *p, struct pool_group *g) {
     pthread_cond_wait(&p->synced.group_done, &p->synced.lock);
 }
 
-void pool_map(struct pool *p, pool_task_fn fn, void *args, size_t arg_size, size_t count) {
-  struct pool_group g = POOL_GROUP_INIT;
+void pool_map(struct pool *p, struct pool_load *load, pool_task_fn fn, void *args, size_t arg_size,
+              size_t count) {
+  struct pool_group g = {.load = load};
   for (size_t i = 0; i < count; i++)
     pool_submit(p, &g, fn, (char *)args + i * arg_size);
   pool_wait(p, &g);

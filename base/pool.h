@@ -10,6 +10,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 /* Why work should stop. The first reason wins. */
 enum stop_reason { STOP_NONE = 0, STOP_CANCEL, STOP_DRAIN, STOP_STALLED, STOP_TIMEOUT };
@@ -30,9 +31,20 @@ struct pool;
 /* A unit of work; `arg` is borrowed from the submitter until the task returns. */
 typedef void (*pool_task_fn)(void *arg);
 
+/* Tasks as anyone may watch them. `pending` without `running`: their owner waits for workers that others
+ * have. */
+struct pool_load {
+  _Atomic uint64_t pending; /* not yet returned: queued or running */
+  _Atomic uint64_t running;
+};
+
+/* True while the tasks wait for workers and none of them has one. */
+bool pool_load_waits(const struct pool_load *l);
+
 /* Tasks one caller waits for. Zero-initialise with POOL_GROUP_INIT; lives until pool_wait has returned. */
 struct pool_group {
-  size_t pending; /* guarded by the pool's lock */
+  size_t pending;         /* guarded by the pool's lock */
+  struct pool_load *load; /* tells the same to others; NULL: nobody watches */
 };
 #define POOL_GROUP_INIT                                                                                      \
   { 0 }
@@ -61,7 +73,8 @@ void pool_submit(struct pool *p, struct pool_group *g, pool_task_fn fn, void *ar
 /* Waits until every task of the group has returned. Call it from outside the pool's workers only. */
 void pool_wait(struct pool *p, struct pool_group *g);
 
-/* Runs fn(&args[i * arg_size]) for i in 0..count-1 on the pool and waits for all. */
-void pool_map(struct pool *p, pool_task_fn fn, void *args, size_t arg_size, size_t count);
+/* Runs fn(&args[i * arg_size]) for i in 0..count-1 on the pool and waits for all; `load` as in pool_group. */
+void pool_map(struct pool *p, struct pool_load *load, pool_task_fn fn, void *args, size_t arg_size,
+              size_t count);
 
 #endif

@@ -78,7 +78,7 @@ static enum kpi_code download_all(struct work *w, size_t concurrency, struct err
   struct pool *pool = pool_new(concurrency, RANGES_MAX);
   if (!pool)
     return err_set(err, KPI_OUT_OF_MEMORY, "no threads");
-  pool_map(pool, download, w->tasks, sizeof *w->tasks, w->count);
+  pool_map(pool, NULL, download, w->tasks, sizeof *w->tasks, w->count);
   pool_free(pool);
   for (size_t i = 0; i < w->count; i++)
     if (w->tasks[i].rc) {

@@ -114,7 +114,8 @@ static struct group *find_like(struct aggregate *a, const struct group *like) {
   return a->slot_count ? find_slot(a->slots, a->slot_count, key_of(like->day, like->category))->group : NULL;
 }
 
-bool aggregate_merge(struct aggregate *const *parts, size_t count, struct pool *pool, struct budget *budget) {
+bool aggregate_merge(struct aggregate *const *parts, size_t count, struct pool *pool, struct pool_load *load,
+                     struct budget *budget) {
   if (!complete_first(parts, count, budget))
     return false;
   const struct aggregate *first = parts[0];
@@ -136,7 +137,7 @@ bool aggregate_merge(struct aggregate *const *parts, size_t count, struct pool *
     *parts[p] = (struct aggregate){0};
   }
   if (ok)
-    pool_map(pool, merge_groups, merges, sizeof *merges, done);
+    pool_map(pool, load, merge_groups, merges, sizeof *merges, done);
   for (size_t i = 0; i < done; i++)
     ok &= merges[i].ok;
   budget_free(budget, merges, (first->count + 1) * sizeof *merges);

@@ -48,7 +48,8 @@ struct group *aggregate_group(struct aggregate *a, struct budget *budget, day_t 
 
 /* Moves everything of all parts into the first, and counts the ids of its groups, on the pool. False when
  * memory is exhausted. */
-bool aggregate_merge(struct aggregate *const *parts, size_t count, struct pool *pool, struct budget *budget);
+bool aggregate_merge(struct aggregate *const *parts, size_t count, struct pool *pool, struct pool_load *load,
+                     struct budget *budget);
 
 /* Frees all groups. */
 void aggregate_clear(struct aggregate *a, struct budget *budget);

@@ -98,7 +98,8 @@ static bool merge_groups(struct native *n) {
       (struct aggregate **)calloc(n->worker_count, sizeof(struct aggregate *));
   for (size_t i = 0; parts && i < n->worker_count; i++)
     parts[i] = &n->workers[i].groups;
-  return parts && aggregate_merge(parts, n->worker_count, n->pool, n->pass.job->budget);
+  return parts &&
+         aggregate_merge(parts, n->worker_count, n->pool, &n->pass.job->progress->tasks, n->pass.job->budget);
 }
 
 /* Brings what all workers have found together in the first. */

@@ -65,7 +65,7 @@ struct job_progress {
   _Atomic uint64_t rows[DATASET_COUNT];
   _Atomic uint64_t items_published, items_total;
   _Atomic int phase;
-  _Atomic uint64_t busy_workers; /* of the shared pool; 0 while scanning: the run waits for its turn */
+  struct pool_load tasks; /* of the shared pool of workers */
 };
 
 /* Copies the counters. */

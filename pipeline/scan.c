@@ -176,7 +176,6 @@ static void scan_work(void *arg) {
   struct scan_worker *w = arg;
   const struct scan *s = w->run->scan;
   struct open_object *o;
-  atomic_fetch_add(&s->job->progress->busy_workers, 1);
   while ((o = take_object(w->run)) != NULL) {
     bool is_new = !o->opened, ok = !is_new || open_object(w, o);
     if (is_new && ok && s->job->source->open_ahead > 0) { /* its download has begun: begin others as well */
@@ -199,7 +198,6 @@ static void scan_work(void *arg) {
     parse_block(w, binding, s->objects->at[index].name, index);
     atomic_fetch_add(&s->job->progress->rows[s->dataset], w->report.rows - before);
   }
-  atomic_fetch_sub(&s->job->progress->busy_workers, 1);
 }
 
 /* ---- whole scan ---- */
@@ -240,7 +238,7 @@ static enum kpi_code run_workers(struct scan_run *r, struct scan_worker *workers
     workers[i].state = (char *)s->workers + i * s->worker_size;
     csv_init(&workers[i].cursor);
   }
-  pool_map(s->pool, scan_work, workers, sizeof *workers, count);
+  pool_map(s->pool, &s->job->progress->tasks, scan_work, workers, sizeof *workers, count);
   for (size_t i = 0; i < count; i++) {
     merge_reports(out, &workers[i].report);
     scan_report_clear(&workers[i].report);

@@ -77,10 +77,8 @@ static uint64_t progress_sum(const struct job_progress *p) {
 
 /* What waits is not stalled: for a scan or its turn after that, for workers that another run has. */
 static bool only_waits(const struct run_live *live) {
-  int phase = atomic_load(&live->progress.phase);
-  bool has_workers = atomic_load(&live->progress.busy_workers) > 0;
-  return live->scan || (phase == PHASE_SCANNING && !has_workers) ||
-         (phase == PHASE_PUBLISHING && live->is_scan);
+  return live->scan || pool_load_waits(&live->progress.tasks) ||
+         (live->is_scan && atomic_load(&live->progress.phase) == PHASE_PUBLISHING);
 }
 
 bool live_runs_stop_stalled(struct live_runs *r, int64_t now_ms, int64_t limit_ms) {

@@ -76,9 +76,9 @@ static enum kpi_code publish_window(const struct publish_days *p, struct pool *p
                                     size_t count, bool *hopeless, struct err *err) {
   enum kpi_code rc = KPI_OK;
   *hopeless = count > 0;
-  pool_map(pool, take_and_observe, tasks, sizeof *tasks, count);
+  pool_map(pool, NULL, take_and_observe, tasks, sizeof *tasks, count);
   check_inputs(p, tasks, count);
-  pool_map(pool, finish, tasks, sizeof *tasks, count);
+  pool_map(pool, NULL, finish, tasks, sizeof *tasks, count);
   for (size_t i = 0; i < count; i++) {
     *hopeless &= is_outage(p, tasks[i].rc);
     if (tasks[i].rc && rc == KPI_OK) {

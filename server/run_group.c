@@ -98,7 +98,7 @@ struct endings {
 static void end_now(struct endings *list) {
   struct pool *pool = list->count > 1 ? pool_new(AT_A_TIME, ENDINGS) : NULL;
   if (pool)
-    pool_map(pool, end, list->at, sizeof *list->at, list->count);
+    pool_map(pool, NULL, end, list->at, sizeof *list->at, list->count);
   for (size_t i = 0; !pool && i < list->count; i++)
     end(&list->at[i]);
   pool_free(pool);

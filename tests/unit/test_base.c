@@ -122,6 +122,38 @@ static void count_task(void *arg) {
   atomic_fetch_add(&done, *(int *)arg);
 }
 
+struct gate {
+  pthread_mutex_t lock; /* held: closed */
+};
+
+static void pass_gate(void *arg) {
+  struct gate *g = arg;
+  pthread_mutex_lock(&g->lock);
+  pthread_mutex_unlock(&g->lock);
+}
+
+static void pool_tells_who_waits_for_workers(void **state) {
+  (void)state;
+  struct gate gate = {PTHREAD_MUTEX_INITIALIZER};
+  struct pool_load first = {0}, second = {0};
+  struct pool_group groups[2] = {{.load = &first}, {.load = &second}};
+  struct pool *pool = pool_new(1, 2);
+  assert_false(pool_load_waits(&first));
+  pthread_mutex_lock(&gate.lock);
+  pool_submit(pool, &groups[0], pass_gate, &gate);
+  pool_submit(pool, &groups[1], pass_gate, &gate);
+  while (pool_load_waits(&first)) /* until the worker has it */
+    sched_yield();
+  assert_int_equal(first.running, 1);
+  assert_true(pool_load_waits(&second));
+  pthread_mutex_unlock(&gate.lock);
+  for (size_t i = 0; i < COUNT_OF(groups); i++)
+    pool_wait(pool, &groups[i]);
+  assert_false(pool_load_waits(&second));
+  assert_int_equal(first.pending + first.running + second.pending + second.running, 0);
+  pool_free(pool);
+}
+
 static void pool_runs_every_task_once(void **state) {
   (void)state;
   struct pool *pool = pool_new(4, 2);
@@ -129,7 +161,7 @@ static void pool_runs_every_task_once(void **state) {
   for (size_t i = 0; i < COUNT_OF(args); i++)
     args[i] = 1;
   atomic_store(&done, 0);
-  pool_map(pool, count_task, args, sizeof args[0], COUNT_OF(args));
+  pool_map(pool, NULL, count_task, args, sizeof args[0], COUNT_OF(args));
   assert_int_equal(atomic_load(&done), 500);
   assert_int_equal(pool_threads(pool), 4);
   pool_free(pool);
@@ -143,10 +175,10 @@ static void background_workers_let_the_others_go_first(void **state) {
   (void)state;
   int own = getpriority(PRIO_PROCESS, 0), usual, background;
   struct pool *pool = pool_new(1, 1);
-  pool_map(pool, note_nice, &usual, sizeof usual, 1);
+  pool_map(pool, NULL, note_nice, &usual, sizeof usual, 1);
   pool_free(pool);
   pool = pool_new_background(1, 1);
-  pool_map(pool, note_nice, &background, sizeof background, 1);
+  pool_map(pool, NULL, note_nice, &background, sizeof background, 1);
   pool_free(pool);
   assert_int_equal(usual, own);
   assert_true(background > own || own == 19);
@@ -215,6 +247,7 @@ int main(void) {
       cmocka_unit_test(numbers_are_digits_only),
       cmocka_unit_test(budgets_refuse_what_passes_them),
       cmocka_unit_test(pool_runs_every_task_once),
+      cmocka_unit_test(pool_tells_who_waits_for_workers),
       cmocka_unit_test(background_workers_let_the_others_go_first),
       cmocka_unit_test(first_reason_to_stop_wins),
       cmocka_unit_test(uuids_ascend),

@@ -246,7 +246,7 @@ static void a_budget_holds_under_many_threads(void **state) {
   struct pool *pool = pool_new(4, 8);
   for (size_t i = 0; i < COUNT_OF(spenders); i++)
     spenders[i] = (struct spender){&b, 0};
-  pool_map(pool, spend, spenders, sizeof spenders[0], COUNT_OF(spenders));
+  pool_map(pool, NULL, spend, spenders, sizeof spenders[0], COUNT_OF(spenders));
   assert_int_equal(b.used, 0);
   assert_true(b.peak <= 250);
   size_t refused = 0;
@@ -356,7 +356,7 @@ static void lines_of_many_threads_do_not_mix(void **state) {
   int numbers[4] = {0, 1, 2, 3}, seen[4] = {0};
   struct pool *pool = pool_new(4, 4);
   begin_log(&l, LOG_DEBUG);
-  pool_map(pool, log_often, numbers, sizeof numbers[0], COUNT_OF(numbers));
+  pool_map(pool, NULL, log_often, numbers, sizeof numbers[0], COUNT_OF(numbers));
   pool_free(pool);
   end_log(&l);
   for (struct view rest = view_of(l.text); rest.len;) {

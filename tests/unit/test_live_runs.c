@@ -124,11 +124,12 @@ static void a_run_that_waits_for_workers_is_not_stalled(void **state) {
   struct bench b;
   bench_init(&b);
   enter(&b, 0, A);
-  atomic_store(&b.live[0].progress.phase, PHASE_SCANNING);
+  atomic_store(&b.live[0].progress.phase, PHASE_AGGREGATING);
+  atomic_store(&b.live[0].progress.tasks.pending, 2);
   for (int64_t ms = 500; ms < 10 * LIMIT_MS; ms += 500)
     assert_false(look(&b, ms));
   assert_true(is_stopped(&b, 0, STOP_NONE));
-  atomic_store(&b.live[0].progress.busy_workers, 1);
+  atomic_store(&b.live[0].progress.tasks.running, 1);
   look(&b, 10 * LIMIT_MS);
   look(&b, 11 * LIMIT_MS + 500);
   assert_true(is_stopped(&b, 0, STOP_STALLED));
@@ -231,7 +232,7 @@ static void enter_waiting(struct bench *b) {
     live_runs_scan(&b->runs, &b->live[i], &b->live[2]);
   atomic_store(&b->live[2].progress.phase, PHASE_SCANNING);
   atomic_store(&b->live[2].progress.bytes_read, 50);
-  atomic_store(&b->live[2].progress.busy_workers, 1);
+  atomic_store(&b->live[2].progress.tasks.running, 1);
 }
 
 static void runs_that_wait_show_their_scan_and_keep_what_it_counted(void **state) {

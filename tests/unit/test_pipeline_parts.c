@@ -368,7 +368,7 @@ static void many_threads_get_the_same_number_for_a_text(void **state) {
   struct pool *pool = pool_new(WORKERS, WORKERS);
   for (size_t i = 0; i < WORKERS; i++)
     workers[i] = (struct interner){.dict = d, .step = steps[i]};
-  pool_map(pool, intern_all, workers, sizeof workers[0], WORKERS);
+  pool_map(pool, NULL, intern_all, workers, sizeof workers[0], WORKERS);
   pool_free(pool);
   for (unsigned n = 0; n < TEXTS; n++) {
     for (size_t i = 0; i < WORKERS; i++)
@@ -466,7 +466,7 @@ static void totals_do_not_depend_on_who_counted(void **state) {
       g->returned_rows += row % 2;
       assert_true(idset_add(&g->orders, &budget, row % 40) && idset_add(&g->users, &budget, row % 7));
     }
-    assert_true(aggregate_merge(list, workers, pool, &budget));
+    assert_true(aggregate_merge(list, workers, pool, NULL, &budget));
     for (unsigned i = 1; i < workers; i++)
       assert_int_equal(parts[i].count, 0);
     assert_int_equal(parts[0].count, 15);
@@ -517,7 +517,7 @@ static void a_merge_without_memory_leaks_nothing(void **state) {
       assert_true(idset_add(&aggregate_group(&to, &budget, day + 2, 0)->orders, &budget, 2));
     }
     alloc_fail_at(nth);
-    bool ok = aggregate_merge(parts, 2, pool, &budget);
+    bool ok = aggregate_merge(parts, 2, pool, NULL, &budget);
     alloc_fail_at(0);
     assert_true(ok || nth < 11);
     pool_free(pool);
