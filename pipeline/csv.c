@@ -114,6 +114,7 @@ void csv_clear(struct csv_cursor *c) {
 static void drop_marks(struct csv_cursor *c) {
   c->marked = c->at;
   c->row = c->first = 0;
+  c->has_looked = false;
   c->marks.count = c->marks.row_count = 0;
 }
 
@@ -148,7 +149,6 @@ static inline void empty_cells(struct csv_row *row) {
 /* Finds the cells of the next marked row, whose text ends at `end`. */
 static bool take_marked(struct csv_cursor *c, const struct csv_binding *binding, const char *end,
                         struct csv_row *row) {
-  const uint16_t *marks = &c->marks.at[c->first];
   size_t count = c->marks.rows[c->row] - c->first + 1u;
   empty_cells(row);
   row->line = c->lines;
@@ -161,12 +161,7 @@ static bool take_marked(struct csv_cursor *c, const struct csv_binding *binding,
     size_t cell = binding->needed[i].cell;
     if (cell >= count)
       break;
-    const char *from = cell ? c->marked + marks[cell - 1] + 1 : c->at;
-    const char *to = cell + 1 < count ? c->marked + marks[cell] : end;
-    bool is_quoted = from < to && *from == '"';
-    from += is_quoted;
-    to -= is_quoted;
-    row->cells[binding->needed[i].slot] = (struct view){from, (size_t)(to - from)};
+    row->cells[binding->needed[i].slot] = csv_plain_cell(c, cell);
   }
   return true;
 }
@@ -175,14 +170,12 @@ static bool take_marked(struct csv_cursor *c, const struct csv_binding *binding,
 static bool next_marked(struct csv_cursor *c, const struct csv_binding *binding, struct csv_row *row) {
   bool found = false;
   while (!found && c->row < c->marks.row_count) {
-    const char *line_feed = c->marked + c->marks.at[c->marks.rows[c->row]];
+    const char *line_feed = csv_plain_end(c);
     const char *end = line_feed > c->at && line_feed[-1] == '\r' ? line_feed - 1 : line_feed;
     found = (unsigned char)*c->at > ' ' || !is_blank(c->at, end);
     if (found && !take_marked(c, binding, end, row))
       return false;
-    c->first = c->marks.rows[c->row++] + 1u;
-    c->at = line_feed + 1;
-    c->lines++;
+    csv_skip_plain(c);
   }
   return found;
 }
@@ -248,23 +241,28 @@ static bool walk_row(struct csv_cursor *c, const struct csv_binding *binding, st
   return true;
 }
 
+bool csv_look(struct csv_cursor *c) {
+  if (c->row < c->marks.row_count)
+    return true;
+  if (c->has_looked && c->row == 0)
+    return false;
+  drop_marks(c);
+  csv_scan((struct view){c->at, (size_t)(c->end - c->at)}, &c->marks);
+  c->has_looked = true;
+  return c->marks.row_count > 0;
+}
+
 /* Most rows are plain and marked. One that is not is walked, and the marks begin anew behind it. */
 bool csv_next(struct csv_cursor *c, const struct csv_binding *binding, struct csv_row *row) {
-  for (;;) {
+  while (!c->problem && csv_look(c))
     if (next_marked(c, binding, row))
       return true;
-    if (c->problem || c->at == c->end) {
-      row->line = c->lines;
-      return false;
-    }
-    drop_marks(c);
-    csv_scan((struct view){c->at, (size_t)(c->end - c->at)}, &c->marks);
-    if (c->marks.row_count)
-      continue;
-    bool found = walk_row(c, binding, row);
-    drop_marks(c);
-    return found;
-  }
+  row->line = c->lines;
+  if (c->problem || c->at == c->end)
+    return false;
+  bool found = walk_row(c, binding, row);
+  drop_marks(c);
+  return found;
 }
 
 enum kpi_code csv_problem_err(enum csv_problem problem, const char *object, uint64_t line, struct err *err) {
@@ -409,6 +407,7 @@ static enum kpi_code bind_cells(struct view line, const struct schema *schema, c
     }
     if (column >= 0) {
       out->has[column] = true;
+      out->cell[column] = out->columns;
       out->needed[out->needed_count].cell = out->columns;
       out->needed[out->needed_count++].slot = (size_t)column;
     }

@@ -16,6 +16,7 @@ struct csv_binding {
   int slot[CSV_COLUMNS_MAX]; /* position in the file -> schema column, -1: not needed */
   size_t columns;            /* cells in the header */
   bool has[COLUMNS_MAX];     /* the file has this schema column */
+  size_t cell[COLUMNS_MAX];  /* where it stands, if so: the inverse of slot */
   struct {
     size_t cell, slot;
   } needed[COLUMNS_MAX]; /* the same, of those that are needed, by position */
@@ -49,6 +50,7 @@ struct csv_cursor {
   enum csv_problem problem;
   const char *marked; /* start of the text that `marks` tells of; what stands before `row` there was read */
   size_t row, first;  /* next row, and the mark that ends its first cell */
+  bool has_looked;    /* the marks are those of the text at the cursor, also when there are none */
   struct csv_marks marks;
 };
 
@@ -60,6 +62,43 @@ void csv_clear(struct csv_cursor *c);
 
 /* Starts on a block of whole rows. Borrows it. */
 void csv_start(struct csv_cursor *c, struct view block);
+
+/* Makes sure that the marks tell of the next row, if they can: those of the rows behind it come with it.
+ * False when the row can only be walked, or there is none. */
+bool csv_look(struct csv_cursor *c);
+
+/* True when the next row has been marked, is ASCII and has a cell for each of the header's: csv_plain_cell
+ * then reads it without csv_next. */
+static inline bool csv_is_plain(const struct csv_cursor *c, const struct csv_binding *b) {
+  return c->row < c->marks.row_count && c->marks.is_ascii &&
+         c->marks.rows[c->row] - c->first + 1u == b->columns;
+}
+
+/* The end of the next row, which has been marked: where its LF stands. */
+static inline const char *csv_plain_end(const struct csv_cursor *c) {
+  return c->marked + c->marks.at[c->marks.rows[c->row]];
+}
+
+/* A cell of the next row, which has been marked and has it. */
+static inline struct view csv_plain_cell(const struct csv_cursor *c, size_t cell) {
+  const uint16_t *marks = &c->marks.at[c->first];
+  const char *from = cell ? c->marked + marks[cell - 1] + 1 : c->at;
+  const char *to = c->marked + marks[cell];
+  if (!c->marks.is_bare) {
+    to -= from < to && to[-1] == '\r'; /* only one before the LF is marked */
+    const bool is_quoted = from < to && *from == '"';
+    from += is_quoted;
+    to -= is_quoted;
+  }
+  return (struct view){from, (size_t)(to - from)};
+}
+
+/* Steps over the next row, which has been marked. */
+static inline void csv_skip_plain(struct csv_cursor *c) {
+  c->at = csv_plain_end(c) + 1;
+  c->first = c->marks.rows[c->row++] + 1u;
+  c->lines++;
+}
 
 /* Reads the next row that is not blank. Returns false at the end or when c->problem says why not; row->line
  * then holds the line of the problem. */

@@ -119,7 +119,7 @@ void csv_scan(struct view text, struct csv_marks *out) {
   const struct csv_scanner *s = csv_scanner();
   struct padded end;
   out->count = out->row_count = 0;
-  out->is_ascii = true;
+  out->is_ascii = out->is_bare = true;
   out->in_quotes = false;
   out->at_cell = 1;
   if (text.len > CSV_MARKS_BYTES_MAX) { /* the byte behind it can be read */

@@ -21,6 +21,7 @@ struct csv_marks {
   uint16_t rows[CSV_MARKS_BYTES_MAX + CSV_MARKS_SLACK]; /* which of them are LFs: indices into `at` */
   size_t count, row_count;
   bool is_ascii;    /* of what was looked at, and perhaps a little more */
+  bool is_bare;     /* of what was looked at: no quote and no CR */
   bool in_quotes;   /* at the end of what was looked at */
   uint64_t at_cell; /* 1: that is where a cell begins; else 0 */
 };

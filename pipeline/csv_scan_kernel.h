@@ -41,9 +41,12 @@ static bool scan_words(const char *text, size_t words, size_t base, struct csv_m
     struct csv_look look = look_at(text);
     uint64_t marks = look.commas | look.line_feeds, line_feeds = look.line_feeds, stop = 0;
     out->is_ascii &= look.high == 0;
-    if (look.quotes || out->in_quotes)
+    if (look.quotes || out->in_quotes) {
       stop = look_at_quotes(text, &look, out, &marks);
+      out->is_bare = false;
+    }
     if (look.returns) {
+      out->is_bare = false;
       uint64_t next = look.line_feeds >> 1 | (uint64_t)(text[CSV_WORD_BYTES] == '\n') << 63;
       stop |= look.returns & ~next;
     }

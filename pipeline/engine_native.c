@@ -2,7 +2,7 @@
 #include "base/scope.h"
 #include "pipeline/engine.h"
 #include "pipeline/kpi.h"
-#include "pipeline/native_rows.h"
+#include "pipeline/native_skip.h"
 
 #include <string.h>
 
@@ -29,12 +29,21 @@ struct native {
 
 /* ---- scans ---- */
 
-static enum kpi_code scan_dataset(struct native *n, enum dataset d, scan_row_fn fn, struct err *err) {
+/* What each data set's rows go to. Of all days no row is skipped, and products have none. */
+static const struct {
+  scan_row_fn row;
+  scan_skip_fn skip;
+} readers[DATASET_COUNT] = {[DATASET_PRODUCTS] = {native_product_row, NULL},
+                            [DATASET_ORDERS] = {native_order_row, native_skip_orders},
+                            [DATASET_ORDER_ITEMS] = {native_item_row, native_skip_items}};
+
+static enum kpi_code scan_dataset(struct native *n, enum dataset d, struct err *err) {
   struct scan scan = {.job = n->pass.job,
                       .pool = n->pool,
                       .objects = &n->pass.listing->datasets[d],
                       .dataset = d,
-                      .row_fn = fn,
+                      .row_fn = readers[d].row,
+                      .skip_fn = n->pass.covers_all_days ? NULL : readers[d].skip,
                       .workers = n->workers,
                       .worker_size = sizeof *n->workers};
   return scan_rows(&scan, &n->reports[d], err);
@@ -79,18 +88,18 @@ static bool make_category_marks(struct native *n) {
 }
 
 static enum kpi_code scan_all(struct native *n, struct err *err) {
-  enum kpi_code rc = scan_dataset(n, DATASET_PRODUCTS, native_product_row, err);
+  enum kpi_code rc = scan_dataset(n, DATASET_PRODUCTS, err);
   if (rc)
     return rc;
   if (!build_map(n, &n->pass.products, offsetof(struct native_worker, products)))
     return job_memory_err(n->pass.job, err);
-  rc = scan_dataset(n, DATASET_ORDERS, native_order_row, err);
+  rc = scan_dataset(n, DATASET_ORDERS, err);
   if (rc)
     return rc;
   if (!build_map(n, &n->pass.orders, offsetof(struct native_worker, orders)) || !collect_orders(n) ||
       !make_category_marks(n))
     return job_memory_err(n->pass.job, err);
-  return scan_dataset(n, DATASET_ORDER_ITEMS, native_item_row, err);
+  return scan_dataset(n, DATASET_ORDER_ITEMS, err);
 }
 
 static bool merge_groups(struct native *n) {

@@ -62,6 +62,26 @@ static inline bool id_read_digits(struct view cell, id_code *code) {
   return fits;
 }
 
+/* Bytes from the start of a cell on that id_read_plain looks at. */
+enum { ID_READ_BYTES = 16 };
+
+/* Reads a cell that is ID_FORM_PLAIN, has 1 to ID_FAST_DIGITS_MAX digits, and is followed by enough readable
+ * bytes. False for any other. */
+static inline bool id_read_plain(struct view cell, id_code *code) {
+  if (cell.len - 1 >= ID_FAST_DIGITS_MAX)
+    return false;
+  uint64_t high = 0, low;
+  bool fits = cell.ptr[0] != '0' || cell.len == 1;
+  if (cell.len <= 8) {
+    fits &= swar_eight_digits(swar_first(swar_load(cell.ptr), cell.len), &low);
+  } else {
+    fits &= swar_eight_digits(swar_first(swar_load(cell.ptr), cell.len - 8), &high);
+    fits &= swar_eight_digits(swar_load(cell.ptr + cell.len - 8), &low);
+  }
+  *code = high * 100000000u + low;
+  return fits;
+}
+
 /* Classifies a cell; sets *code for ID_FORM_PLAIN. Allocates nothing. */
 static inline enum id_form id_classify(struct view cell, id_code *code) {
   id_code value = 0;

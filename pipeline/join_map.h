@@ -39,6 +39,8 @@ struct join_map {
 /* False when no pair has the key, which is mostly found without a look at the map; true when one may have. */
 static inline bool join_map_may_have(const struct join_map *m, id_code key) {
   const id_code at = key - m->least;
+  if (m->slot_count == 0)
+    return false;
   if (m->known)
     return at < m->known_count && (m->known[at / 64] >> at % 64 & 1);
   return !m->is_direct || at < m->slot_count;

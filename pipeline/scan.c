@@ -119,6 +119,18 @@ static void note_row(struct scan_worker *w, const struct csv_row *row, const str
     finding_add(&w->report.undecodable, place, row->raw);
 }
 
+/* Reads the next row that is not skipped. False at the end, or when the job stops. */
+static bool next_row(struct scan_worker *w, const struct csv_binding *binding, struct csv_row *row) {
+  const struct scan *s = w->run->scan;
+  while (s->skip_fn && csv_look(&w->cursor)) {
+    size_t skipped = s->skip_fn(w->state, &w->cursor, binding);
+    w->report.rows += skipped;
+    if (skipped == 0 || stop_reason(s->job->stop) != STOP_NONE)
+      break;
+  }
+  return stop_reason(s->job->stop) == STOP_NONE && csv_next(&w->cursor, binding, row);
+}
+
 static void parse_block(struct scan_worker *w, const struct csv_binding *binding, const char *object,
                         uint32_t index) {
   const struct scan *s = w->run->scan;
@@ -126,7 +138,7 @@ static void parse_block(struct scan_worker *w, const struct csv_binding *binding
   struct err err = {0};
   struct scan_row row = {&csv, binding, object, {index, 0}};
   csv_start(&w->cursor, w->block.rows);
-  while (stop_reason(s->job->stop) == STOP_NONE && csv_next(&w->cursor, binding, &csv)) {
+  while (next_row(w, binding, &csv)) {
     row.place.line = w->block.first_line + csv.line;
     if (view_eq(csv.raw, binding->header)) {
       finding_add(&w->report.repeated_header, row.place, csv.raw);

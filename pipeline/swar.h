@@ -37,6 +37,12 @@ static inline uint64_t swar_load_number(const char *at, size_t len) {
   return word << (64 - 8 * len) | SWAR_ZEROS >> (8 * len);
 }
 
+/* The first 1 to 8 characters of a word, with '0' before them. */
+static inline uint64_t swar_first(uint64_t word, size_t len) {
+  const unsigned bits = 8 * (unsigned)len;
+  return word << (64 - bits) | SWAR_ZEROS >> (bits - 1) >> 1;
+}
+
 /* True when every byte differs from that of `pattern`, where that is '0', by 0 to 9, and not at all where
  * `fixed` has 0x0F instead of 0x06. *digits are the differences. */
 static inline bool swar_fits(uint64_t word, uint64_t pattern, uint64_t fixed, uint64_t *digits) {

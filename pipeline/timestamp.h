@@ -9,26 +9,35 @@
 #include "pipeline/day.h"
 #include "pipeline/swar.h"
 
-/* The two digits that begin at byte i. */
-static inline unsigned timestamp_two_digits(uint64_t digits, unsigned i) {
-  return (unsigned)(digits >> (8 * i) & 0xff) * 10 + (unsigned)(digits >> (8 * i + 8) & 0xff);
+/* The numbers that two digits make, each in the byte of the first: byte i is that of the digits i and i + 1.
+ */
+static inline uint64_t timestamp_pairs(uint64_t digits) {
+  return digits * 10 + (digits >> 8);
+}
+
+static inline unsigned timestamp_pair(uint64_t pairs, unsigned i) {
+  return (unsigned)(pairs >> (8 * i)) & 0xff;
 }
 
 /* The form that nearly every export has, YYYY-MM-DD HH:MM:SS without zone, in one look. False for any other
  * form, and for what is no time. */
 static inline bool timestamp_day_of_common(struct view text, day_t *out) {
   uint64_t month, day, time;
-  if (text.len != 19 || (text.ptr[10] != ' ' && text.ptr[10] != 'T') ||
-      !swar_fits(swar_load(text.ptr), 0x2D30302D30303030u, 0x0F06060F06060606u, &month) ||   /* 0000-00- */
-      !swar_fits(swar_load(text.ptr + 2), 0x30302D30302D3030u, 0x06060F06060F0606u, &day) || /* 00-00-00 */
-      !swar_fits(swar_load(text.ptr + 11), 0x30303A30303A3030u, 0x06060F06060F0606u, &time)) /* 00:00:00 */
+  if (text.len != 19)
     return false;
-  int year = (int)(timestamp_two_digits(month, 0) * 100 + timestamp_two_digits(month, 2));
-  if (timestamp_two_digits(time, 0) > 23 || timestamp_two_digits(time, 3) > 59 ||
-      timestamp_two_digits(time, 6) > 59 ||
-      !day_is_valid(year, (int)timestamp_two_digits(month, 5), (int)timestamp_two_digits(day, 6)))
+  bool fits = text.ptr[10] == ' ' || text.ptr[10] == 'T';
+  fits &= swar_fits(swar_load(text.ptr), 0x2D30302D30303030u, 0x0F06060F06060606u, &month);     /* 0000-00- */
+  fits &= swar_fits(swar_load(text.ptr + 2), 0x30302D30302D3030u, 0x06060F06060F0606u, &day);   /* 00-00-00 */
+  fits &= swar_fits(swar_load(text.ptr + 11), 0x30303A30303A3030u, 0x06060F06060F0606u, &time); /* 00:00:00 */
+  month = timestamp_pairs(month);
+  day = timestamp_pairs(day);
+  /* Adding what lacks of 128 to hours, minutes and seconds sets the high bit of those that are too great. */
+  time = (timestamp_pairs(time) & 0x00FF0000FF0000FFu) + 0x0044000044000068u;
+  const int y = (int)(timestamp_pair(month, 0) * 100 + timestamp_pair(month, 2));
+  const int m = (int)timestamp_pair(month, 5), d = (int)timestamp_pair(day, 6);
+  if (!fits || (time & 0x0080000080000080u) || !day_is_valid(y, m, d))
     return false;
-  *out = day_from_civil(year, (int)timestamp_two_digits(month, 5), (int)timestamp_two_digits(day, 6));
+  *out = day_from_civil(y, m, d);
   return true;
 }
 

@@ -330,6 +330,44 @@ static void a_long_text_is_marked_as_far_as_there_is_room(void **state) {
   assert_int_equal(found.at[CSV_MARKS_BYTES_MAX - 1], CSV_MARKS_BYTES_MAX - 1);
 }
 
+/* Whoever looks at marked rows sees what csv_next reads, and may step over them. */
+static void a_plain_row_can_be_read_from_its_marks(void **state) {
+  (void)state;
+  static struct csv_cursor looked, read;
+  const struct csv_binding binding = {.columns = 2,
+                                      .slot = {[0] = 1, [1] = 0},
+                                      .cell = {[0] = 1, [1] = 0},
+                                      .needed = {{0, 1}, {1, 0}},
+                                      .needed_count = 2};
+  char bytes[4096];
+  uint64_t seed = 7;
+  size_t plain = 0;
+  csv_init(&looked);
+  csv_init(&read);
+  for (int round = 0; round < 800; round++) {
+    struct csv_row row;
+    make_text(bytes, sizeof bytes, round, &seed);
+    csv_start(&looked, (struct view){bytes, sizeof bytes});
+    csv_start(&read, (struct view){bytes, sizeof bytes});
+    while (csv_next(&read, &binding, &row)) {
+      if (!csv_look(&looked) || !csv_is_plain(&looked, &binding)) {
+        assert_true(csv_next(&looked, &binding, &row));
+        assert_ptr_equal(looked.at, read.at);
+        continue;
+      }
+      plain++;
+      for (int column = 0; column < 2; column++)
+        assert_true(view_eq(csv_plain_cell(&looked, binding.cell[column]), row.cells[column]));
+      assert_int_equal(looked.lines, row.line);
+      csv_skip_plain(&looked);
+      assert_ptr_equal(looked.at, read.at);
+    }
+  }
+  csv_clear(&looked);
+  csv_clear(&read);
+  assert_in_range(plain, 10000, SIZE_MAX);
+}
+
 /* Rows of cells of every length, so that delimiters fall on every place of the windows that are scanned. */
 static void rows_may_begin_and_end_anywhere(void **state) {
   (void)state;
@@ -377,6 +415,7 @@ int main(void) {
       cmocka_unit_test(a_text_of_any_length_is_scanned_whole),
       cmocka_unit_test(a_long_text_is_marked_as_far_as_there_is_room),
       cmocka_unit_test(rows_may_begin_and_end_anywhere),
+      cmocka_unit_test(a_plain_row_can_be_read_from_its_marks),
       cmocka_unit_test(blank_lines_before_the_header_are_counted),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

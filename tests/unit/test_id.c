@@ -48,6 +48,29 @@ static void forms_are_told_apart(void **state) {
   }
 }
 
+/* Texts of digits, of which every third has another character somewhere. */
+static void plain_numbers_are_read_in_one_look(void **state) {
+  (void)state;
+  uint64_t seed = 1, read = 0;
+  for (int round = 0; round < 100000; round++) {
+    char text[32 + ID_READ_BYTES];
+    size_t len = (size_t)round % 20;
+    for (size_t i = 0; i < sizeof text; i++) {
+      seed = seed * 6364136223846793005u + 1442695040888963407u;
+      text[i] = (char)('0' + (seed >> 33) % 10);
+    }
+    if (len && round % 3 == 0)
+      text[(seed >> 40) % len] = (char)(seed >> 50);
+    struct view cell = {text, len};
+    id_code found, expected;
+    bool is_plain = id_classify(cell, &expected) == ID_FORM_PLAIN && len <= ID_FAST_DIGITS_MAX;
+    assert_int_equal(id_read_plain(cell, &found), is_plain);
+    if (is_plain && ++read)
+      assert_int_equal(found, expected);
+  }
+  assert_in_range(read, 30000, 100000);
+}
+
 static void numbers_are_equal_by_value(void **state) {
   (void)state;
   static const char *const equal[][2] = {
@@ -135,6 +158,7 @@ static void exhausted_memory_is_told_and_leaks_nothing(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(forms_are_told_apart),
+      cmocka_unit_test(plain_numbers_are_read_in_one_look),
       cmocka_unit_test(numbers_are_equal_by_value),
       cmocka_unit_test(texts_are_equal_by_bytes),
       cmocka_unit_test(text_meets_numbers_as_number),
