@@ -9,9 +9,6 @@
 
 /* ---- the portable scanner ---- */
 
-#define EACH_BYTE 0x0101010101010101u
-#define HIGH_BITS (EACH_BYTE * 0x80)
-
 /* The high bits of eight bytes, as bits 0 to 7. */
 static inline uint64_t gather(uint64_t high_bits) {
   return (high_bits * 0x0002040810204081u) >> 56;
@@ -19,8 +16,7 @@ static inline uint64_t gather(uint64_t high_bits) {
 
 /* Bits of the bytes that are c. */
 static inline uint64_t equal(uint64_t bytes, unsigned char c) {
-  const uint64_t rest = bytes ^ EACH_BYTE * c;
-  return gather(~(((rest & ~HIGH_BITS) + ~HIGH_BITS) | rest) & HIGH_BITS);
+  return gather(swar_equal(bytes, c));
 }
 
 static inline struct csv_look look_at(const char *at) {
@@ -31,7 +27,7 @@ static inline struct csv_look look_at(const char *at) {
     look.line_feeds |= equal(bytes, '\n') << i;
     look.returns |= equal(bytes, '\r') << i;
     look.quotes |= equal(bytes, '"') << i;
-    look.high |= gather(bytes & HIGH_BITS) << i;
+    look.high |= gather(bytes & SWAR_HIGH_BITS) << i;
   }
   return look;
 }

@@ -18,7 +18,7 @@ enum {
   DOUBLE_BITS = 53
 };
 
-typedef unsigned __int128 u128;
+typedef decimal_small u128;
 
 /* ---- limbs ---- */
 
@@ -55,6 +55,10 @@ static struct decimal magnitude(const struct decimal *d) {
   if (decimal_is_negative(d))
     negate(&m);
   return m;
+}
+
+struct decimal decimal_of_small(decimal_small units) {
+  return (struct decimal){{(uint64_t)units, (uint64_t)(units >> 64)}};
 }
 
 bool decimal_is_negative(const struct decimal *d) {

@@ -6,6 +6,7 @@
 
 #include "base/buf.h"
 #include "base/view.h"
+#include "pipeline/swar.h"
 
 #include <stdint.h>
 
@@ -27,6 +28,31 @@ enum decimal_parse {
 /* Parses a price: optional blanks and sign, digits with an optional point (".5", "5."), optional exponent.
  * Writes *out for DECIMAL_OK and DECIMAL_ROUNDED only. */
 enum decimal_parse decimal_parse(struct view text, struct decimal *out);
+
+/* Units of a decimal that is neither negative nor great: what nearly all prices are, and their sums. */
+__extension__ typedef unsigned __int128 decimal_small;
+
+struct decimal decimal_of_small(decimal_small units);
+
+/* Parses digits with an optional point, up to 8 characters, of which 8 can be read. False for any other text.
+ */
+static inline bool decimal_read_small(struct view text, decimal_small *out) {
+  static const uint64_t scales[] = {1000000000000000000u, 100000000000000000u, 10000000000000000u,
+                                    1000000000000000u,    100000000000000u,    10000000000000u,
+                                    1000000000000u,       100000000000u};
+  if (text.len - 1 >= 8)
+    return false;
+  uint64_t word = swar_load(text.ptr), value;
+  const uint64_t points = swar_equal(word, '.') & swar_mask(text.len);
+  const size_t point = points ? (size_t)__builtin_ctzll(points) / 8 : text.len;
+  const size_t digits = text.len - (points != 0);
+  const uint64_t before = swar_mask(point);
+  word = (word & before) | (word >> 8 & ~before); /* without the point */
+  if (digits == 0 || !swar_eight_digits(swar_first(word, digits), &value))
+    return false;
+  *out = (decimal_small)value * scales[digits - point];
+  return true;
+}
 
 /* sum += add. */
 void decimal_add(struct decimal *sum, const struct decimal *add);

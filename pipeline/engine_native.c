@@ -2,7 +2,7 @@
 #include "base/scope.h"
 #include "pipeline/engine.h"
 #include "pipeline/kpi.h"
-#include "pipeline/native_skip.h"
+#include "pipeline/native_plain.h"
 
 #include <string.h>
 
@@ -29,13 +29,13 @@ struct native {
 
 /* ---- scans ---- */
 
-/* What each data set's rows go to. Of all days no row is skipped, and products have none. */
+/* What the rows of each data set go to. */
 static const struct {
   scan_row_fn row;
-  scan_skip_fn skip;
+  scan_plain_fn plain;
 } readers[DATASET_COUNT] = {[DATASET_PRODUCTS] = {native_product_row, NULL},
-                            [DATASET_ORDERS] = {native_order_row, native_skip_orders},
-                            [DATASET_ORDER_ITEMS] = {native_item_row, native_skip_items}};
+                            [DATASET_ORDERS] = {native_order_row, native_plain_orders},
+                            [DATASET_ORDER_ITEMS] = {native_item_row, native_plain_items}};
 
 static enum kpi_code scan_dataset(struct native *n, enum dataset d, struct err *err) {
   struct scan scan = {.job = n->pass.job,
@@ -43,7 +43,7 @@ static enum kpi_code scan_dataset(struct native *n, enum dataset d, struct err *
                       .objects = &n->pass.listing->datasets[d],
                       .dataset = d,
                       .row_fn = readers[d].row,
-                      .skip_fn = n->pass.covers_all_days ? NULL : readers[d].skip,
+                      .plain_fn = readers[d].plain,
                       .workers = n->workers,
                       .worker_size = sizeof *n->workers};
   return scan_rows(&scan, &n->reports[d], err);
@@ -114,6 +114,9 @@ static bool merge_groups(struct native *n) {
 /* Brings what all workers have found together in the first. */
 static enum kpi_code finish_workers(struct native *n, struct err *err) {
   n->all = &n->workers[0];
+  for (size_t i = 0; i < n->worker_count; i++)
+    if (!native_plain_settle(&n->workers[i]))
+      return job_memory_err(n->pass.job, err);
   for (size_t i = 1; i < n->worker_count; i++) {
     struct native_worker *w = &n->workers[i];
     for (int c = 0; c < ID_COLUMN_COUNT; c++) {
@@ -387,6 +390,7 @@ static void native_clear(struct native *n) {
     join_pairs_clear(&w->orders, budget);
     idset_clear(&w->other_orders, budget);
     aggregate_clear(&w->groups, budget);
+    native_plain_clear(w);
     native_days_clear(&w->days, budget);
     quality_tally_clear(&w->whole);
   }

@@ -62,8 +62,7 @@ static inline bool id_read_digits(struct view cell, id_code *code) {
   return fits;
 }
 
-/* Bytes from the start of a cell on that id_read_plain looks at. */
-enum { ID_READ_BYTES = 16 };
+enum { ID_READ_BYTES = 16 /* from the start of a cell on, that id_read_plain looks at */ };
 
 /* Reads a cell that is ID_FORM_PLAIN, has 1 to ID_FAST_DIGITS_MAX digits, and is followed by enough readable
  * bytes. False for any other. */

@@ -46,6 +46,13 @@ static inline bool join_map_may_have(const struct join_map *m, id_code key) {
   return !m->is_direct || at < m->slot_count;
 }
 
+/* Returns the pair of a key in a direct map, if it stands for one row; NULL for all others, and of any other
+ * map. */
+static inline const struct join_pair *join_map_only(const struct join_map *m, id_code key) {
+  const id_code at = key - m->least;
+  return m->is_direct && at < m->slot_count && m->slots[at].times == 1 ? &m->slots[at] : NULL;
+}
+
 /* Builds a map of the pairs of all workers, which are freed, also on failure: equal pairs become one with a
  * multiplicity. False when memory is exhausted. */
 bool join_map_build(struct join_map *m, struct budget *budget, struct join_pairs *const *parts, size_t count);

@@ -4,7 +4,7 @@
 #ifndef KPID_PIPELINE_NATIVE_DAYS_H
 #define KPID_PIPELINE_NATIVE_DAYS_H
 
-#include "pipeline/quality.h"
+#include "pipeline/plain_day.h"
 
 /* An error of a day that depends on what kind of ids a column holds, or on the joins, which is only known at
  * the end of a pass. */
@@ -15,7 +15,8 @@ struct native_refusal {
 };
 
 struct native_day {
-  bool has_rows; /* some row counts in its results */
+  struct plain_day plain; /* first: what is written most */
+  bool has_rows;          /* some row counts in its results */
   struct quality_tally tally;
   uint64_t unjoinable_orders;     /* orders with ids that no item can name: the items have numbers */
   struct native_refusal *refusal; /* owned: the first of the input; NULL: none */

@@ -48,7 +48,7 @@ static struct native_day *day_of(struct native_worker *w, day_t day) {
   return native_days_at(&w->days, w->pass->job->budget, day);
 }
 
-static bool is_returned(const struct native_worker *w, struct view status) {
+bool native_is_returned(const struct native_worker *w, struct view status) {
   if (w->pass->job->status_match == STATUS_EXACT)
     return view_is(status, "returned");
   return view_eq_fold(view_trim(status), view_of("returned"));
@@ -88,18 +88,17 @@ static bool join_code(const struct native_worker *w, const struct id_cell *cell,
                       out);
 }
 
+void native_mark_id(struct native_worker *w, struct id_marks *marks, id_code id) {
+  if (id_marks_add(marks, id) != ID_MARK_NEW)
+    atomic_store_explicit(&w->pass->ids_repeat, true, memory_order_relaxed);
+}
+
 /* Counts an id: by its mark, as long as none is repeated, or by the set. */
 static bool count_id(struct native_worker *w, struct id_marks *marks, struct idset *set, id_code id) {
   if (!marks)
     return idset_add(set, w->pass->job->budget, id);
-  if (id_marks_add(marks, id) != ID_MARK_NEW)
-    atomic_store_explicit(&w->pass->ids_repeat, true, memory_order_relaxed);
+  native_mark_id(w, marks, id);
   return true;
-}
-
-/* True when the pass has to be made again, whatever the rows say. */
-static bool is_void(const struct native_worker *w) {
-  return atomic_load_explicit(&w->pass->ids_repeat, memory_order_relaxed);
 }
 
 /* Counts a null or widens the range of a column's profile. */
@@ -237,7 +236,7 @@ static bool add_order(struct native_worker *w, const struct scan_row *row, const
   if (order == ID_NULL)
     return true;
   g->order_id_rows++;
-  if (is_returned(w, row->csv->cells[ORDERS_STATUS]) && !idset_add(&g->returned_orders, budget, order))
+  if (native_is_returned(w, row->csv->cells[ORDERS_STATUS]) && !idset_add(&g->returned_orders, budget, order))
     return false;
   noted->unjoinable_orders += key == ID_NULL;
   return count_id(w, w->pass->order_marks, &g->orders, order) &&
@@ -250,7 +249,7 @@ enum kpi_code native_order_row(void *worker, const struct scan_row *row, struct 
   KPI_UNSET struct id_cell id, user;
   day_t day;
   /* First: a row that is left out does not say what kind of column its ids are in either. */
-  if (is_void(w))
+  if (native_is_void(w))
     return KPI_OK;
   if (!timestamp_day(cells[ORDERS_CREATED_AT], w->pass->job->zone, &day))
     return bad_date(w, row, DATASET_ORDERS, ORDERS_CREATED_AT, CHECK_ORDERS_TIMESTAMP, err);
@@ -415,11 +414,7 @@ static bool count_order(struct native_worker *w, struct group *g, uint32_t categ
                         const struct join_pair *row, id_code order) {
   if (!row || !w->pass->category_marks)
     return order == ID_NULL || idset_add(&g->orders, w->pass->job->budget, order);
-  _Atomic uint64_t *marks = &w->pass->category_marks[row - w->pass->orders.slots];
-  const uint64_t bit = (uint64_t)1 << w->pass->category_bits[category];
-  if (!(atomic_load_explicit(marks, memory_order_relaxed) & bit) &&
-      !(atomic_fetch_or_explicit(marks, bit, memory_order_relaxed) & bit))
-    g->marked_orders++;
+  g->marked_orders += native_mark_category(w->pass, row, category);
   return true;
 }
 
@@ -493,7 +488,7 @@ static __attribute__((noinline)) enum kpi_code add_item(struct native_worker *w,
   const struct join_pair *order;
   bool is_added = !keys->is_in_days, ok = find_product(w, &it);
   it.price_is = decimal_parse(row->csv->cells[ITEMS_SALE_PRICE], &it.price);
-  it.is_returned = is_returned(w, row->csv->cells[ITEMS_STATUS]);
+  it.is_returned = native_is_returned(w, row->csv->cells[ITEMS_STATUS]);
   if (ok && keys->has_order)
     ok = take_item_id(w, &it);
   while (ok && (order = join_map_next(&w->pass->orders, keys->order_key, &walk)) != NULL) {
@@ -510,7 +505,7 @@ enum kpi_code native_item_row(void *worker, const struct scan_row *row, struct e
   struct native_worker *w = worker;
   const struct view *cells = row->csv->cells;
   KPI_UNSET struct item_keys k;
-  if (is_void(w))
+  if (native_is_void(w))
     return KPI_OK;
   if (!timestamp_day(cells[ITEMS_CREATED_AT], w->pass->job->zone, &k.day))
     return bad_date(w, row, DATASET_ORDER_ITEMS, ITEMS_CREATED_AT, CHECK_ITEMS_TIMESTAMP, err);

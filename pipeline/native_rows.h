@@ -60,8 +60,29 @@ struct native_worker {
   struct quality_tally whole; /* of what bears on every day: products, and rows without a date */
   struct native_days days;
   struct status_cache statuses;
+  struct plain_statuses plain_statuses;
   POOL_GAP;
 };
+
+/* True for a status that the job takes for returned. */
+bool native_is_returned(const struct native_worker *w, struct view status);
+
+/* True when the pass has to be made again, whatever the rows say. */
+static inline bool native_is_void(const struct native_worker *w) {
+  return atomic_load_explicit(&w->pass->ids_repeat, memory_order_relaxed);
+}
+
+/* Marks an id as seen; one that was seen makes the pass void. */
+void native_mark_id(struct native_worker *w, struct id_marks *marks, id_code id);
+
+/* Marks the order, which has a slot in the join map, as one with items of the category. False when it was. */
+static inline bool native_mark_category(const struct native_pass *p, const struct join_pair *order,
+                                        uint32_t category) {
+  _Atomic uint64_t *marks = &p->category_marks[order - p->orders.slots];
+  const uint64_t bit = (uint64_t)1 << p->category_bits[category];
+  return !(atomic_load_explicit(marks, memory_order_relaxed) & bit) &&
+         !(atomic_fetch_or_explicit(marks, bit, memory_order_relaxed) & bit);
+}
 
 /* The scan_row_fn of each data set; `worker` is a struct native_worker. */
 enum kpi_code native_product_row(void *worker, const struct scan_row *row, struct err *err);

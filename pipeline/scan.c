@@ -119,14 +119,13 @@ static void note_row(struct scan_worker *w, const struct csv_row *row, const str
     finding_add(&w->report.undecodable, place, row->raw);
 }
 
-/* Reads the next row that is not skipped. False at the end, or when the job stops. */
+/* Reads the next row that is not plain. False at the end, or when the job stops. */
 static bool next_row(struct scan_worker *w, const struct csv_binding *binding, struct csv_row *row) {
   const struct scan *s = w->run->scan;
-  while (s->skip_fn && csv_look(&w->cursor)) {
-    size_t skipped = s->skip_fn(w->state, &w->cursor, binding);
-    w->report.rows += skipped;
-    if (skipped == 0 || stop_reason(s->job->stop) != STOP_NONE)
-      break;
+  size_t taken = 1;
+  while (taken && s->plain_fn && csv_look(&w->cursor) && stop_reason(s->job->stop) == STOP_NONE) {
+    taken = s->plain_fn(w->state, &w->cursor, binding);
+    w->report.rows += taken;
   }
   return stop_reason(s->job->stop) == STOP_NONE && csv_next(&w->cursor, binding, row);
 }

@@ -20,9 +20,9 @@ struct scan_row {
 /* Handles one row on a worker's thread. An error stops the scan. */
 typedef enum kpi_code (*scan_row_fn)(void *worker, const struct scan_row *row, struct err *err);
 
-/* Steps over rows at the cursor that row_fn would do nothing with, as csv_is_plain and its like let it.
- * Returns how many. */
-typedef size_t (*scan_skip_fn)(void *worker, struct csv_cursor *c, const struct csv_binding *binding);
+/* Handles rows at the cursor that are plain, as csv_is_plain and its like let it, and steps over them, up to
+ * one that row_fn has to handle. Returns how many. */
+typedef size_t (*scan_plain_fn)(void *worker, struct csv_cursor *c, const struct csv_binding *binding);
 
 struct scan {
   const struct job *job;
@@ -30,8 +30,8 @@ struct scan {
   const struct source_objects *objects;
   enum dataset dataset;
   scan_row_fn row_fn;
-  scan_skip_fn skip_fn; /* NULL: every row goes to row_fn */
-  void *workers;        /* array of pool_threads() states */
+  scan_plain_fn plain_fn; /* NULL: every row goes to row_fn */
+  void *workers;          /* array of pool_threads() states */
   size_t worker_size;
 };
 

@@ -10,6 +10,8 @@
 #include <stdint.h>
 #include <string.h>
 
+#define SWAR_EACH_BYTE 0x0101010101010101u
+#define SWAR_HIGH_BITS 0x8080808080808080u
 #define SWAR_ZEROS 0x3030303030303030u /* "00000000" */
 
 static inline uint64_t swar_load(const char at[8]) {
@@ -35,6 +37,17 @@ static inline uint64_t swar_load_number(const char *at, size_t len) {
     word = (unsigned char)at[0] | (uint64_t)(unsigned char)at[len / 2] << (8 * (len / 2)) |
            (uint64_t)(unsigned char)at[len - 1] << (8 * (len - 1));
   return word << (64 - 8 * len) | SWAR_ZEROS >> (8 * len);
+}
+
+/* Has all bits of the first characters. */
+static inline uint64_t swar_mask(size_t characters) {
+  return characters < 8 ? ((uint64_t)1 << (8 * characters)) - 1 : ~(uint64_t)0;
+}
+
+/* The high bits of the bytes that are c. */
+static inline uint64_t swar_equal(uint64_t word, unsigned char c) {
+  const uint64_t rest = word ^ SWAR_EACH_BYTE * c;
+  return ~(((rest & ~SWAR_HIGH_BITS) + ~SWAR_HIGH_BITS) | rest) & SWAR_HIGH_BITS;
 }
 
 /* The first 1 to 8 characters of a word, with '0' before them. */

@@ -1,0 +1,275 @@
+/* SPDX-License-Identifier: MIT */
+#include "pipeline/native_plain.h"
+
+#include "pipeline/timestamp.h"
+
+enum { READ_BYTES = ID_READ_BYTES /* of ids, from the start of a cell on; of all others at most as many */ };
+_Static_assert((int)PLAIN_STATUS_BYTES <= (int)READ_BYTES, "statuses can be read");
+
+/* False for the rows at the end of a block that are followed by too few bytes. */
+static bool is_readable(const struct csv_cursor *c) {
+  return c->end - csv_plain_end(c) > READ_BYTES;
+}
+
+/* Finds what is known of a status; NULL when a row with it is not plain. */
+static const struct plain_status *find_status(struct native_worker *w, struct view text) {
+  struct plain_statuses *known = &w->plain_statuses;
+  if (text.len - 1 >= PLAIN_STATUS_BYTES)
+    return NULL;
+  struct plain_status key;
+  struct plain_status *home = plain_status_home(known, text, &key);
+  if (plain_status_is(home, &key))
+    return home;
+  if (home->len || known->count == PLAIN_STATUSES_MAX)
+    return NULL;
+  const struct status_verdict v = status_judge(&w->statuses, text, w->pass->job->status_match);
+  if (!v.is_known || v.is_near_miss)
+    return NULL;
+  *home = key;
+  home->bit = (uint32_t)1 << known->count++;
+  home->is_returned = native_is_returned(w, text);
+  view_to_cstr(text, home->text, sizeof home->text);
+  return home;
+}
+
+/* ---- orders ---- */
+
+struct plain_order {
+  day_t day;
+  id_code order, user;
+  const struct plain_status *status; /* NULL: orders have none */
+};
+
+/* False, and nothing is added, when the row has to go the usual way. */
+static bool add_order(struct native_worker *w, const struct plain_order *o) {
+  struct native_pass *p = w->pass;
+  struct budget *budget = p->job->budget;
+  struct native_day *noted = native_days_at(&w->days, budget, o->day);
+  if (!noted || !p->order_marks)
+    return false;
+  struct plain_day *day = &noted->plain;
+  if (!day->group)
+    day->group = aggregate_group(&w->groups, budget, o->day, GROUP_NO_CATEGORY);
+  if (!day->group || !idset_add(&day->group->users, budget, o->user) ||
+      (o->status && o->status->is_returned && !idset_add(&day->group->returned_orders, budget, o->order)) ||
+      !join_pairs_add(&w->orders, budget, o->order, (uint32_t)o->day))
+    return false;
+  native_mark_id(w, p->order_marks, o->order);
+  noted->has_rows = true;
+  day->group->order_id_rows++;
+  day->orders.rows++;
+  plain_range_add(&day->orders.order, o->order);
+  plain_range_add(&day->orders.user, o->user);
+  if (o->status)
+    day->orders.statuses |= o->status->bit;
+  return true;
+}
+
+/* Every order's id is kept, whatever its day, for the orphans among the items. */
+static bool keep_for_orphans(struct native_worker *w, id_code order) {
+  return w->pass->covers_all_days || id_marks_add(w->pass->all_orders, order) != ID_MARK_NO_ROOM;
+}
+
+static bool read_order(struct native_worker *w, const struct csv_cursor *c, const struct csv_binding *b,
+                       struct plain_order *o) {
+  return timestamp_day_of_common(csv_plain_cell(c, b->cell[ORDERS_CREATED_AT]), &o->day) &&
+         id_read_plain(csv_plain_cell(c, b->cell[ORDERS_ORDER_ID]), &o->order) &&
+         id_read_plain(csv_plain_cell(c, b->cell[ORDERS_USER_ID]), &o->user) && keep_for_orphans(w, o->order);
+}
+
+size_t native_plain_orders(void *worker, struct csv_cursor *c, const struct csv_binding *b) {
+  struct native_worker *w = worker;
+  size_t taken = 0;
+  if (native_is_void(w))
+    return 0;
+  for (; csv_is_plain(c, b) && is_readable(c); taken++) {
+    KPI_UNSET struct plain_order o;
+    if (!read_order(w, c, b, &o))
+      break;
+    if (day_set_has(&w->pass->job->days, o.day)) {
+      o.status = NULL;
+      if (b->has[ORDERS_STATUS] && !(o.status = find_status(w, csv_plain_cell(c, b->cell[ORDERS_STATUS]))))
+        break;
+      if (!add_order(w, &o))
+        break;
+    }
+    csv_skip_plain(c);
+  }
+  return taken;
+}
+
+/* ---- items ---- */
+
+struct plain_item {
+  day_t day;
+  id_code id, order, product;
+  decimal_small price;
+  const struct plain_status *status;
+};
+
+static bool read_item(const struct csv_cursor *c, const struct csv_binding *b, struct plain_item *it) {
+  return timestamp_day_of_common(csv_plain_cell(c, b->cell[ITEMS_CREATED_AT]), &it->day) &&
+         id_read_plain(csv_plain_cell(c, b->cell[ITEMS_ID]), &it->id) &&
+         id_read_plain(csv_plain_cell(c, b->cell[ITEMS_ORDER_ID]), &it->order) &&
+         id_read_plain(csv_plain_cell(c, b->cell[ITEMS_PRODUCT_ID]), &it->product);
+}
+
+/* Adds the item to its category, which is sold once in an order of the day. */
+static bool add_to_category(struct native_worker *w, struct plain_day *day, const struct plain_item *it,
+                            const struct join_pair *order, uint32_t category) {
+  struct native_pass *p = w->pass;
+  const unsigned bit = p->category_bits[category];
+  if (!day->categories)
+    day->categories = budget_calloc(p->job->budget, p->category_count, sizeof *day->categories);
+  if (!day->categories)
+    return false;
+  struct plain_category *sum = &day->categories[bit];
+  if (it->status->is_returned) {
+    struct group *g = aggregate_group(&w->groups, p->job->budget, it->day, category);
+    if (!g || !idset_add(&g->returned_orders, p->job->budget, it->order))
+      return false;
+    sum->returned_rows++;
+  }
+  sum->revenue += it->price;
+  sum->rows++;
+  sum->orders += native_mark_category(p, order, category);
+  return true;
+}
+
+/* False, and nothing is added, when the row has to go the usual way. */
+static bool add_item(struct native_worker *w, const struct plain_item *it) {
+  struct native_pass *p = w->pass;
+  const struct join_pair *order = join_map_only(&p->orders, it->order);
+  const struct join_pair *product = join_map_only(&p->products, it->product);
+  if (!order || (day_t)order->value != it->day || !product || product->value & PRODUCT_IS_BAD)
+    return false;
+  struct native_day *noted = native_days_at(&w->days, p->job->budget, it->day);
+  if (!noted || !add_to_category(w, &noted->plain, it, order, product->value))
+    return false;
+  struct plain_day *day = &noted->plain;
+  native_mark_id(w, p->item_marks, it->id);
+  join_map_meet(&p->orders, order);
+  noted->has_rows = true;
+  day->items.rows++;
+  day->items.returned_rows += it->status->is_returned;
+  day->items.statuses |= it->status->bit;
+  plain_range_add(&day->items.id, it->id);
+  plain_range_add(&day->items.order, it->order);
+  plain_range_add(&day->items.product, it->product);
+  day->items.revenue += it->price;
+  if (it->price > day->items.price_max)
+    day->items.price_max = it->price;
+  if (~it->price > day->items.price_max_inverted)
+    day->items.price_max_inverted = ~it->price;
+  return true;
+}
+
+size_t native_plain_items(void *worker, struct csv_cursor *c, const struct csv_binding *b) {
+  struct native_worker *w = worker;
+  size_t taken = 0;
+  if (native_is_void(w))
+    return 0;
+  for (; csv_is_plain(c, b) && is_readable(c); taken++) {
+    KPI_UNSET struct plain_item it;
+    if (!read_item(c, b, &it))
+      break;
+    if (day_set_has(&w->pass->job->days, it.day)) {
+      if (!w->pass->category_marks || !w->pass->item_marks ||
+          !decimal_read_small(csv_plain_cell(c, b->cell[ITEMS_SALE_PRICE]), &it.price) ||
+          !(it.status = find_status(w, csv_plain_cell(c, b->cell[ITEMS_STATUS]))) || !add_item(w, &it))
+        break;
+    } else if (join_map_may_have(&w->pass->orders, it.order)) {
+      break;
+    }
+    csv_skip_plain(c);
+  }
+  return taken;
+}
+
+/* ---- at the end ---- */
+
+static void settle_orders(const struct native_worker *w, struct native_day *noted, day_t day) {
+  const struct plain_day *plain = &noted->plain;
+  struct column_stats *columns = noted->tally.columns[DATASET_ORDERS];
+  noted->tally.relevant[DATASET_ORDERS] += plain->orders.rows;
+  plain_range_settle(&plain->orders.order, &columns[ORDERS_ORDER_ID]);
+  plain_range_settle(&plain->orders.user, &columns[ORDERS_USER_ID]);
+  column_stats_number(&columns[ORDERS_CREATED_AT], day);
+  plain_statuses_settle(&w->plain_statuses, plain->orders.statuses, &columns[ORDERS_STATUS]);
+}
+
+static void settle_item_columns(const struct native_worker *w, struct native_day *noted, day_t day) {
+  const struct plain_day *plain = &noted->plain;
+  const struct decimal least = decimal_of_small(~plain->items.price_max_inverted);
+  const struct decimal greatest = decimal_of_small(plain->items.price_max);
+  struct column_stats *columns = noted->tally.columns[DATASET_ORDER_ITEMS];
+  noted->tally.relevant[DATASET_ORDER_ITEMS] += plain->items.rows;
+  plain_range_settle(&plain->items.id, &columns[ITEMS_ID]);
+  plain_range_settle(&plain->items.order, &columns[ITEMS_ORDER_ID]);
+  plain_range_settle(&plain->items.product, &columns[ITEMS_PRODUCT_ID]);
+  column_stats_number(&columns[ITEMS_CREATED_AT], day);
+  plain_statuses_settle(&w->plain_statuses, plain->items.statuses, &columns[ITEMS_STATUS]);
+  column_stats_money(&columns[ITEMS_SALE_PRICE], &least);
+  column_stats_money(&columns[ITEMS_SALE_PRICE], &greatest);
+}
+
+/* A category of a day, on its way into the groups. */
+struct settling {
+  struct native_worker *w;
+  const struct plain_day *plain;
+  day_t day;
+};
+
+static bool settle_category(void *arg, struct view name, uint64_t number) {
+  const struct settling *s = arg;
+  (void)name;
+  const struct plain_category *sum = &s->plain->categories[s->w->pass->category_bits[number]];
+  if (sum->rows == 0)
+    return true;
+  struct group *g = aggregate_group(&s->w->groups, s->w->pass->job->budget, s->day, (uint32_t)number);
+  if (!g)
+    return false;
+  const struct decimal revenue = decimal_of_small(sum->revenue);
+  decimal_add(&g->revenue, &revenue);
+  g->item_rows += sum->rows;
+  g->returned_rows += sum->returned_rows;
+  g->marked_orders += sum->orders;
+  return true;
+}
+
+static bool settle_items(struct native_worker *w, struct native_day *noted, day_t day) {
+  const struct plain_day *plain = &noted->plain;
+  const struct decimal revenue = decimal_of_small(plain->items.revenue);
+  struct group *g = aggregate_group(&w->groups, w->pass->job->budget, day, GROUP_NO_CATEGORY);
+  if (!g)
+    return false;
+  settle_item_columns(w, noted, day);
+  decimal_add(&noted->tally.item_revenue, &revenue);
+  decimal_add(&g->revenue, &revenue);
+  g->item_rows += plain->items.rows;
+  g->item_id_rows += plain->items.rows;
+  g->returned_rows += plain->items.returned_rows;
+  return dict_each(w->pass->categories, settle_category, &(struct settling){w, plain, day});
+}
+
+void native_plain_clear(struct native_worker *w) {
+  struct native_day *noted;
+  for (day_t day = DAY_MIN; (noted = native_days_next(&w->days, &day)) != NULL; day++)
+    if (noted->plain.categories) {
+      budget_free(w->pass->job->budget, noted->plain.categories,
+                  w->pass->category_count * sizeof *noted->plain.categories);
+      noted->plain.categories = NULL;
+    }
+}
+
+bool native_plain_settle(struct native_worker *w) {
+  struct native_day *noted;
+  for (day_t day = DAY_MIN; (noted = native_days_next(&w->days, &day)) != NULL; day++) {
+    if (noted->plain.orders.rows)
+      settle_orders(w, noted, day);
+    if (noted->plain.items.rows && !settle_items(w, noted, day))
+      return false;
+  }
+  native_plain_clear(w); /* days are merged next, which knows nothing of plain rows */
+  return true;
+}

@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: MIT
+ * Takes the rows of orders and items that are written as nearly all are straight from the marks of the
+ * scanner, without a row made of them: steps over those that cannot matter to the days of the job, and adds
+ * the others to plain numbers. What they come to is what the functions of native_rows.h would make of them,
+ * which get every row that is unusual in any way. */
+#ifndef KPID_PIPELINE_NATIVE_PLAIN_H
+#define KPID_PIPELINE_NATIVE_PLAIN_H
+
+#include "pipeline/native_rows.h"
+
+/* The scan_plain_fn of orders and items; `worker` is a struct native_worker. */
+size_t native_plain_orders(void *worker, struct csv_cursor *c, const struct csv_binding *b);
+size_t native_plain_items(void *worker, struct csv_cursor *c, const struct csv_binding *b);
+
+/* Takes what a worker's plain rows added up to into its tallies and groups, once all are read. False when
+ * memory is exhausted. */
+bool native_plain_settle(struct native_worker *w);
+
+/* Frees what only plain rows need. */
+void native_plain_clear(struct native_worker *w);
+
+#endif
