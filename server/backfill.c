@@ -91,7 +91,7 @@ enum run_state backfill_state(const struct backfill *b) {
   uint64_t ended = n[RUN_SUCCEEDED] + n[RUN_FAILED] + n[RUN_CANCELLED];
   switch (b->discovery) {
   case DISCOVERY_QUEUED:
-    return RUN_QUEUED;
+    return b->next_attempt_at ? RUN_RUNNING : RUN_QUEUED;
   case DISCOVERY_RUNNING:
     return b->cancel_requested_at ? RUN_CANCELLING : RUN_RUNNING;
   case DISCOVERY_FAILED:

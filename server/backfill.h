@@ -89,7 +89,9 @@ struct backfill {
   bool has_days;    /* first and last are known */
   day_t first, last;
   enum discovery discovery;
-  char *error_json; /* of a discovery that has failed; NULL if none */
+  uint32_t failures;       /* of the discovery, since a client has asked for it */
+  int64_t next_attempt_at; /* of a discovery that is queued again after a failure */
+  char *error_json;        /* of a discovery that has failed; NULL if none */
   enum reprocess reprocess;
   bool is_descending;
   bool publish, force;

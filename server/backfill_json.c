@@ -71,6 +71,7 @@ void backfill_json_begin(struct json_out *j, const struct backfill *b, const cha
   jout_time(j, "created_at", b->created_at);
   jout_time(j, "updated_at", b->updated_at);
   jout_time(j, "finished_at", b->finished_at);
+  jout_time(j, "next_attempt_at", b->next_attempt_at);
   jout_time(j, "cancel_requested_at", b->cancel_requested_at);
   write_counts(j, &b->counts);
   jout_raw(j, "error", b->error_json);

@@ -16,7 +16,7 @@
   "b.id, b.created_at, b.updated_at, b.cancel_requested_at, b.first_date, b.last_date, b.discovery, "        \
   "b.error_json, b.reprocess, b.day_order = 'desc', b.publish, b.force, b.quality_gate, b.bad_rows, "        \
   "b.max_bad_rows, b.timeout_seconds, b.max_attempts, b.labels_json, b.reason, b.idempotency_key, "          \
-  "b.principal, b.user_agent, b.request_id, b.trace_id, "                                                    \
+  "b.principal, b.user_agent, b.request_id, b.trace_id, b.failures, b.next_attempt_at, "                     \
   "b.version + coalesce(sum(r.version), 0), coalesce(max(r.finished_at), b.finished_at, b.created_at), "     \
   "count(*) FILTER (WHERE r.state = 'queued'), count(*) FILTER (WHERE r.state = 'running'), "                \
   "count(*) FILTER (WHERE r.state = 'retry_wait'), count(*) FILTER (WHERE r.state = 'cancelling'), "         \
@@ -55,7 +55,9 @@ static void read_backfill(sqlite3_stmt *s, struct backfill *out) {
                            .user_agent = copy_at(s, 21),
                            .request_id = copy_at(s, 22),
                            .trace_id = copy_at(s, 23),
-                           .version = (uint64_t)sqlite3_column_int64(s, 24)};
+                           .failures = (uint32_t)sqlite3_column_int64(s, 24),
+                           .next_attempt_at = sqlite3_column_int64(s, 25),
+                           .version = (uint64_t)sqlite3_column_int64(s, 26)};
   view_to_cstr(text_at(s, 0), out->id, sizeof out->id);
   out->has_days = day_parse(text_at(s, 4), &out->first) && day_parse(text_at(s, 5), &out->last);
   discovery_of(text_at(s, 6), &out->discovery);
@@ -63,11 +65,11 @@ static void read_backfill(sqlite3_stmt *s, struct backfill *out) {
   quality_gate_of(text_at(s, 12), &out->gate);
   bad_rows_of(text_at(s, 13), &out->bad_rows);
   for (int i = 0; i < RUN_STATE_COUNT; i++)
-    out->counts.by_state[i] = (uint64_t)sqlite3_column_int64(s, 26 + i);
-  out->counts.skipped = (uint64_t)sqlite3_column_int64(s, 26 + RUN_STATE_COUNT);
-  out->counts.pruned = (uint64_t)sqlite3_column_int64(s, 27 + RUN_STATE_COUNT);
+    out->counts.by_state[i] = (uint64_t)sqlite3_column_int64(s, 28 + i);
+  out->counts.skipped = (uint64_t)sqlite3_column_int64(s, 28 + RUN_STATE_COUNT);
+  out->counts.pruned = (uint64_t)sqlite3_column_int64(s, 29 + RUN_STATE_COUNT);
   bool is_over = run_state_is_terminal(backfill_state(out));
-  out->finished_at = is_over ? sqlite3_column_int64(s, 25) : 0;
+  out->finished_at = is_over ? sqlite3_column_int64(s, 27) : 0;
 }
 
 enum kpi_code backfill_row_get(struct db_conn *c, struct view id, struct backfill *out, struct err *err) {
@@ -240,7 +242,7 @@ static enum kpi_code list_own_runs(struct db_conn *c, const char *id, struct own
 static enum kpi_code set_cancelled(struct db_conn *c, const char *id, struct err *err) {
   sqlite3_stmt *s =
       db_statement(c, "UPDATE backfills SET cancel_requested_at = ?2, updated_at = ?2, version = version + 1,"
-                      " finished_at = iif(discovery = 'queued', ?2, finished_at),"
+                      " next_attempt_at = NULL, finished_at = iif(discovery = 'queued', ?2, finished_at),"
                       " discovery = iif(discovery = 'queued', 'cancelled', discovery) WHERE id = ?1");
   db_bind_text(s, 1, id);
   db_bind_int(s, 2, clock_wall_ms());
@@ -313,7 +315,7 @@ static enum kpi_code retry_day(struct db_conn *c, const struct backfill *b, cons
 static enum kpi_code set_retried(struct db_conn *c, const char *id, struct err *err) {
   sqlite3_stmt *s = db_statement(
       c, "UPDATE backfills SET cancel_requested_at = NULL, updated_at = ?2, version = version + 1,"
-         " finished_at = NULL, error_json = NULL,"
+         " finished_at = NULL, error_json = NULL, failures = 0, crashes = 0,"
          " discovery = iif(discovery IN ('failed', 'cancelled'), 'queued', discovery) WHERE id = ?1");
   db_bind_text(s, 1, id);
   db_bind_int(s, 2, clock_wall_ms());

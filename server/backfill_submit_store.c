@@ -233,14 +233,15 @@ static enum kpi_code do_claim(struct db_conn *c, void *arg, struct err *err) {
   char id[UUID_TEXT_SIZE];
   call->found = false;
   sqlite3_stmt *s =
-      db_statement(c, "SELECT id FROM backfills WHERE discovery = 'queued' ORDER BY id LIMIT 1");
+      db_statement(c, "SELECT id FROM backfills WHERE discovery = 'queued' AND next_attempt_at IS NULL"
+                      " ORDER BY id LIMIT 1");
   int step = s ? sqlite3_step(s) : SQLITE_ERROR;
   if (step != SQLITE_ROW)
     return step == SQLITE_DONE ? KPI_OK : db_failure(c, err);
   view_to_cstr(view_of((const char *)sqlite3_column_text(s, 0)), id, sizeof id);
   sqlite3_reset(s);
-  s = db_statement(c, "UPDATE backfills SET discovery = 'running', boot_id = ?2, updated_at = ?3,"
-                      " version = version + 1 WHERE id = ?1");
+  s = db_statement(c, "UPDATE backfills SET discovery = 'running', boot_id = ?2, error_json = NULL,"
+                      " updated_at = ?3, version = version + 1 WHERE id = ?1");
   db_bind_text(s, 1, id);
   db_bind_text(s, 2, call->boot_id);
   db_bind_int(s, 3, clock_wall_ms());
@@ -304,19 +305,39 @@ enum kpi_code backfill_store_found(struct db *db, const char *id, const struct b
   return db_call(db, DB_NORMAL, do_found, &call, err);
 }
 
-struct not_found_call {
-  const char *id;
-  enum discovery how;
-  const char *error_json;
-};
-
-static enum kpi_code do_not_found(struct db_conn *c, void *arg, struct err *err) {
-  const struct not_found_call *call = arg;
-  return set_discovery(c, call->id, call->how, call->error_json, err);
+/* Queues the search once more, not before a while has passed. */
+static enum kpi_code try_later(struct db_conn *c, const struct backfill *b, const char *error_json,
+                               struct err *err) {
+  const int64_t now = clock_wall_ms();
+  uint64_t random;
+  crypto_random(&random, sizeof random);
+  sqlite3_stmt *s = db_statement(
+      c,
+      "UPDATE backfills SET discovery = 'queued', error_json = ?2, failures = failures + 1, updated_at = ?3,"
+      " next_attempt_at = ?4, boot_id = NULL, version = version + 1 WHERE id = ?1");
+  db_bind_text(s, 1, b->id);
+  db_bind_text(s, 2, error_json);
+  db_bind_int(s, 3, now);
+  db_bind_int(s, 4, now + run_retry_wait_ms(b->failures + 1, random));
+  return db_run(c, s, err);
 }
 
-enum kpi_code backfill_store_not_found(struct db *db, const char *id, enum discovery how,
-                                       const char *error_json, struct err *err) {
-  struct not_found_call call = {id, how, error_json};
+static enum kpi_code do_not_found(struct db_conn *c, void *arg, struct err *err) {
+  const struct search_end *end = arg;
+  struct backfill b = {0};
+  enum kpi_code rc = backfill_row_get(c, view_of(end->id), &b, err);
+  bool is_left = end->is_retryable && !b.cancel_requested_at && b.failures + 1 < b.max_attempts;
+  if (rc == KPI_OK && end->how == DISCOVERY_FAILED && is_left)
+    rc = try_later(c, &b, end->error_json, err);
+  else if (rc == KPI_OK && end->how == DISCOVERY_QUEUED && b.cancel_requested_at)
+    rc = set_discovery(c, end->id, DISCOVERY_CANCELLED, NULL, err);
+  else if (rc == KPI_OK)
+    rc = set_discovery(c, end->id, end->how, end->error_json, err);
+  backfill_clear(&b);
+  return rc;
+}
+
+enum kpi_code backfill_store_not_found(struct db *db, const struct search_end *end, struct err *err) {
+  struct search_end call = *end;
   return db_call(db, DB_MUST_LAND, do_not_found, &call, err);
 }

@@ -11,7 +11,8 @@
 /* Inserts a backfill and queues the runs of its days; one whose key was sent before is replayed.
  * DISPOSITION_ATTACHED: nothing was queued, all days are others' or done. `listed` of the policy is the
  * fingerprint of the inputs, needed for REPROCESS_CHANGED. Returns owned in *out. Errors:
- * KPI_IDEMPOTENCY_KEY_REUSED, KPI_QUEUE_FULL, KPI_RUN_ALREADY_ACTIVE (that of a day is being cancelled), and those of db_call, as for all functions here. */
+ * KPI_IDEMPOTENCY_KEY_REUSED, KPI_QUEUE_FULL, KPI_RUN_ALREADY_ACTIVE (that of a day is being cancelled), and
+ * those of db_call, as for all functions here. */
 KPI_MUST_CHECK enum kpi_code backfill_store_submit(struct db *db, const struct backfill_request *request,
                                                    const struct submit_policy *policy,
                                                    const struct run_defaults *defaults, struct backfill *out,
@@ -24,7 +25,8 @@ KPI_MUST_CHECK enum kpi_code backfill_store_plan(struct db *db, const struct bac
 
 /* ---- every day of the data ---- */
 
-/* Takes the first backfill whose days are to be found. *found false: there is none. Returns owned in *out. */
+/* Takes the first backfill whose days are to be found now. *found false: there is none. Returns owned in
+ * *out. */
 KPI_MUST_CHECK enum kpi_code backfill_store_claim(struct db *db, const char *boot_id, struct backfill *out,
                                                   bool *found, struct err *err);
 
@@ -35,9 +37,16 @@ KPI_MUST_CHECK enum kpi_code backfill_store_found(struct db *db, const char *id,
                                                   const struct submit_policy *policy,
                                                   const struct run_defaults *defaults, struct err *err);
 
-/* Ends looking for days without any: DISCOVERY_FAILED with an error object, DISCOVERY_CANCELLED, or
- * DISCOVERY_QUEUED, to be done again. */
-KPI_MUST_CHECK enum kpi_code backfill_store_not_found(struct db *db, const char *id, enum discovery how,
-                                                      const char *error_json, struct err *err);
+/* How looking for days has ended without any. */
+struct search_end {
+  const char *id;
+  enum discovery how;     /* failed, cancelled; queued: handed back, not charged */
+  bool is_retryable;      /* failed, but another attempt may do better: waits for it while any is left */
+  const char *error_json; /* NULL if none */
+};
+
+/* Ends an attempt to find days. One handed back while it was being cancelled is cancelled. */
+KPI_MUST_CHECK enum kpi_code backfill_store_not_found(struct db *db, const struct search_end *end,
+                                                      struct err *err);
 
 #endif

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "server/discovery.h"
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/scope.h"
 #include "server/backfill_store.h"
@@ -9,15 +10,17 @@
 
 #include <string.h>
 
-enum { ERROR_JSON_MAX = 16 * 1024 };
+enum { ERROR_JSON_MAX = 16 * 1024, MS_PER_SECOND = 1000 };
 
-/* It may have been cancelled between its claim and the moment the flag could be raised. */
+/* It may have been cancelled, as its runs later on, between the claim and the moment that flags could be
+ * raised. */
 static void look_for_cancel(const struct discovery_plan *p, const struct backfill *b, struct run_live *live) {
   struct backfill now;
   struct err err;
   if (backfill_store_get(p->x->db, view_of(b->id), &now, &err) == KPI_OK && now.cancel_requested_at)
     stop_raise(&live->stop, STOP_CANCEL);
   backfill_clear(&now);
+  p->entered(p->arg);
 }
 
 /* Makes the runs of the days that were found, and claims them. */
@@ -46,18 +49,23 @@ static enum kpi_code make_runs(const struct discovery_plan *p, const struct back
 }
 
 /* Ends it without days. */
-static void store_failure(const struct discovery_plan *p, const struct backfill *b, const struct err *why) {
+static void store_failure(const struct discovery_plan *p, const struct backfill *b, enum run_phase phase,
+                          const struct err *why) {
   auto_buf struct buf error;
   struct err err;
   enum discovery how = why->code == KPI_CANCELLED     ? DISCOVERY_CANCELLED
                        : why->code == KPI_INTERRUPTED ? DISCOVERY_QUEUED
                                                       : DISCOVERY_FAILED;
   buf_init(&error, ERROR_JSON_MAX);
-  run_error_json(why, PHASE_SCANNING, 1, &error);
+  run_error_json(why, phase, b->failures + 1, &error);
   buf_add_char(&error, '\0');
+  const struct search_end end = {.id = b->id,
+                                 .how = how,
+                                 .is_retryable = err_info(why->code)->retryable,
+                                 .error_json = how == DISCOVERY_FAILED ? error.ptr : NULL};
   log_at(how == DISCOVERY_FAILED ? LOG_ERROR : LOG_WARN, "backfill.not_found", why->message,
          LOG_S("backfill_id", b->id), LOG_S("code", err_name(why->code)));
-  if (backfill_store_not_found(p->x->db, b->id, how, how == DISCOVERY_FAILED ? error.ptr : NULL, &err))
+  if (backfill_store_not_found(p->x->db, &end, &err))
     log_at(LOG_ERROR, "backfill.end_not_stored", err.message, LOG_S("backfill_id", b->id));
 }
 
@@ -68,7 +76,8 @@ static enum kpi_code publish(const struct discovery_plan *p, const struct day_sc
     return err_set(err, KPI_OUT_OF_MEMORY, "no memory for %zu runs", runs->count);
   group.given = scan;
   group.over = p->over;
-  group.over_arg = p->over_arg;
+  group.over_arg = p->arg;
+  p->entered(p->arg);
   enum kpi_code rc = run_group_exec(&group, err);
   run_group_clear(&group);
   return rc;
@@ -77,7 +86,8 @@ static enum kpi_code publish(const struct discovery_plan *p, const struct day_sc
 enum kpi_code discovery_exec(const struct discovery_plan *p, const struct backfill *b, struct err *err) {
   struct day_scan scan = {0};
   struct run_list runs = {0};
-  struct run_live live = {.is_scan = true};
+  const int64_t timeout_ms = (int64_t)b->timeout_seconds * MS_PER_SECOND;
+  struct run_live live = {.is_scan = true, .overdue_ms = clock_mono_ms() + timeout_ms};
   const struct day_scan_plan plan = {
       .x = p->x, .ask = {day_set_range(DAY_MIN, DAY_MAX), b->bad_rows, b->max_bad_rows}, .live = &live};
   memcpy(live.run_id, b->id, sizeof live.run_id);
@@ -87,8 +97,11 @@ enum kpi_code discovery_exec(const struct discovery_plan *p, const struct backfi
   live_runs_leave(p->live, &live);
   if (rc == KPI_OK)
     rc = make_runs(p, b, &scan, &runs, err);
-  if (rc)
-    store_failure(p, b, err);
+  if (rc) {
+    run_error_close(err);
+    rc = err->code;
+    store_failure(p, b, (enum run_phase)atomic_load(&live.progress.phase), err);
+  }
   if (p->x->changed)
     p->x->changed(p->x->changed_arg, b->id);
   if (runs.count)

@@ -13,8 +13,10 @@ struct discovery_plan {
   struct live_runs *live; /* the scan enters it under the id of the backfill */
   const char *boot_id;
   const struct run_defaults *defaults;
+  /* Something was entered in `live`: who was asked to stop it before has found nothing. */
+  void (*entered)(void *arg);
   run_group_over_fn over;
-  void *over_arg;
+  void *arg;
 };
 
 /* Executes a backfill that was claimed by backfill_store_claim, with the runs that it makes, to their ends.

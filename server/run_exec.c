@@ -160,8 +160,7 @@ static enum run_state store_end(const struct execution *e, const struct run_end 
   return ended;
 }
 
-/* Codes of the storage are no run errors: the closed list has its own words for them. */
-static void as_run_error(struct err *err) {
+void run_error_close(struct err *err) {
   if (err->code == KPI_STORAGE_UNAVAILABLE || err->code == KPI_INTERNAL_ERROR)
     err->code = KPI_INTERNAL;
 }
@@ -215,7 +214,7 @@ static enum kpi_code finish(struct execution *e, enum kpi_code rc, enum run_phas
   buf_init(&error, ERROR_JSON_MAX);
   buf_init(&output, OUTPUT_JSON_MAX);
   if (rc) {
-    as_run_error(err);
+    run_error_close(err);
     rc = err->code;
     run_error_json(err, phase, e->run->attempt, &error);
     buf_add_char(&error, '\0');

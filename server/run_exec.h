@@ -94,6 +94,9 @@ enum { LISTING_BYTES_MAX = 4 * 1024 * 1024 };
 /* Describes a listing; its text, which is left empty beyond LISTING_BYTES_MAX, goes into *text. */
 void run_input_of(const struct source_listing *l, struct buf *text, struct run_input *out);
 
+/* Codes of the storage are no run errors: gives the error the word that the closed list has for them. */
+void run_error_close(struct err *err);
+
 /* Appends the run error object of the API. `phase` is where it happened. */
 void run_error_json(const struct err *err, enum run_phase phase, uint32_t attempt, struct buf *out);
 

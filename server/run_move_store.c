@@ -258,7 +258,8 @@ static enum kpi_code is_any_due(struct db_conn *c, int64_t now, bool *any, struc
   sqlite3_stmt *s = db_statement(
       c, "SELECT EXISTS (SELECT 1 FROM runs INDEXED BY runs_to_try_again WHERE state = 'retry_wait'"
          " AND next_attempt_at <= ?1) OR EXISTS (SELECT 1 FROM runs INDEXED BY runs_to_expire WHERE"
-         " state = 'queued' AND expires_at <= ?1 AND attempt = 0)");
+         " state = 'queued' AND expires_at <= ?1 AND attempt = 0) OR EXISTS (SELECT 1 FROM backfills"
+         " INDEXED BY backfills_to_search WHERE discovery = 'queued' AND next_attempt_at <= ?1)");
   db_bind_int(s, 1, now);
   if (!s || sqlite3_step(s) != SQLITE_ROW)
     return db_failure(c, err);
@@ -295,6 +296,23 @@ static enum kpi_code expire(struct db_conn *c, const struct run *run, int64_t no
   return db_run(c, s, err);
 }
 
+/* Queues runs, and searches for days, whose next attempt is due. */
+static enum kpi_code queue_due(struct db_conn *c, int64_t now, bool *queued, struct err *err) {
+  static const char *const steps[] = {
+      "UPDATE runs SET state = 'queued', next_attempt_at = NULL, updated_at = ?1, version = version + 1"
+      " WHERE state = 'retry_wait' AND next_attempt_at <= ?1",
+      "UPDATE backfills SET next_attempt_at = NULL, updated_at = ?1, version = version + 1"
+      " WHERE discovery = 'queued' AND next_attempt_at <= ?1"};
+  enum kpi_code rc = KPI_OK;
+  for (size_t i = 0; rc == KPI_OK && i < sizeof steps / sizeof steps[0]; i++) {
+    sqlite3_stmt *s = db_statement(c, steps[i]);
+    db_bind_int(s, 1, now);
+    rc = db_run(c, s, err);
+    *queued |= rc == KPI_OK && sqlite3_changes64(c->sqlite) > 0;
+  }
+  return rc;
+}
+
 static enum kpi_code do_wake(struct db_conn *c, void *arg, struct err *err) {
   struct run_wakes *out = arg;
   int64_t now = clock_wall_ms();
@@ -303,12 +321,7 @@ static enum kpi_code do_wake(struct db_conn *c, void *arg, struct err *err) {
   out->queued = false;
   if (rc || !any)
     return rc;
-  sqlite3_stmt *s = db_statement(
-      c, "UPDATE runs SET state = 'queued', next_attempt_at = NULL, updated_at = ?1, version = version + 1"
-         " WHERE state = 'retry_wait' AND next_attempt_at <= ?1");
-  db_bind_int(s, 1, now);
-  rc = db_run(c, s, err);
-  out->queued = rc == KPI_OK && sqlite3_changes64(c->sqlite) > 0;
+  rc = queue_due(c, now, &out->queued, err);
   if (rc == KPI_OK)
     rc = read_expired(c, now, &out->expired, err);
   for (size_t i = 0; rc == KPI_OK && i < out->expired.count; i++)

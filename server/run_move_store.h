@@ -54,12 +54,12 @@ KPI_MUST_CHECK enum kpi_code run_store_finish(struct db *db, const struct run_en
 
 /* What run_store_wake has done. */
 struct run_wakes {
-  bool queued;             /* runs that waited for another attempt are queued */
+  bool queued;             /* runs, or searches, that waited for another attempt are queued */
   struct run_list expired; /* owned: runs that were not started in time have failed */
 };
 
-/* Queues the runs whose time for another attempt has come, and fails those that were not to start later than
- * now. Writes nothing when there are none. Returns owned in *out. */
+/* Queues the runs, and the searches for days, whose time for another attempt has come, and fails those that
+ * were not to start later than now. Writes nothing when there are none. Returns owned in *out. */
 KPI_MUST_CHECK enum kpi_code run_store_wake(struct db *db, struct run_wakes *out, struct err *err);
 
 #endif

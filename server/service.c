@@ -102,7 +102,8 @@ void service_stop_cancelling(struct service *s) {
 }
 
 /* Runs may have been asked to stop between their claim and the moment their flags could be raised. */
-static void stop_what_should(struct service *s) {
+static void stop_what_should(void *arg) {
+  struct service *s = arg;
   service_stop_cancelling(s);
   SCOPE_LOCK(&s->synced.lock);
   if (s->synced.stopping)
@@ -188,7 +189,7 @@ static enum kpi_code drive_runs(struct service *s, const struct run_exec *x, enu
 /* The same with a backfill whose days are to be found. */
 static enum kpi_code drive_discovery(struct service *s, const struct run_exec *x, bool *found) {
   const struct run_defaults defaults = service_defaults_of(s);
-  const struct discovery_plan plan = {x, &s->live, s->boot_id, &defaults, on_run_over, s};
+  const struct discovery_plan plan = {x, &s->live, s->boot_id, &defaults, stop_what_should, on_run_over, s};
   struct backfill backfill;
   struct err err = {0};
   enum kpi_code rc = backfill_store_claim(s->db, s->boot_id, &backfill, found, &err);

@@ -11,6 +11,12 @@ struct recover_call {
   uint64_t recovered;
 };
 
+/* The error of what the service died under too often: ?2 is now, ?3 the hint. */
+#define WORKER_LOST(phase, attempt, when)                                                                    \
+  "json_object('code', 'worker_lost', 'category', 'internal', 'retryable', json('false'), 'phase', " phase   \
+  ", 'message', 'the service died ' || (crashes + 1) || ' times " when "', 'hint', ?3, 'attempt', " attempt  \
+  ", 'at', strftime('%Y-%m-%dT%H:%M:%fZ', ?2 / 1000.0, 'unixepoch'), 'details', json('{}'))"
+
 static enum kpi_code do_recover(struct db_conn *c, void *arg, struct err *err) {
   struct recover_call *call = arg;
   static const char *const steps[] = {
@@ -21,20 +27,23 @@ static enum kpi_code do_recover(struct db_conn *c, void *arg, struct err *err) {
       "UPDATE runs SET state = 'cancelled', phase = NULL, finished_at = ?2, updated_at = ?2, boot_id = NULL,"
       " version = version + 1 WHERE state = 'cancelling' AND boot_id IS NOT ?1",
       "UPDATE runs SET state = 'failed', phase = NULL, finished_at = ?2, updated_at = ?2, boot_id = NULL,"
-      " crashes = crashes + 1, version = version + 1, error_json = json_object('code', 'worker_lost', "
-      "'category',"
-      " 'internal', 'retryable', json('false'), 'phase', phase, 'message', 'the service died ' || (crashes + "
-      "1) ||"
-      " ' times under this run', 'hint', ?3, 'attempt', attempt, 'at', strftime('%Y-%m-%dT%H:%M:%fZ', ?2 / "
-      "1000.0,"
-      " 'unixepoch'), 'details', json('{}')) WHERE state = 'running' AND boot_id IS NOT ?1 AND crashes + 1 "
-      ">= ?4",
+      " crashes = crashes + 1, version = version + 1, error_json = " WORKER_LOST(
+          "phase", "attempt",
+          "under this run") " WHERE state = 'running' AND boot_id IS NOT ?1 AND crashes + 1 >= ?4",
       "UPDATE runs SET state = 'queued', phase = NULL, updated_at = ?2, boot_id = NULL, crashes = crashes + "
       "1,"
       " version = version + 1 WHERE state = 'running' AND boot_id IS NOT ?1",
-      "UPDATE backfills SET discovery = iif(cancel_requested_at, 'cancelled', 'queued'), boot_id = NULL,"
-      " finished_at = iif(cancel_requested_at, ?2, NULL), updated_at = ?2, version = version + 1"
-      " WHERE discovery = 'running' AND boot_id IS NOT ?1"};
+      "UPDATE backfills SET discovery = 'cancelled', boot_id = NULL, finished_at = ?2, updated_at = ?2,"
+      " version = version + 1 WHERE discovery = 'running' AND boot_id IS NOT ?1 AND cancel_requested_at IS "
+      "NOT"
+      " NULL",
+      "UPDATE backfills SET discovery = 'failed', boot_id = NULL, finished_at = ?2, updated_at = ?2, crashes "
+      "="
+      " crashes + 1, version = version + 1, error_json = " WORKER_LOST(
+          "NULL", "failures + 1", "while it looked for the days") " WHERE discovery = 'running' AND boot_id "
+                                                                  "IS NOT ?1 AND crashes + 1 >= ?4",
+      "UPDATE backfills SET discovery = 'queued', boot_id = NULL, updated_at = ?2, crashes = crashes + 1,"
+      " version = version + 1 WHERE discovery = 'running' AND boot_id IS NOT ?1"};
   call->recovered = 0;
   for (size_t i = 0; i < sizeof steps / sizeof steps[0]; i++) {
     sqlite3_stmt *s = db_statement(c, steps[i]);

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from support.datasets import write_lines
+from support.datasets import slow_source, write_lines
 from support.openapi import Description
 from support.problems import assert_problem
 from support.series import day, write_shop
@@ -489,6 +489,73 @@ def test_a_source_that_is_gone_fails_the_search_with_its_reason(start_server, tm
     assert server.post(f"/backfills/{found['id']}/retry").status == 202
     again = finish(server, found["id"])
     assert (again["state"], again["error"], again["counts"]["succeeded"]) == ("succeeded", None, 3)
+
+
+def test_a_search_has_attempts_as_a_run_has(start_server, tmp_path):
+    source = write_shop(tmp_path / "in", 3)
+    broken = source / "order_items" / "b.csv"
+    broken.symlink_to(tmp_path / "nowhere.csv")
+    server = start_server(source)
+    started = backfill(server, all=True, max_attempts=2).json
+    path = f"/backfills/{started['id']}"
+    deadline = time.monotonic() + 20
+    while (waiting := server.get(path).json)["next_attempt_at"] is None:
+        assert time.monotonic() < deadline, waiting
+        time.sleep(0.02)
+    assert (waiting["state"], waiting["terminal"], waiting["finished_at"]) == ("running", False, None)
+    assert (waiting["error"]["code"], waiting["error"]["attempt"]) == ("source_unreadable", 1)
+    assert waiting["error"]["phase"] == "listing"
+    Description(server).check("get", "/backfills/{id}", server.get(path))
+    found = finish(server, started["id"])
+    assert (found["state"], found["next_attempt_at"]) == ("failed", None)
+    assert (found["error"]["code"], found["error"]["attempt"]) == ("source_unreadable", 2)
+    assert found["finished_at"] > waiting["next_attempt_at"]
+    assert server.post(f"{path}/retry").status == 202  # with as many attempts again
+    while server.get(path).json["next_attempt_at"] is None:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    broken.unlink()
+    found = finish(server, started["id"])
+    assert (found["state"], found["error"], found["counts"]["succeeded"]) == ("succeeded", None, 3)
+
+
+def test_a_search_that_waits_for_an_attempt_can_be_cancelled(start_server, tmp_path):
+    source = write_shop(tmp_path / "in", 3)
+    (source / "order_items" / "b.csv").symlink_to(tmp_path / "nowhere.csv")
+    server = start_server(source)
+    path = f"/backfills/{backfill(server, all=True, max_attempts=2).json['id']}"
+    deadline = time.monotonic() + 20
+    while server.get(path).json["next_attempt_at"] is None:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    reply = server.post(f"{path}/cancel")
+    assert (reply.status, reply.json["state"], reply.json["next_attempt_at"]) == (200, "cancelled", None)
+    time.sleep(5)  # an attempt would be due by now
+    assert server.get(path).json["state"] == "cancelled"
+
+
+def test_a_search_has_a_time_limit(start_server, tmp_path):
+    server = start_server(slow_source(tmp_path / "in", 1600), KPI_THREADS="1")
+    found = done(server, all=True, timeout_seconds=1)
+    assert (found["state"], found["error"]["code"]) == ("failed", "timeout")
+
+
+def test_a_search_that_the_service_dies_under_is_given_up(slow_input, start_server):
+    server = start_server(slow_input)
+    path = f"/backfills/{backfill(server, all=True, publish=False, max_attempts=10).json['id']}"
+    for _ in range(3):
+        deadline = time.monotonic() + 20
+        while server.get(path).json["state"] != "running":
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        server.kill()
+        server.start()
+    found = server.get(path).json
+    assert (found["state"], found["error"]["code"]) == ("failed", "worker_lost")
+    assert found["finished_at"]
+    Description(server).check("get", "/backfills/{id}", server.get(path))
+    assert server.post(f"{path}/retry").status == 202
+    assert server.await_end(f"{path}?wait=5")["state"] == "succeeded"
 
 
 # --- beside others ------------------------------------------------------------------------------
