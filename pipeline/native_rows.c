@@ -199,14 +199,16 @@ enum kpi_code native_product_row(void *worker, const struct scan_row *row, struc
 
 /* ---- orders ---- */
 
-/* Every order's id, whatever its day: an item of another day's order is no orphan. */
+bool native_keep_for_orphans(struct native_worker *w, id_code order) {
+  return w->pass->covers_all_days || id_marks_add(w->pass->all_orders, order) != ID_MARK_NO_ROOM ||
+         idset_add(&w->other_orders, w->pass->job->budget, order);
+}
+
 static bool keep_for_orphans(struct native_worker *w, const struct id_cell *id) {
   id_code hashed;
   if (w->pass->covers_all_days || id->form == ID_FORM_NULL)
     return true;
-  return join_code(w, id, ID_ITEMS_ORDER, ID_HASH, &hashed) &&
-         (id_marks_add(w->pass->all_orders, hashed) != ID_MARK_NO_ROOM ||
-          idset_add(&w->other_orders, w->pass->job->budget, hashed));
+  return join_code(w, id, ID_ITEMS_ORDER, ID_HASH, &hashed) && native_keep_for_orphans(w, hashed);
 }
 
 static void note_order(struct native_worker *w, struct quality_tally *t, const struct scan_row *row,

@@ -72,6 +72,10 @@ static inline bool native_is_void(const struct native_worker *w) {
   return atomic_load_explicit(&w->pass->ids_repeat, memory_order_relaxed);
 }
 
+/* Keeps the id of an order, whatever its day: an item of another day's order is no orphan. False when memory
+ * is exhausted. */
+bool native_keep_for_orphans(struct native_worker *w, id_code order);
+
 /* Marks an id as seen; one that was seen makes the pass void. */
 void native_mark_id(struct native_worker *w, struct id_marks *marks, id_code id);
 
