@@ -46,7 +46,10 @@ static enum kpi_code scan_dataset(struct native *n, enum dataset d, struct err *
                       .plain_fn = readers[d].plain,
                       .workers = n->workers,
                       .worker_size = sizeof *n->workers};
-  return scan_rows(&scan, &n->reports[d], err);
+  enum kpi_code rc = scan_rows(&scan, &n->reports[d], err);
+  for (size_t i = 0; i < n->worker_count; i++)
+    native_flush_marks(&n->workers[i]);
+  return rc;
 }
 
 /* Builds a join map from the pairs of all workers, which stand at `offset` in each, and frees these. */

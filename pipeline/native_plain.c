@@ -54,7 +54,7 @@ static bool add_order(struct native_worker *w, const struct plain_order *o) {
       (o->status && o->status->is_returned && !idset_add(&day->group->returned_orders, budget, o->order)) ||
       !join_pairs_add(&w->orders, budget, o->order, (uint32_t)o->day))
     return false;
-  native_mark_id(w, p->order_marks, o->order);
+  native_mark_id(w, p->order_marks, &w->order_run, o->order);
   noted->has_rows = true;
   day->group->order_id_rows++;
   day->orders.rows++;
@@ -143,7 +143,7 @@ static bool add_item(struct native_worker *w, const struct plain_item *it) {
   if (!noted || !add_to_category(w, &noted->plain, it, order, product->value))
     return false;
   struct plain_day *day = &noted->plain;
-  native_mark_id(w, p->item_marks, it->id);
+  native_mark_id(w, p->item_marks, &w->item_run, it->id);
   join_map_meet(&p->orders, order);
   noted->has_rows = true;
   day->items.rows++;
