@@ -175,7 +175,7 @@ static void short_prices_are_read_in_one_look(void **state) {
       text[i] = letters[(seed >> 33) % (sizeof letters - 1)];
     }
     const struct view price = {text, len};
-    decimal_small small;
+    decimal_small small = 0;
     struct decimal expected;
     const bool is_plain =
         len >= 1 && len <= 8 && !memchr(text, '-', len) && decimal_parse(price, &expected) == DECIMAL_OK;
