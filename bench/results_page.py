@@ -168,7 +168,7 @@ def machine() -> str:
     memory = int(field_of("/proc/meminfo", "MemTotal").split()[0]) / 1024**2
     return (
         f"{field_of('/proc/cpuinfo', 'model name')}, {os.cpu_count()} cores, {memory:.0f} GiB of memory, "
-        f"Linux {platform.release()}"
+        f"Linux {platform.release()}; load of the last 15 minutes {os.getloadavg()[2]:.1f}, of which this is a part"
     )
 
 
