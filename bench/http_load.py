@@ -24,8 +24,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from contender import cpu_seconds
 from load_tools import PACED, POSTS, Load, LoadedServer, Nginx, SyncEach, status_of, wrk
-from s3_to_kpis import cpu_seconds
 from support.datasets import BASE_DATES, slow_source
 from support.events import EventStream
 
