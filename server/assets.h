@@ -7,6 +7,8 @@
 
 extern const unsigned char asset_openapi_yaml[];
 extern const size_t asset_openapi_yaml_len;
+extern const unsigned char asset_openapi_json[]; /* the same document; openapi_json.c makes it */
+extern const size_t asset_openapi_json_len;
 
 /* One migration; its number is its position, from 1. */
 struct asset_migration {

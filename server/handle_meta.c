@@ -79,13 +79,22 @@ static void get_version(struct request *rq, struct reply *rp) {
   reply_json_end(&j);
 }
 
-static void get_openapi(struct request *rq, struct reply *rp) {
-  struct view document = {(const char *)asset_openapi_yaml, asset_openapi_yaml_len};
+static void reply_document(struct request *rq, struct reply *rp, const char *type, struct view document) {
   char etag[SHA256_HEX_SIZE];
   crypto_sha256_hex(document, etag);
   etag[ETAG_HEX_DIGITS] = '\0';
   if (!reply_etag(rp, rq, etag))
-    reply_fixed(rp, 200, "application/yaml", document);
+    reply_fixed(rp, 200, type, document);
+}
+
+static void get_openapi_yaml(struct request *rq, struct reply *rp) {
+  struct view document = {(const char *)asset_openapi_yaml, asset_openapi_yaml_len};
+  reply_document(rq, rp, "application/yaml", document);
+}
+
+static void get_openapi_json(struct request *rq, struct reply *rp) {
+  struct view document = {(const char *)asset_openapi_json, asset_openapi_json_len};
+  reply_document(rq, rp, "application/json", document);
 }
 
 static void problem_as_json(struct reply *rp, const char *type, const struct err_info *info) {
@@ -147,7 +156,8 @@ static const struct route health_table[] = {
 
 static const struct route meta_table[] = {
     {HTTP_GET, "/version", get_version, NULL, false},
-    {HTTP_GET, "/openapi.yaml", get_openapi, NULL, false},
+    {HTTP_GET, "/openapi.yaml", get_openapi_yaml, NULL, false},
+    {HTTP_GET, "/openapi.json", get_openapi_json, NULL, false},
     {HTTP_GET, "/problems/{name}", get_problem, NULL, false},
 };
 

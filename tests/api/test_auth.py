@@ -93,6 +93,7 @@ ENDPOINTS = [
     ("GET", "/metrics"),
     ("GET", "/version"),
     ("GET", "/openapi.yaml"),
+    ("GET", "/openapi.json"),
     ("GET", "/problems/internal"),
     ("GET", "/nowhere"),
     ("HEAD", "/runs"),
