@@ -227,9 +227,11 @@ static uint64_t count_by_qsort(void) {
 
 static uint64_t mark_ids(void) {
   struct id_marks *m = id_marks_new(NULL, ID_MARKS_AT_ONCE);
+  struct id_mark_run run = {0};
   uint64_t repeated = 0;
   for (size_t i = 0; m && i < ROWS; i++)
-    repeated += id_marks_add(m, data.code[i]) == ID_MARK_REPEATED;
+    repeated += id_marks_add(m, &run, data.code[i]) == ID_MARK_REPEATED;
+  repeated += !id_marks_flush(&run);
   id_marks_free(m);
   return repeated;
 }

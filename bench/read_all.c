@@ -60,7 +60,7 @@ int main(int argc, char **argv) {
   struct pool *pool = pool_new(threads, PIECES_MAX);
   if (!pool)
     return 1;
-  pool_map(pool, read_piece, pieces, sizeof *pieces, count);
+  pool_map(pool, NULL, read_piece, pieces, sizeof *pieces, count);
   pool_free(pool);
   for (size_t i = 0; i < count; i++)
     if (!pieces[i].is_read)
