@@ -13,6 +13,7 @@ struct task {
   size_t at;
   struct day_run day; /* run: NULL: left out, or not to be had */
   struct publication *publication;
+  bool is_left; /* it was not ended: the inputs have changed */
   enum kpi_code rc;
   struct err err;
 };
@@ -29,10 +30,10 @@ static void take_and_observe(void *arg) {
 static void finish(void *arg) {
   struct task *t = arg;
   const struct publish_days *p = t->p;
-  bool is_left = t->rc && t->rc == p->x->source->vtable->changed && p->leaves_changed;
   if (!t->day.run)
     return;
-  if (is_left || (p->begin && !p->begin(p->arg, t->at))) {
+  t->is_left = t->rc && t->rc == p->x->source->vtable->changed && p->leaves_changed;
+  if (t->is_left || (p->begin && !p->begin(p->arg, t->at))) {
     publication_free(t->publication);
     return;
   }
@@ -71,42 +72,50 @@ static void check_inputs(const struct publish_days *p, struct task *tasks, size_
     }
 }
 
-/* Publishes a window. *hopeless: nothing but outages. */
-static enum kpi_code publish_window(const struct publish_days *p, struct pool *pool, struct task *tasks,
-                                    size_t count, bool *hopeless, struct err *err) {
-  enum kpi_code rc = KPI_OK;
-  *hopeless = count > 0;
+/* What has come of runs. */
+struct outcome {
+  bool is_hopeless; /* nothing but outages */
+  bool is_shared;   /* rc is also what keeps those back that were not ended */
+  enum kpi_code rc; /* such a reason, or else the first failure */
+  struct err err;
+};
+
+static void publish_window(const struct publish_days *p, struct pool *pool, struct task *tasks, size_t count,
+                           struct outcome *out) {
+  const struct task *first = NULL, *left = NULL;
+  out->is_hopeless = count > 0;
   pool_map(pool, NULL, take_and_observe, tasks, sizeof *tasks, count);
   check_inputs(p, tasks, count);
   pool_map(pool, NULL, finish, tasks, sizeof *tasks, count);
   for (size_t i = 0; i < count; i++) {
-    *hopeless &= is_outage(p, tasks[i].rc);
-    if (tasks[i].rc && rc == KPI_OK) {
-      rc = tasks[i].rc;
-      *err = tasks[i].err;
-    }
+    out->is_hopeless &= is_outage(p, tasks[i].rc);
+    first = first || !tasks[i].rc ? first : &tasks[i];
+    left = left || !tasks[i].is_left ? left : &tasks[i];
   }
-  return rc;
+  const struct task *why = left ? left : first;
+  out->is_shared = left || out->is_hopeless;
+  out->rc = why ? why->rc : KPI_OK;
+  if (why)
+    out->err = why->err;
 }
 
 static enum kpi_code publish_all(const struct publish_days *p, struct pool *pool, struct task *tasks,
                                  struct err *err) {
-  enum kpi_code first = KPI_OK;
-  bool hopeless = false;
-  for (size_t at = 0; at < p->count && !hopeless; at += WINDOW_RUNS) {
-    struct err window_err;
+  enum kpi_code told = KPI_OK;
+  struct outcome window = {.is_hopeless = false};
+  for (size_t at = 0; at < p->count && !window.is_hopeless; at += WINDOW_RUNS) {
     size_t count = p->count - at < WINDOW_RUNS ? p->count - at : WINDOW_RUNS;
     for (size_t i = 0; i < count; i++)
       tasks[i] = (struct task){.p = p, .at = at + i};
-    enum kpi_code rc = publish_window(p, pool, tasks, count, &hopeless, &window_err);
-    if (first == KPI_OK && rc) {
-      first = rc;
-      *err = window_err;
+    publish_window(p, pool, tasks, count, &window);
+    if (window.rc && (told == KPI_OK || window.is_shared)) {
+      told = window.rc;
+      *err = window.err;
     }
-    if (!hopeless && stop_reason(p->stop) != STOP_NONE)
+    if (!window.is_hopeless && stop_reason(p->stop) != STOP_NONE)
       return err_set(err, KPI_INTERRUPTED, "stopped after the days that were being published");
   }
-  return first;
+  return told;
 }
 
 enum kpi_code publish_days(const struct publish_days *p, struct err *err) {

@@ -33,9 +33,9 @@ struct publish_days {
 
 /* Publishes every run. The inputs are listed again after what is published was observed, so that newer
  * results of others are never overwritten. Goes on after a run that failed, but not when a whole window has
- * for reasons that are not in its data: the others are never handed out then. Errors: that of the first run
- * that failed (what the source calls a change when the inputs are no longer those that were read),
- * KPI_INTERRUPTED. */
+ * for reasons that are not in its data: the others are never handed out then. Errors: what keeps runs back
+ * that were not ended (such a reason; what the source calls a change when the inputs are no longer those that
+ * were read), or else that of the first run that failed; KPI_INTERRUPTED. */
 KPI_MUST_CHECK enum kpi_code publish_days(const struct publish_days *p, struct err *err);
 
 #endif

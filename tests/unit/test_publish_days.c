@@ -16,9 +16,10 @@ static char folder[64];
 /* Publishes into memory: how many rows each day got. */
 struct fake_publisher {
   struct publisher base;
-  day_t fails_at; /* publishing that day fails; 0: none */
-  bool fails_all;
-  bool changes; /* the inputs change with the first observation */
+  day_t fails_at;       /* publishing that day fails; 0: none */
+  day_t fails_from;     /* and that day and all after it; 0: none */
+  bool changes;         /* the inputs change with the first observation */
+  size_t changes_after; /* or with the one after so many; 0: never */
   struct {
     pthread_mutex_t lock;
     size_t begun, published, listed;
@@ -37,7 +38,7 @@ static enum kpi_code fake_publish(struct publication *base, const struct publish
                                   struct publish_counts out[KPI_TABLE_COUNT], struct err *err) {
   struct fake_publication *p = (struct fake_publication *)base;
   struct fake_publisher *f = p->publisher;
-  if (f->fails_all || p->day == f->fails_at)
+  if (p->day == f->fails_at || (f->fails_from && p->day >= f->fails_from))
     return err_set(err, KPI_DYNAMODB_UNAVAILABLE, "day %d", (int)p->day);
   SCOPE_LOCK(&f->synced.lock);
   size_t rows = 0;
@@ -95,7 +96,8 @@ static enum kpi_code fake_list(struct source *base, const struct source_use *use
   f->synced.listed_after = f->synced.begun;
   for (int d = 0; d < DATASET_COUNT; d++) {
     struct source_object o = {.name = (char *)(uintptr_t) "a.csv", .size = 1, .version = "1"};
-    o.version[0] = (char)('1' + (f->changes && f->synced.begun > 0));
+    bool is_late = f->changes_after && f->synced.begun > f->changes_after;
+    o.version[0] = (char)('1' + (is_late || (f->changes && f->synced.begun > 0)));
     assert_true(source_listing_add(out, (enum dataset)d, &o));
   }
   return KPI_OK;
@@ -192,6 +194,8 @@ static void add_day(struct bench *b, size_t n) {
 
 static void bench_clear(struct bench *b) {
   char command[128];
+  for (size_t i = 0; i < COUNT_OF(b->runs); i++)
+    run_clear(&b->runs[i]); /* those that were left */
   day_scan_clear(&b->scan);
   source_listing_clear(&b->listing);
   db_close(b->db);
@@ -275,7 +279,7 @@ static void a_window_that_fails_whole_is_the_last(void **state) {
   bench_init(&b, 130);
   for (size_t n = 0; n < 130; n++)
     add_day(&b, n);
-  b.publisher.fails_all = true;
+  b.publisher.fails_from = FIRST_DAY;
   assert_int_equal(publish_days(&b.days, &b.err), KPI_DYNAMODB_UNAVAILABLE);
   assert_int_equal(b.publisher.synced.begun, 64);
   assert_int_equal(runs_in(&b, RUN_FAILED), 64);
@@ -294,6 +298,39 @@ static void inputs_that_have_changed_are_not_published(void **state) {
   assert_non_null(strstr(b.err.message, "changed"));
   assert_int_equal(b.publisher.synced.published, 0);
   assert_int_equal(runs_in(&b, RUN_FAILED), 2);
+  bench_clear(&b);
+}
+
+/* The runs that were left over get what is true for them, not the fault of a day before. */
+static void what_keeps_the_rest_back_is_told_before_the_fault_of_a_day(void **state) {
+  (void)state;
+  struct bench b;
+  bench_init(&b, 130);
+  for (size_t n = 0; n < 130; n++)
+    add_day(&b, n);
+  b.scan.results.at[3].err = calloc(1, sizeof(struct err));
+  (void)err_set(b.scan.results.at[3].err, KPI_VALUE_UNPARSABLE, "a cell of day 3");
+  b.days.leaves_changed = true;
+  b.publisher.changes_after = 64;
+  assert_int_equal(publish_days(&b.days, &b.err), KPI_SOURCE_UNREADABLE);
+  assert_non_null(strstr(b.err.message, "changed"));
+  assert_int_equal(runs_in(&b, RUN_FAILED), 1);
+  assert_int_equal(runs_in(&b, RUN_SUCCEEDED), 63);
+  assert_int_equal(b.over, 64);
+  bench_clear(&b);
+}
+
+static void an_outage_is_told_before_the_fault_of_a_day(void **state) {
+  (void)state;
+  struct bench b;
+  bench_init(&b, 130);
+  for (size_t n = 0; n < 130; n++)
+    add_day(&b, n);
+  b.scan.results.at[3].err = calloc(1, sizeof(struct err));
+  (void)err_set(b.scan.results.at[3].err, KPI_VALUE_UNPARSABLE, "a cell of day 3");
+  b.publisher.fails_from = FIRST_DAY + 64;
+  assert_int_equal(publish_days(&b.days, &b.err), KPI_DYNAMODB_UNAVAILABLE);
+  assert_int_equal(b.over, 128); /* the last two would have met the same */
   bench_clear(&b);
 }
 
@@ -323,6 +360,8 @@ int main(void) {
       cmocka_unit_test(a_day_that_fails_keeps_no_other_back),
       cmocka_unit_test(a_window_that_fails_whole_is_the_last),
       cmocka_unit_test(inputs_that_have_changed_are_not_published),
+      cmocka_unit_test(what_keeps_the_rest_back_is_told_before_the_fault_of_a_day),
+      cmocka_unit_test(an_outage_is_told_before_the_fault_of_a_day),
       cmocka_unit_test(a_stop_ends_it_after_the_window),
   };
   return cmocka_run_group_tests_name("backfill", tests, quiet, NULL);
