@@ -226,8 +226,13 @@ static enum decimal_parse parse_general(const struct number_text *t, struct deci
   for (; started && weight > -DECIMAL_SCALE; weight--)
     sink_digit(&sink, last_kept = 0);
   sink_flush(&sink);
-  if (first_lost > 5 || (first_lost == 5 && (sticky || last_kept % 2)))
+  if (first_lost > 5 || (first_lost == 5 && (sticky || last_kept % 2))) {
+    char text[DECIMAL_TEXT_SIZE];
     mul_add(out->limb, DECIMAL_LIMBS, 1, 1);
+    decimal_text(out, text);
+    if (strcspn(text, ".") > INT_DIGITS_MAX) /* it was only nines */
+      return DECIMAL_TOO_LARGE;
+  }
   return first_lost || sticky ? DECIMAL_ROUNDED : DECIMAL_OK;
 }
 

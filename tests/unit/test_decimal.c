@@ -162,6 +162,18 @@ static void doubles_are_printed_as_the_shortest_text_that_reads_back(void **stat
   }
 }
 
+static void rounding_up_may_make_a_price_too_large(void **state) {
+  (void)state;
+  char text[126 + 1 + 19 + 1];
+  struct decimal d;
+  memset(text, '9', sizeof text);
+  text[126] = '.';
+  assert_int_equal(decimal_parse((struct view){text, 126 + 1 + 18}, &d), DECIMAL_OK);
+  assert_int_equal(decimal_parse((struct view){text, 126 + 1 + 19}, &d), DECIMAL_TOO_LARGE);
+  text[126 + 1 + 18] = '4';
+  assert_int_equal(decimal_parse((struct view){text, 126 + 1 + 19}, &d), DECIMAL_ROUNDED);
+}
+
 /* Texts of few kinds of characters: what is read small is what is read by the rule, and plain prices are. */
 static void short_prices_are_read_in_one_look(void **state) {
   (void)state;
@@ -191,6 +203,7 @@ static void short_prices_are_read_in_one_look(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
+      cmocka_unit_test(rounding_up_may_make_a_price_too_large),
       cmocka_unit_test(short_prices_are_read_in_one_look),
       cmocka_unit_test(prices_are_parsed_exactly),
       cmocka_unit_test(digits_beyond_eighteen_round_half_to_even),
