@@ -10,4 +10,8 @@
 KPI_MUST_CHECK enum kpi_code backfill_row_get(struct db_conn *c, struct view id, struct backfill *out,
                                               struct err *err);
 
+/* Refuses a backfill with a day whose run, another's, is being cancelled: it would end without being computed.
+ * Errors: KPI_RUN_ALREADY_ACTIVE, which names the run. */
+KPI_MUST_CHECK enum kpi_code backfill_row_may_attach(struct db_conn *c, const char *id, struct err *err);
+
 #endif

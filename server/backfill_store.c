@@ -87,6 +87,19 @@ enum kpi_code backfill_row_get(struct db_conn *c, struct view id, struct backfil
   return KPI_OK;
 }
 
+enum kpi_code backfill_row_may_attach(struct db_conn *c, const char *id, struct err *err) {
+  sqlite3_stmt *s =
+      db_statement(c, "SELECT r.id, r.date FROM backfill_days d JOIN runs r ON r.id = d.run_id WHERE"
+                      " d.backfill_id = ?1 AND d.action = 'attach' AND r.state = 'cancelling' LIMIT 1");
+  db_bind_text(s, 1, id);
+  int step = s ? sqlite3_step(s) : SQLITE_ERROR;
+  if (step == SQLITE_ROW)
+    return err_set(err, KPI_RUN_ALREADY_ACTIVE,
+                   "run %s of %s is being cancelled; send it again when it has ended",
+                   sqlite3_column_text(s, 0), sqlite3_column_text(s, 1));
+  return step == SQLITE_DONE ? KPI_OK : db_failure(c, err);
+}
+
 /* One backfill by id, in and out. */
 struct backfill_call {
   struct view id;
@@ -322,6 +335,8 @@ static enum kpi_code do_retry(struct db_conn *c, void *arg, struct err *err) {
       retried++;
     }
   free(runs.at);
+  if (rc == KPI_OK)
+    rc = backfill_row_may_attach(c, b->id, err);
   if (rc == KPI_OK && retried == 0)
     rc = run_state_is_terminal(backfill_state(b))
              ? err_set(err, KPI_RUN_ALREADY_FINISHED, "no day of the backfill has failed or was cancelled")

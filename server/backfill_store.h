@@ -25,8 +25,8 @@ KPI_MUST_CHECK enum kpi_code backfill_store_cancel(struct db *db, struct view id
                                                    struct err *err);
 
 /* Queues its days again that have failed or were cancelled. Returns owned in *out. Errors:
- * KPI_BACKFILL_NOT_FOUND, KPI_RUN_ALREADY_FINISHED (there are none), KPI_RUN_ALREADY_ACTIVE (none yet),
- * KPI_QUEUE_FULL. */
+ * KPI_BACKFILL_NOT_FOUND, KPI_RUN_ALREADY_FINISHED (there are none), KPI_RUN_ALREADY_ACTIVE (none yet;
+ * or another's run of a day is being cancelled), KPI_QUEUE_FULL. */
 KPI_MUST_CHECK enum kpi_code backfill_store_retry(struct db *db, struct view id, struct backfill *out,
                                                   struct err *err);
 

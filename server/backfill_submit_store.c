@@ -197,6 +197,8 @@ static enum kpi_code do_submit(struct db_conn *c, void *arg, struct err *err) {
   rc = insert_backfill(c, id, call, err);
   if (rc == KPI_OK && q->count)
     rc = add_days(c, id, q, call->policy, call->defaults, &call->queued, err);
+  if (rc == KPI_OK)
+    rc = backfill_row_may_attach(c, id, err);
   if (rc == KPI_OK && q->count)
     rc = set_range(c, id, q, err);
   if (rc == KPI_OK)

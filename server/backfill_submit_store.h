@@ -11,7 +11,7 @@
 /* Inserts a backfill and queues the runs of its days; one whose key was sent before is replayed.
  * DISPOSITION_ATTACHED: nothing was queued, all days are others' or done. `listed` of the policy is the
  * fingerprint of the inputs, needed for REPROCESS_CHANGED. Returns owned in *out. Errors:
- * KPI_IDEMPOTENCY_KEY_REUSED, KPI_QUEUE_FULL, and those of db_call, as for all functions here. */
+ * KPI_IDEMPOTENCY_KEY_REUSED, KPI_QUEUE_FULL, KPI_RUN_ALREADY_ACTIVE (that of a day is being cancelled), and those of db_call, as for all functions here. */
 KPI_MUST_CHECK enum kpi_code backfill_store_submit(struct db *db, const struct backfill_request *request,
                                                    const struct submit_policy *policy,
                                                    const struct run_defaults *defaults, struct backfill *out,

@@ -231,6 +231,17 @@ static enum kpi_code may_retry(struct db_conn *c, const struct run *run, struct 
   return rc;
 }
 
+/* A backfill whose day is tried again is no longer what was cancelled. */
+static enum kpi_code revive_backfills(struct db_conn *c, const char *run_id, struct err *err) {
+  sqlite3_stmt *s = db_statement(
+      c, "UPDATE backfills SET cancel_requested_at = NULL, updated_at = ?2, version = version + 1 WHERE"
+         " cancel_requested_at IS NOT NULL AND id IN (SELECT backfill_id FROM backfill_days WHERE run_id = ?1"
+         " AND action = 'run')");
+  db_bind_text(s, 1, run_id);
+  db_bind_int(s, 2, clock_wall_ms());
+  return db_run(c, s, err);
+}
+
 /* Queues a run that has ended again; its record is read anew. */
 static enum kpi_code requeue(struct db_conn *c, struct run *run, bool from_publish, struct err *err) {
   sqlite3_stmt *s = db_statement(
@@ -241,6 +252,8 @@ static enum kpi_code requeue(struct db_conn *c, struct run *run, bool from_publi
   db_bind_int(s, 2, from_publish);
   db_bind_int(s, 3, clock_wall_ms());
   enum kpi_code rc = db_run(c, s, err);
+  if (rc == KPI_OK)
+    rc = revive_backfills(c, run->id, err);
   return rc ? rc : run_row_get(c, view_of(run->id), run, err);
 }
 

@@ -98,8 +98,20 @@ static enum kpi_code meet_key(struct db_conn *c, struct submit_call *call, bool 
   return answer(call, DISPOSITION_REPLAYED, done);
 }
 
+/* A day that is asked for alone goes before backfills, also when one of them has queued it. */
+static enum kpi_code bring_forward(struct db_conn *c, const struct run *run, struct err *err) {
+  sqlite3_stmt *s = db_statement(
+      c,
+      "UPDATE runs SET priority = ?2 WHERE id = ?1 AND priority <> ?2 AND state IN ('queued', 'retry_wait')");
+  db_bind_text(s, 1, run->id);
+  db_bind_int(s, 2, PRIORITY_DAY);
+  return db_run(c, s, err);
+}
+
 static enum kpi_code attach(struct db_conn *c, struct submit_call *call, bool *done, struct err *err) {
-  enum kpi_code rc = bind_key(c, call->policy, call->out->run.id, err);
+  enum kpi_code rc = bring_forward(c, &call->out->run, err);
+  if (rc == KPI_OK)
+    rc = bind_key(c, call->policy, call->out->run.id, err);
   return rc ? rc : answer(call, DISPOSITION_ATTACHED, done);
 }
 

@@ -414,6 +414,35 @@ def test_cancel_stops_what_is_left(slow_server):
     assert published(slow_server) == []
 
 
+def test_a_day_that_is_retried_is_cancelled_with_its_backfill_once_more(slow_server):
+    started = backfill(slow_server, start_date="2023-01-01", end_date="2023-01-31").json
+    slow_server.post(f"/backfills/{started['id']}/cancel")
+    found = finish(slow_server, started["id"])
+    assert found["state"] == "cancelled"
+    run = found["days"][7]["run_id"]
+    assert slow_server.post(f"/runs/{run}/retry").status == 202
+    now = slow_server.get(f"/backfills/{started['id']}").json
+    assert (now["state"], now["cancel_requested_at"]) == ("running", None)
+    assert slow_server.post(f"/backfills/{started['id']}/cancel").status in (200, 202)
+    assert finish(slow_server, started["id"])["state"] == "cancelled"
+    assert slow_server.get(f"/runs/{run}").json["state"] == "cancelled"
+
+
+def test_days_that_are_being_cancelled_are_not_attached_to(slow_server):
+    days = {"start_date": "2023-01-01", "end_date": "2023-01-31"}
+    first = backfill(slow_server, **days).json
+    while slow_server.get(f"/backfills/{first['id']}").json["state"] == "queued":
+        time.sleep(0.01)
+    assert slow_server.post(f"/backfills/{first['id']}/cancel").status == 202
+    deadline = time.monotonic() + 20
+    while (reply := backfill(slow_server, **days)).status == 409:
+        assert assert_problem(reply, 409, "run-already-active")["retryable"]
+        assert time.monotonic() < deadline
+    assert reply.status == 202, reply
+    found = finish(slow_server, reply.json["id"])
+    assert (found["state"], set(column(found, "action"))) == ("succeeded", {"run"})
+
+
 def test_cancel_stops_the_search_for_days(slow_server):
     reply = backfill(slow_server, all=True)
     deadline = time.monotonic() + 20
@@ -472,6 +501,19 @@ def test_a_single_day_does_not_wait_for_a_backfill(slow_server):
     assert slow_server.get(f"/backfills/{found['id']}").json["state"] in ("queued", "running")
     slow_server.post(f"/backfills/{found['id']}/cancel")
     finish(slow_server, found["id"])
+
+
+def test_a_single_day_that_is_attached_to_does_not_wait_for_a_backfill_either(slow_server):
+    at_work = backfill(slow_server, start_date="2022-01-01", end_date="2023-12-31").json
+    while slow_server.get(f"/backfills/{at_work['id']}").json["state"] == "queued":
+        time.sleep(0.01)
+    waiting = backfill(slow_server, start_date="2024-01-01", end_date="2024-01-09").json
+    run = slow_server.start_run("2024-01-05")
+    assert (run["disposition"], run["state"]) == ("attached", "queued")
+    run = slow_server.finish(run["id"])
+    assert (run["state"], run["backfill_ids"]) == ("succeeded", [waiting["id"]])
+    assert run["started_at"] < finish(slow_server, at_work["id"])["finished_at"]
+    assert finish(slow_server, waiting["id"])["counts"]["succeeded"] == 9
 
 
 def test_a_killed_service_goes_on_with_its_backfills(slow_input, start_server):
