@@ -65,16 +65,21 @@ void buf_add_char(struct buf *b, char c) {
 }
 
 void buf_vprintf(struct buf *b, const char *fmt, va_list ap) {
+  if (!reserve(b, 0))
+    return;
+  const size_t room = b->cap - b->len;
   va_list again;
   va_copy(again, ap);
-  int n = vsnprintf(NULL, 0, fmt, again);
-  va_end(again);
+  int n = vsnprintf(b->ptr + b->len, room, fmt, ap);
   if (n < 0 || !reserve(b, (size_t)n)) {
+    b->ptr[b->len] = '\0';
     b->failed = true;
-    return;
+  } else {
+    if ((size_t)n >= room)
+      vsnprintf(b->ptr + b->len, (size_t)n + 1, fmt, again);
+    b->len += (size_t)n;
   }
-  vsnprintf(b->ptr + b->len, (size_t)n + 1, fmt, ap);
-  b->len += (size_t)n;
+  va_end(again);
 }
 
 void buf_printf(struct buf *b, const char *fmt, ...) {

@@ -24,8 +24,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from contender import cpu_seconds
 from load_tools import PACED, POSTS, Load, LoadedServer, Nginx, SyncEach, status_of, wrk
-from s3_to_kpis import cpu_seconds
 from support.datasets import BASE_DATES, slow_source
 from support.events import EventStream
 
@@ -141,9 +141,14 @@ def health_beside_a_run(folder: Path, options) -> Iterator[Figure]:
 
 
 def health_address(server: LoadedServer) -> str:
-    """The address of the second listener, which the log names."""
-    line = next(line for line in server.log.read_text().splitlines() if "server.health_listening" in line)
-    return line.split('"address":"')[1].split('"')[0]
+    """The address of the second listener, which the log names, perhaps only after the first has answered."""
+    deadline = time.monotonic() + 5
+    while time.monotonic() < deadline:
+        for line in server.log.read_text().splitlines():
+            if "server.health_listening" in line and line.endswith("}"):
+                return line.split('"address":"')[1].split('"')[0]
+        time.sleep(0.01)
+    raise AssertionError("the log names no address of the health port")
 
 
 # --- those who wait ------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ import urllib.request
 from datetime import date, timedelta
 from pathlib import Path
 
-from s3_to_kpis import cpu_seconds
+from contender import cpu_seconds
 from support.aws_site import no_credentials, static_credentials
 from support.cli import kpid, read_tables, source_url
 from support.dynamodb_server import DynamoDbServer, KpiTables

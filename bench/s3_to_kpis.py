@@ -5,99 +5,21 @@ compared before a time counts. Prints medians and ratios. Run it by scripts/benc
 """
 
 import argparse
-import math
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from pathlib import Path
 
+from contender import Contender, Rows, compare, cpu_seconds, kpid_rows, peer_rows
 from support.aws_site import no_credentials, static_credentials
-from support.cli import read_tables
 from support.paths import REPO, clean_env, kpid_binary
 from support.s3_server import REGION, S3Server, files_of
 
 DATE = "2024-05-05"
 CONCURRENCY = 8
 PEERS = ("polars", "duckdb", "chdb", "spark")
-Rows = dict[str, tuple[float, int, int]]
-
-
-@dataclass
-class Contender:
-    """One way to the KPIs, and how long it took."""
-
-    name: str
-    command: list[str]
-    rounds: int
-    environment: dict[str, str] = field(default_factory=dict)
-    seconds: list[float] = field(default_factory=list)
-    cpu_seconds: list[float] = field(default_factory=list)  # with those of the S3 server
-    peak_mb: float = 0.0
-
-    @property
-    def median(self) -> float:
-        return statistics.median(self.seconds)
-
-    def run(self, server: S3Server) -> str:
-        """One fresh process; its standard output."""
-        server_before = cpu_seconds(server.process.pid)
-        started = time.perf_counter()
-        with tempfile.TemporaryFile("w+") as out:
-            process = subprocess.Popen(self.command, stdout=out, stderr=subprocess.PIPE, env=self.environment)
-            error = process.stderr.read()
-            _, status, usage = os.wait4(process.pid, 0)
-            process.returncode = os.waitstatus_to_exitcode(status)
-            elapsed = time.perf_counter() - started
-            if process.returncode:
-                sys.exit(f"{self.name} failed: {error.decode()[-2000:]}")
-            self.seconds.append(elapsed)
-            served = cpu_seconds(server.process.pid) - server_before
-            self.cpu_seconds.append(usage.ru_utime + usage.ru_stime + served)
-            self.peak_mb = max(self.peak_mb, usage.ru_maxrss / 1024)
-            out.seek(0)
-            return out.read()
-
-
-def cpu_seconds(pid: int) -> float:
-    """CPU time of a process so far."""
-    fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-def peer_rows(text: str) -> Rows:
-    """category (or the date, for the day's row) -> revenue, orders, returned items."""
-    lines = [line.split("|") for line in text.splitlines() if line.count("|") == 3]
-    return {name: (float(revenue), int(orders), int(returned)) for name, revenue, orders, returned in lines}
-
-
-def kpid_rows(folder: Path) -> Rows:
-    tables = read_tables(folder)
-    rows = {
-        row["category"]: (float(row["daily_revenue"]), int(row["order_count"]), int(row["returned_items"]))
-        for row in tables["category_kpis"]
-    }
-    for row in tables["order_kpis"]:
-        rows[row["order_date"]] = (
-            float(row["total_revenue"]),
-            int(row["total_orders"]),
-            int(row["returned_items"]),
-        )
-    return rows
-
-
-def compare(name: str, rows: Rows, expected: Rows) -> None:
-    """A time counts only for the right numbers."""
-    same = rows.keys() == expected.keys() and all(
-        math.isclose(rows[key][0], expected[key][0], rel_tol=1e-9) and rows[key][1:] == expected[key][1:]
-        for key in rows
-    )
-    if not same:
-        sys.exit(f"{name} disagrees: {rows} instead of {expected}")
 
 
 def upload(server: S3Server, data: Path) -> tuple[str, int]:
@@ -126,9 +48,9 @@ def contenders(args: argparse.Namespace, server: S3Server, bucket: str, data: Pa
     ]
     peer_env = {k: v for k, v in env.items() if not k.startswith("KPI_")} | {"SPARK_JARS": args.spark_jars}
     for name in args.peers:
-        script = REPO / "bench" / "peers" / f"{name}_s3.py"
+        script = REPO / "bench" / "peers" / f"{name}_kpis.py"
         rounds = min(args.rounds, 3) if name == "spark" else args.rounds
-        found.append(Contender(name, [sys.executable, str(script), bucket, DATE], rounds, peer_env))
+        found.append(Contender(name, [sys.executable, str(script), f"s3://{bucket}/Data", DATE], rounds, peer_env))
     return found
 
 
@@ -139,7 +61,9 @@ def race(all_of_them: list[Contender], server: S3Server, out: Path) -> None:
         for contender in all_of_them:
             if number > contender.rounds:
                 continue
-            text = contender.run(server)
+            served = cpu_seconds(server.process.pid)
+            text = contender.run()
+            contender.cpu_seconds[-1] += cpu_seconds(server.process.pid) - served
             if contender.name == "kpid, S3":
                 compare("kpid from files", kpid_rows(out / "files"), kpid_rows(out / "s3"))
                 expected = kpid_rows(out / "s3")
@@ -147,8 +71,7 @@ def race(all_of_them: list[Contender], server: S3Server, out: Path) -> None:
                 compare(contender.name, peer_rows(text), expected)
             print(f"  round {number}: {contender.name:14} {contender.seconds[-1]:7.2f} s", flush=True)
             if number == 0:
-                contender.seconds.clear()
-                contender.cpu_seconds.clear()
+                contender.forget()
 
 
 def report(all_of_them: list[Contender], size: int) -> bool:
@@ -157,12 +80,12 @@ def report(all_of_them: list[Contender], size: int) -> bool:
     print(f"\n{size / 1e9:.2f} GB, one date, medians; CPU with that of the S3 server; peak memory of the process")
     for c in all_of_them:
         print(
-            f"  {c.name:14} {c.median:7.2f} s  {statistics.median(c.cpu_seconds):6.2f} CPU s"
+            f"  {c.name:14} {c.median:7.2f} s  {c.cpu:6.2f} CPU s"
             f"  {size / 1e9 / c.median:6.2f} GB/s  {c.peak_mb:7.0f} MB  {c.median / ours:6.2f} x kpid"
         )
     download, files = by_name["download only"], by_name["kpid, files"]
     # The server is on this machine: what it and the download need of the cores is not there for the rows.
-    cpu_bound = (statistics.median(download.cpu_seconds) + statistics.median(files.cpu_seconds)) / os.cpu_count()
+    cpu_bound = (download.cpu + files.cpu) / os.cpu_count()
     floor = max(1.15 * download.median, files.median, cpu_bound)
     print(
         f"  floor: {floor:.2f} s, the largest of 1.15 x download {1.15 * download.median:.2f}, files "

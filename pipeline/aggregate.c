@@ -3,7 +3,10 @@
 
 #include "pipeline/id.h"
 
-enum { SLOTS_FIRST = 64 };
+#include <stddef.h>
+#include <stdlib.h>
+
+enum { SLOTS_FIRST = 64, TASKS_A_WORKER = 8 };
 
 static uint64_t key_of(day_t day, uint32_t category) {
   return (uint64_t)(uint32_t)day << 32 | category;
@@ -56,46 +59,79 @@ static void group_free(struct group *g, struct budget *budget) {
   budget_free(budget, g, sizeof *g);
 }
 
-/* The groups of a day and category, one a part at most. */
-struct merge {
-  struct group **groups; /* borrowed; NULL where a part has none; [0] takes the others */
-  size_t count;
+/* Merges that one worker makes one after the other: of so many groups each, one of each part; NULL where a
+ * part has none. The first of each takes the others. */
+struct merge_task {
+  struct group **groups; /* borrowed */
+  size_t merge_count, part_count;
   struct budget *budget;
+  struct idset **sets; /* owned while it runs; room for one of each part */
+  struct idset_scratch scratch;
   bool ok;
 };
 
-static bool group_absorb(struct group *to, struct group *from, struct budget *budget) {
+static void add_sums(struct group *to, const struct group *from) {
   decimal_add(&to->revenue, &from->revenue);
   to->item_rows += from->item_rows;
   to->returned_rows += from->returned_rows;
   to->order_id_rows += from->order_id_rows;
   to->item_id_rows += from->item_id_rows;
   to->marked_orders += from->marked_orders;
-  return idset_absorb(&to->orders, &from->orders, budget) &&
-         idset_absorb(&to->returned_orders, &from->returned_orders, budget) &&
-         idset_absorb(&to->users, &from->users, budget) && idset_absorb(&to->items, &from->items, budget);
 }
 
-static uint64_t count_ids(struct idset *ids, struct budget *budget) {
-  uint64_t count = idset_seal(ids);
-  idset_clear(ids, budget);
-  return count;
+/* Counts what the sets that stand at `offset` in each group hold together. */
+static uint64_t count_sets(struct merge_task *t, struct group *const *groups, size_t offset) {
+  size_t count = 0;
+  uint64_t ids = 0;
+  for (size_t p = 0; p < t->part_count; p++)
+    if (groups[p])
+      t->sets[count++] = (struct idset *)((char *)groups[p] + offset);
+  t->ok &= idset_count_together(t->sets, count, &t->scratch, t->budget, &ids);
+  return ids;
 }
 
-static void merge_groups(void *arg) {
-  struct merge *m = arg;
-  struct group *all = m->groups[0];
-  m->ok = true;
-  for (size_t i = 1; i < m->count; i++) {
-    if (m->ok && m->groups[i])
-      m->ok = group_absorb(all, m->groups[i], m->budget);
-    if (m->groups[i])
-      group_free(m->groups[i], m->budget);
+static void merge(struct merge_task *t, struct group **groups) {
+  struct group *all = groups[0];
+  all->counts =
+      (struct group_counts){.orders = count_sets(t, groups, offsetof(struct group, orders)),
+                            .returned_orders = count_sets(t, groups, offsetof(struct group, returned_orders)),
+                            .users = count_sets(t, groups, offsetof(struct group, users)),
+                            .items = count_sets(t, groups, offsetof(struct group, items))};
+  for (size_t p = 1; p < t->part_count; p++)
+    if (groups[p])
+      add_sums(all, groups[p]);
+  all->counts.orders += all->marked_orders;
+}
+
+static void make_merges(void *arg) {
+  struct merge_task *t = arg;
+  t->sets = (struct idset **)calloc(t->part_count, sizeof *t->sets);
+  t->ok = t->sets != NULL;
+  for (size_t i = 0; t->ok && i < t->merge_count; i++)
+    merge(t, t->groups + i * t->part_count);
+  idset_scratch_clear(&t->scratch, t->budget);
+  free((void *)t->sets);
+}
+
+/* Shares the merges out over the pool. False when memory is exhausted. */
+static bool make_all_merges(struct group **groups, size_t merge_count, size_t part_count, struct pool *pool,
+                            struct pool_load *load, struct budget *budget) {
+  const size_t task_count = TASKS_A_WORKER * pool_threads(pool);
+  struct merge_task *tasks = budget_calloc(budget, task_count, sizeof *tasks);
+  bool ok = tasks != NULL;
+  for (size_t i = 0; ok && i < task_count; i++) {
+    const size_t from = merge_count * i / task_count, to = merge_count * (i + 1) / task_count;
+    tasks[i] = (struct merge_task){.groups = groups + from * part_count,
+                                   .merge_count = to - from,
+                                   .part_count = part_count,
+                                   .budget = budget};
   }
-  all->counts = (struct group_counts){.orders = count_ids(&all->orders, m->budget) + all->marked_orders,
-                                      .returned_orders = count_ids(&all->returned_orders, m->budget),
-                                      .users = count_ids(&all->users, m->budget),
-                                      .items = count_ids(&all->items, m->budget)};
+  if (ok)
+    pool_map(pool, load, make_merges, tasks, sizeof *tasks, task_count);
+  for (size_t i = 0; ok && i < task_count; i++)
+    ok = tasks[i].ok;
+  budget_free(budget, tasks, task_count * sizeof *tasks);
+  return ok;
 }
 
 /* Gives the first part a group for each that any part has. */
@@ -119,29 +155,20 @@ bool aggregate_merge(struct aggregate *const *parts, size_t count, struct pool *
   if (!complete_first(parts, count, budget))
     return false;
   const struct aggregate *first = parts[0];
-  struct merge *merges = budget_calloc(budget, first->count + 1, sizeof *merges);
   struct group **groups = budget_calloc(budget, first->count * count + 1, sizeof(struct group *));
-  bool ok = merges && groups;
-  size_t done = 0;
-  for (size_t i = 0; ok && i < first->slot_count; i++) {
+  size_t merges = 0;
+  for (size_t i = 0; groups && i < first->slot_count; i++) {
     if (!first->slots[i].group)
       continue;
-    struct group **of = &groups[done * count];
+    struct group **of = &groups[merges++ * count];
     of[0] = first->slots[i].group;
     for (size_t p = 1; p < count; p++)
       of[p] = find_like(parts[p], of[0]);
-    merges[done++] = (struct merge){of, count, budget, false};
   }
-  for (size_t p = 1; ok && p < count; p++) { /* the merges have their groups */
-    budget_free(budget, parts[p]->slots, parts[p]->slot_count * sizeof *parts[p]->slots);
-    *parts[p] = (struct aggregate){0};
-  }
-  if (ok)
-    pool_map(pool, load, merge_groups, merges, sizeof *merges, done);
-  for (size_t i = 0; i < done; i++)
-    ok &= merges[i].ok;
-  budget_free(budget, merges, (first->count + 1) * sizeof *merges);
+  bool ok = groups && make_all_merges(groups, merges, count, pool, load, budget);
   budget_free(budget, (void *)groups, (first->count * count + 1) * sizeof(struct group *));
+  for (size_t p = 1; ok && p < count; p++)
+    aggregate_clear(parts[p], budget);
   return ok;
 }
 

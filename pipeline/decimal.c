@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "pipeline/decimal.h"
 
+#include <float.h>
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
@@ -225,8 +226,13 @@ static enum decimal_parse parse_general(const struct number_text *t, struct deci
   for (; started && weight > -DECIMAL_SCALE; weight--)
     sink_digit(&sink, last_kept = 0);
   sink_flush(&sink);
-  if (first_lost > 5 || (first_lost == 5 && (sticky || last_kept % 2)))
+  if (first_lost > 5 || (first_lost == 5 && (sticky || last_kept % 2))) {
+    char text[DECIMAL_TEXT_SIZE];
     mul_add(out->limb, DECIMAL_LIMBS, 1, 1);
+    decimal_text(out, text);
+    if (strcspn(text, ".") > INT_DIGITS_MAX) /* it was only nines */
+      return DECIMAL_TOO_LARGE;
+  }
   return first_lost || sticky ? DECIMAL_ROUNDED : DECIMAL_OK;
 }
 
@@ -340,11 +346,13 @@ static bool raise_last_digit(double d, int precision, char text[DOUBLE_TEXT_SIZE
   return true;
 }
 
-/* Writes d with the fewest significant digits that read back as d; 17 always suffice. */
+/* Writes d with the fewest significant digits that read back as d, but for zeros at their end; 17 always
+ * suffice. A text of up to DBL_DIG digits is what d gives with that many, unless d is subnormal. */
 static void shortest_scientific(double d, char out[DOUBLE_TEXT_SIZE]) {
-  for (int precision = 0; precision < 17; precision++) {
-    snprintf(out, DOUBLE_TEXT_SIZE, "%.*e", precision, d);
-    if (strtod(out, NULL) == d || (precision > 0 && raise_last_digit(d, precision, out)))
+  for (int digits = fabs(d) < DBL_MIN ? 1 : DBL_DIG; digits <= DBL_DECIMAL_DIG; digits++) {
+    snprintf(out, DOUBLE_TEXT_SIZE, "%.*e", digits - 1, d);
+    if (digits == DBL_DECIMAL_DIG || strtod(out, NULL) == d ||
+        (digits > 1 && raise_last_digit(d, digits - 1, out)))
       return;
   }
 }
@@ -360,10 +368,11 @@ size_t double_text(double d, char out[DOUBLE_TEXT_SIZE]) {
   char *last = e - 1;
   while (*last == '0' && last > text && memchr(text, '.', (size_t)(last - text)))
     last--;
+  last -= *last == '.';
   int digits = (int)(last - text) + 1 - (text[0] == '-') - (memchr(text, '.', (size_t)(last - text)) != NULL);
   if (exponent >= FIXED_MIN_EXPONENT && exponent < FIXED_MAX_EXPONENT) {
     int decimals = digits - 1 - exponent;
     return (size_t)snprintf(out, DOUBLE_TEXT_SIZE, "%.*f", decimals > 0 ? decimals : 0, d);
   }
-  return (size_t)snprintf(out, DOUBLE_TEXT_SIZE, "%s", text);
+  return (size_t)snprintf(out, DOUBLE_TEXT_SIZE, "%.*s%s", (int)(last + 1 - text), text, e);
 }

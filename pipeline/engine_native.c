@@ -46,7 +46,10 @@ static enum kpi_code scan_dataset(struct native *n, enum dataset d, struct err *
                       .plain_fn = readers[d].plain,
                       .workers = n->workers,
                       .worker_size = sizeof *n->workers};
-  return scan_rows(&scan, &n->reports[d], err);
+  enum kpi_code rc = scan_rows(&scan, &n->reports[d], err);
+  for (size_t i = 0; i < n->worker_count; i++)
+    native_flush_marks(&n->workers[i]);
+  return rc;
 }
 
 /* Builds a join map from the pairs of all workers, which stand at `offset` in each, and frees these. */
@@ -114,9 +117,8 @@ static bool merge_groups(struct native *n) {
 /* Brings what all workers have found together in the first. */
 static enum kpi_code finish_workers(struct native *n, struct err *err) {
   n->all = &n->workers[0];
-  for (size_t i = 0; i < n->worker_count; i++)
-    if (!native_plain_settle(&n->workers[i]))
-      return job_memory_err(n->pass.job, err);
+  if (!native_plain_settle(n->all))
+    return job_memory_err(n->pass.job, err);
   for (size_t i = 1; i < n->worker_count; i++) {
     struct native_worker *w = &n->workers[i];
     for (int c = 0; c < ID_COLUMN_COUNT; c++) {
@@ -125,7 +127,7 @@ static enum kpi_code finish_workers(struct native *n, struct err *err) {
     }
     n->all->product_id_rows += w->product_id_rows;
     quality_tally_merge(&n->all->whole, &w->whole);
-    if (!native_days_merge(&n->all->days, &w->days, n->pass.job->budget))
+    if (!native_plain_settle(w) || !native_days_merge(&n->all->days, &w->days, n->pass.job->budget))
       return job_memory_err(n->pass.job, err);
   }
   return merge_groups(n) ? KPI_OK : job_memory_err(n->pass.job, err);
@@ -345,21 +347,44 @@ static enum kpi_code judge_day(struct native *n, struct day_result *day, bool *f
   return rc;
 }
 
+/* A day on its way to its report; the pool judges many at a time. */
+struct judging {
+  struct native *n;
+  struct day_result *day;
+  enum kpi_code rc;
+  struct err err;
+};
+
+static void judge(void *arg) {
+  struct judging *j = arg;
+  struct err why = {0};
+  bool fails;
+  j->rc = judge_day(j->n, j->day, &fails, &why, &j->err);
+  if (j->rc || !fails)
+    return;
+  j->day->err = malloc(sizeof why);
+  if (j->day->err)
+    *j->day->err = why;
+  else
+    j->rc = job_memory_err(j->n->pass.job, &j->err);
+}
+
 static enum kpi_code judge_days(struct native *n, struct day_results *out, struct err *err) {
+  auto_free struct judging *judgings = calloc(out->count + 1, sizeof *judgings);
+  bool ok = judgings != NULL;
   find_at_end(n);
-  for (size_t i = 0; i < out->count; i++) {
-    struct err why = {0};
-    bool fails;
-    enum kpi_code rc = judge_day(n, &out->at[i], &fails, &why, err);
-    if (rc)
-      return rc;
-    if (!fails)
-      continue;
-    out->at[i].err = malloc(sizeof why);
-    if (!out->at[i].err)
-      return job_memory_err(n->pass.job, err);
-    *out->at[i].err = why;
+  for (size_t i = 0; ok && i < out->count; i++) {
+    ok = day_of(n, out->at[i].day) != NULL; /* here, not by several threads */
+    judgings[i] = (struct judging){.n = n, .day = &out->at[i]};
   }
+  if (!ok)
+    return job_memory_err(n->pass.job, err);
+  pool_map(n->pool, &n->pass.job->progress->tasks, judge, judgings, sizeof *judgings, out->count);
+  for (size_t i = 0; i < out->count; i++)
+    if (judgings[i].rc) {
+      *err = judgings[i].err;
+      return err->code;
+    }
   return KPI_OK;
 }
 

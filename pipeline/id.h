@@ -56,8 +56,8 @@ static inline bool id_read_digits(struct view cell, id_code *code) {
   uint64_t high = 0, low;
   if (cell.len <= 8)
     return swar_eight_digits(swar_load_number(cell.ptr, cell.len), code);
-  bool fits = swar_eight_digits(swar_load_number(cell.ptr, cell.len - 8), &high) &
-              swar_eight_digits(swar_load(cell.ptr + cell.len - 8), &low);
+  bool fits = swar_eight_digits(swar_load_number(cell.ptr, cell.len - 8), &high);
+  fits &= swar_eight_digits(swar_load(cell.ptr + cell.len - 8), &low);
   *code = high * 100000000u + low;
   return fits;
 }

@@ -71,17 +71,25 @@ static struct bit bit_of(id_code code) {
                       number % PAGE_BITS / WORD_BITS, (uint64_t)1 << number % WORD_BITS};
 }
 
-enum id_mark id_marks_add(struct id_marks *m, id_code code) {
-  const struct bit bit = bit_of(code);
+/* The word of a bit; NULL when there is no room. */
+static _Atomic uint64_t *word_of(struct id_marks *m, struct bit bit) {
   if (bit.page == 2 * PAGES)
-    return ID_MARK_NO_ROOM;
+    return NULL;
   _Atomic uint64_t *page = atomic_load_explicit(&m->pages[bit.page], memory_order_acquire);
   if (!page)
     page = make_page(m, bit.page);
-  if (!page)
+  return page ? &page[bit.word] : NULL;
+}
+
+enum id_mark id_marks_start_run(struct id_marks *m, struct id_mark_run *r, id_code code) {
+  const struct bit bit = bit_of(code);
+  const bool all_new = id_marks_flush(r);
+  r->word = word_of(m, bit);
+  r->base = code - code % WORD_BITS;
+  r->mask = bit.mask;
+  if (!r->word)
     return ID_MARK_NO_ROOM;
-  uint64_t before = atomic_fetch_or_explicit(&page[bit.word], bit.mask, memory_order_relaxed);
-  return before & bit.mask ? ID_MARK_REPEATED : ID_MARK_NEW;
+  return all_new ? ID_MARK_NEW : ID_MARK_REPEATED;
 }
 
 bool id_marks_has(const struct id_marks *m, id_code code) {

@@ -26,8 +26,34 @@ enum id_mark {
   ID_MARK_NO_ROOM   /* too great, too far from the others (or the first near it), or memory is exhausted */
 };
 
-/* Marks an id. Any thread. */
-enum id_mark id_marks_add(struct id_marks *m, id_code code);
+/* Ids that stand close together are marked by one write for many. Of one thread; zero-initialised is empty.
+ */
+struct id_mark_run {
+  _Atomic uint64_t *word; /* where they are to be marked; NULL: none wait */
+  uint64_t base;          /* the code of bit 0 */
+  uint64_t mask;
+};
+
+/* Writes the marks that wait. True when all of them are new. */
+static inline bool id_marks_flush(struct id_mark_run *r) {
+  uint64_t before = r->word ? atomic_fetch_or_explicit(r->word, r->mask, memory_order_relaxed) : 0;
+  r->word = NULL;
+  return (before & r->mask) == 0;
+}
+
+/* Flushes the run and begins another with this id. What it returns is said of both. */
+enum id_mark id_marks_start_run(struct id_marks *m, struct id_mark_run *r, id_code code);
+
+/* Marks an id, in a run of the caller's own. That one is repeated may be told only by a later call, or by
+ * id_marks_flush. Any thread. */
+static inline enum id_mark id_marks_add(struct id_marks *m, struct id_mark_run *r, id_code code) {
+  const uint64_t at = code - r->base, bit = (uint64_t)1 << at % 64;
+  if (!r->word || at >= 64)
+    return id_marks_start_run(m, r, code);
+  const bool is_repeated = r->mask & bit;
+  r->mask |= bit;
+  return is_repeated ? ID_MARK_REPEATED : ID_MARK_NEW;
+}
 
 /* True when the id is marked. Any thread. */
 bool id_marks_has(const struct id_marks *m, id_code code);

@@ -190,6 +190,12 @@ const struct join_pair *join_map_next(const struct join_map *m, id_code key, str
   return NULL;
 }
 
+const struct join_pair *join_map_only_hashed(const struct join_map *m, id_code key) {
+  struct join_walk walk = {0};
+  const struct join_pair *pair = join_map_next(m, key, &walk);
+  return pair && pair->times == 1 && !join_map_next(m, key, &walk) ? pair : NULL;
+}
+
 void join_map_meet(const struct join_map *m, const struct join_pair *pair) {
   _Atomic uint8_t *met = &m->met[pair - m->slots];
   if (!atomic_load_explicit(met, memory_order_relaxed))

@@ -46,11 +46,15 @@ static inline bool join_map_may_have(const struct join_map *m, id_code key) {
   return !m->is_direct || at < m->slot_count;
 }
 
-/* Returns the pair of a key in a direct map, if it stands for one row; NULL for all others, and of any other
- * map. */
+/* As join_map_only, of a map that is hashed. */
+const struct join_pair *join_map_only_hashed(const struct join_map *m, id_code key);
+
+/* Returns the pair of a key that has one pair, of one row; NULL for all others. Any thread. */
 static inline const struct join_pair *join_map_only(const struct join_map *m, id_code key) {
   const id_code at = key - m->least;
-  return m->is_direct && at < m->slot_count && m->slots[at].times == 1 ? &m->slots[at] : NULL;
+  if (!m->is_direct)
+    return join_map_only_hashed(m, key);
+  return at < m->slot_count && m->slots[at].times == 1 ? &m->slots[at] : NULL;
 }
 
 /* Builds a map of the pairs of all workers, which are freed, also on failure: equal pairs become one with a

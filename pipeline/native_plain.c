@@ -54,7 +54,7 @@ static bool add_order(struct native_worker *w, const struct plain_order *o) {
       (o->status && o->status->is_returned && !idset_add(&day->group->returned_orders, budget, o->order)) ||
       !join_pairs_add(&w->orders, budget, o->order, (uint32_t)o->day))
     return false;
-  native_mark_id(w, p->order_marks, o->order);
+  native_mark_id(w, p->order_marks, &w->order_run, o->order);
   noted->has_rows = true;
   day->group->order_id_rows++;
   day->orders.rows++;
@@ -65,16 +65,12 @@ static bool add_order(struct native_worker *w, const struct plain_order *o) {
   return true;
 }
 
-/* Every order's id is kept, whatever its day, for the orphans among the items. */
-static bool keep_for_orphans(struct native_worker *w, id_code order) {
-  return w->pass->covers_all_days || id_marks_add(w->pass->all_orders, order) != ID_MARK_NO_ROOM;
-}
-
 static bool read_order(struct native_worker *w, const struct csv_cursor *c, const struct csv_binding *b,
                        struct plain_order *o) {
   return timestamp_day_of_common(csv_plain_cell(c, b->cell[ORDERS_CREATED_AT]), &o->day) &&
          id_read_plain(csv_plain_cell(c, b->cell[ORDERS_ORDER_ID]), &o->order) &&
-         id_read_plain(csv_plain_cell(c, b->cell[ORDERS_USER_ID]), &o->user) && keep_for_orphans(w, o->order);
+         id_read_plain(csv_plain_cell(c, b->cell[ORDERS_USER_ID]), &o->user) &&
+         native_keep_for_orphans(w, o->order);
 }
 
 size_t native_plain_orders(void *worker, struct csv_cursor *c, const struct csv_binding *b) {
@@ -147,7 +143,7 @@ static bool add_item(struct native_worker *w, const struct plain_item *it) {
   if (!noted || !add_to_category(w, &noted->plain, it, order, product->value))
     return false;
   struct plain_day *day = &noted->plain;
-  native_mark_id(w, p->item_marks, it->id);
+  native_mark_id(w, p->item_marks, &w->item_run, it->id);
   join_map_meet(&p->orders, order);
   noted->has_rows = true;
   day->items.rows++;

@@ -88,17 +88,12 @@ static bool join_code(const struct native_worker *w, const struct id_cell *cell,
                       out);
 }
 
-void native_mark_id(struct native_worker *w, struct id_marks *marks, id_code id) {
-  if (id_marks_add(marks, id) != ID_MARK_NEW)
+void native_flush_marks(struct native_worker *w) {
+  bool all_new = id_marks_flush(&w->order_run);
+  all_new &= id_marks_flush(&w->item_run);
+  if (!all_new)
     atomic_store_explicit(&w->pass->ids_repeat, true, memory_order_relaxed);
-}
-
-/* Counts an id: by its mark, as long as none is repeated, or by the set. */
-static bool count_id(struct native_worker *w, struct id_marks *marks, struct idset *set, id_code id) {
-  if (!marks)
-    return idset_add(set, w->pass->job->budget, id);
-  native_mark_id(w, marks, id);
-  return true;
+  (void)id_marks_flush(&w->all_orders_run); /* an order may have several rows */
 }
 
 /* Counts a null or widens the range of a column's profile. */
@@ -199,14 +194,17 @@ enum kpi_code native_product_row(void *worker, const struct scan_row *row, struc
 
 /* ---- orders ---- */
 
-/* Every order's id, whatever its day: an item of another day's order is no orphan. */
+bool native_keep_for_orphans(struct native_worker *w, id_code order) {
+  return w->pass->covers_all_days ||
+         id_marks_add(w->pass->all_orders, &w->all_orders_run, order) != ID_MARK_NO_ROOM ||
+         idset_add(&w->other_orders, w->pass->job->budget, order);
+}
+
 static bool keep_for_orphans(struct native_worker *w, const struct id_cell *id) {
   id_code hashed;
   if (w->pass->covers_all_days || id->form == ID_FORM_NULL)
     return true;
-  return join_code(w, id, ID_ITEMS_ORDER, ID_HASH, &hashed) &&
-         (id_marks_add(w->pass->all_orders, hashed) != ID_MARK_NO_ROOM ||
-          idset_add(&w->other_orders, w->pass->job->budget, hashed));
+  return join_code(w, id, ID_ITEMS_ORDER, ID_HASH, &hashed) && native_keep_for_orphans(w, hashed);
 }
 
 static void note_order(struct native_worker *w, struct quality_tally *t, const struct scan_row *row,
@@ -239,8 +237,11 @@ static bool add_order(struct native_worker *w, const struct scan_row *row, const
   if (native_is_returned(w, row->csv->cells[ORDERS_STATUS]) && !idset_add(&g->returned_orders, budget, order))
     return false;
   noted->unjoinable_orders += key == ID_NULL;
-  return count_id(w, w->pass->order_marks, &g->orders, order) &&
-         (key == ID_NULL || join_pairs_add(&w->orders, budget, key, (uint32_t)day));
+  if (w->pass->order_marks)
+    native_mark_id(w, w->pass->order_marks, &w->order_run, order);
+  else if (!idset_add(&g->orders, budget, order))
+    return false;
+  return key == ID_NULL || join_pairs_add(&w->orders, budget, key, (uint32_t)day);
 }
 
 enum kpi_code native_order_row(void *worker, const struct scan_row *row, struct err *err) {
@@ -379,7 +380,9 @@ static bool note_item(struct native_worker *w, struct quality_tally *t, const st
 static bool take_item_id(struct native_worker *w, struct item *it) {
   if (!own_code(w, &it->k.id, ID_INTERN, &it->id))
     return false;
-  return it->id == ID_NULL || !w->pass->item_marks || count_id(w, w->pass->item_marks, NULL, it->id);
+  if (it->id != ID_NULL && w->pass->item_marks)
+    native_mark_id(w, w->pass->item_marks, &w->item_run, it->id);
+  return true;
 }
 
 /* Adds the item to the day of the order rows with its order id. */

@@ -54,6 +54,7 @@ struct native_worker {
   struct native_pass *pass;
   struct join_pairs products, orders;
   struct idset other_orders;
+  struct id_mark_run order_run, item_run, all_orders_run; /* of the pass's marks */
   struct aggregate groups;
   struct id_seen seen[ID_COLUMN_COUNT];
   uint64_t product_id_rows;   /* product rows with an id */
@@ -72,8 +73,19 @@ static inline bool native_is_void(const struct native_worker *w) {
   return atomic_load_explicit(&w->pass->ids_repeat, memory_order_relaxed);
 }
 
+/* Keeps the id of an order, whatever its day: an item of another day's order is no orphan. False when memory
+ * is exhausted. */
+bool native_keep_for_orphans(struct native_worker *w, id_code order);
+
 /* Marks an id as seen; one that was seen makes the pass void. */
-void native_mark_id(struct native_worker *w, struct id_marks *marks, id_code id);
+static inline void native_mark_id(struct native_worker *w, struct id_marks *marks, struct id_mark_run *run,
+                                  id_code id) {
+  if (id_marks_add(marks, run, id) != ID_MARK_NEW)
+    atomic_store_explicit(&w->pass->ids_repeat, true, memory_order_relaxed);
+}
+
+/* Writes the marks that the worker has not written yet, at the end of a scan. */
+void native_flush_marks(struct native_worker *w);
 
 /* Marks the order, which has a slot in the join map, as one with items of the category. False when it was. */
 static inline bool native_mark_category(const struct native_pass *p, const struct join_pair *order,

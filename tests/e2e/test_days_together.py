@@ -105,14 +105,36 @@ def test_a_bad_price_refuses_its_own_day_only(tmp_path):
     assert [q["status"] for q in quality.values()] == ["warned", "warned", "failed"]
 
 
+USUAL_STATUSES = ["complete", "returned", "shipped", "Cancelled", "RETURNED"]
+ODD_STATUSES = ["", "  returned ", "retur", "refunded", "lost", "a status that is long enough", "complete,"]
+ODD_PRICES = ["", "5", ".5", "7.", "0", "-3.5", "N/A", ".", "1.2.3", "1e2", "123456.75", "12345678", "123456789.5", "0.1234567891"]
+
+
 def write_orders_in_turn(folder: Path, categories: int, seed: int) -> list[str]:
     """Orders and items numbered in turn, which are counted without sets; most items follow those of the same order, some are of
-    another day than it, of no order, of two product rows, or come long after the others. Returns the days."""
+    another day than it, of no order, of two product rows, or come long after the others. Most cells are written as usual, some are
+    not. Returns the days."""
     rng = random.Random(seed)
     days = [str(date(2024, 2, 25) + timedelta(days=n)) for n in range(10)]
-    orders = [(n, n % 50, "complete", rng.choice(days)) for n in range(1, 400)]
+    quote, line_end = rng.choice(["", '"']), rng.choice(["", "\r"])
+
+    def now_and_then(odd: list[str], usual: str) -> str:
+        return rng.choice(odd) if rng.random() < 0.03 else usual
+
+    def number(n: int) -> str:
+        return now_and_then([f"0{n}", f"{n}.0", f" {n}", f'"{n}"'], str(n))
+
+    def status() -> str:
+        text = now_and_then(ODD_STATUSES, rng.choice(USUAL_STATUSES))
+        return f'"{text}"' if "," in text else f"{quote}{text}{quote}"
+
+    def time(day: str) -> str:
+        text = f"{day}{rng.choice(' T')}{rng.randrange(24):02}:{rng.randrange(60):02}:{rng.randrange(60):02}"
+        return now_and_then([day, f"{text}.5", f"{text} ", f"{text}Z"], f"{quote}{text}{quote}")
+
+    orders = [(n, rng.choice(days)) for n in range(1, 400)]
     items = []
-    for n, _, _, day in orders:
+    for n, day in orders:
         for _ in range(rng.randrange(4)):
             items.append((n, rng.choice(days) if rng.random() < 0.1 else day))
     items += [(n, rng.choice(days)) for n in (1000, 1000, 1001)]
@@ -121,10 +143,10 @@ def write_orders_in_turn(folder: Path, categories: int, seed: int) -> list[str]:
     products += [f"{n},Category {(n + 1) % categories},x" for n in range(0, categories, 5)]
     write_source(
         folder,
-        (",".join(map(str, order)) for order in orders),
+        (f"{number(n)},{now_and_then([''], number(n % 50))},{status()},{time(day)}{line_end}" for n, day in orders),
         (
-            f"{n},{order},{rng.randrange(3 * categories + 2)},{rng.randrange(9000) / 100},"
-            f"{rng.choice(['complete', 'returned'])},{day}"
+            f"{number(n)},{now_and_then([''], number(order))},{number(rng.randrange(3 * categories + 2))},"
+            f"{now_and_then(ODD_PRICES, str(rng.randrange(9000) / 100))},{status()},{time(day)}{line_end}"
             for n, (order, day) in enumerate(items, 1)
         ),
         products,
@@ -133,7 +155,7 @@ def write_orders_in_turn(folder: Path, categories: int, seed: int) -> list[str]:
 
 
 @pytest.mark.parametrize("categories", [1, 7, 64, 65, 200])
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(4))
 def test_orders_counted_by_marks_are_those_counted_by_sets(categories, seed, tmp_path):
     days = write_orders_in_turn(tmp_path / "in", categories, seed)
     assert differences(tmp_path / "in", days[2:6], [], {}, tmp_path) == []

@@ -141,6 +141,12 @@ static void doubles_are_printed_as_the_shortest_text_that_reads_back(void **stat
                {1.0 / 3.0, "0.3333333333333333"},
                {1e22, "1e+22"},
                {1e-7, "1e-07"},
+               {5e-324, "5e-324"},
+               {1.5e300, "1.5e+300"},
+               {9007199254740993e3, "9.007199254740993e+18"},
+               {9.5367431640625e-07, "9.5367431640625e-07"},
+               {2.2250738585072014e-308, "2.2250738585072014e-308"},
+               {-1234567.25, "-1234567.25"},
                {217.7003410852713, "217.7003410852713"}};
   for (size_t i = 0; i < COUNT_OF(cases); i++) {
     char text[DOUBLE_TEXT_SIZE];
@@ -156,8 +162,49 @@ static void doubles_are_printed_as_the_shortest_text_that_reads_back(void **stat
   }
 }
 
+static void rounding_up_may_make_a_price_too_large(void **state) {
+  (void)state;
+  char text[126 + 1 + 19 + 1];
+  struct decimal d;
+  memset(text, '9', sizeof text);
+  text[126] = '.';
+  assert_int_equal(decimal_parse((struct view){text, 126 + 1 + 18}, &d), DECIMAL_OK);
+  assert_int_equal(decimal_parse((struct view){text, 126 + 1 + 19}, &d), DECIMAL_TOO_LARGE);
+  text[126 + 1 + 18] = '4';
+  assert_int_equal(decimal_parse((struct view){text, 126 + 1 + 19}, &d), DECIMAL_ROUNDED);
+}
+
+/* Texts of few kinds of characters: what is read small is what is read by the rule, and plain prices are. */
+static void short_prices_are_read_in_one_look(void **state) {
+  (void)state;
+  static const char letters[] = "0123456789.0123456789.-";
+  uint64_t seed = 3, read = 0;
+  for (int round = 0; round < 200000; round++) {
+    char text[24];
+    const size_t len = (size_t)round % 10;
+    for (size_t i = 0; i < sizeof text; i++) {
+      seed = seed * 6364136223846793005u + 1442695040888963407u;
+      text[i] = letters[(seed >> 33) % (sizeof letters - 1)];
+    }
+    const struct view price = {text, len};
+    decimal_small small = 0;
+    struct decimal expected;
+    const bool is_plain =
+        len >= 1 && len <= 8 && !memchr(text, '-', len) && decimal_parse(price, &expected) == DECIMAL_OK;
+    assert_int_equal(decimal_read_small(price, &small), is_plain);
+    if (!is_plain)
+      continue;
+    read++;
+    const struct decimal found = decimal_of_small(small);
+    assert_int_equal(decimal_cmp(&found, &expected), 0);
+  }
+  assert_in_range(read, 50000, 200000);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
+      cmocka_unit_test(rounding_up_may_make_a_price_too_large),
+      cmocka_unit_test(short_prices_are_read_in_one_look),
       cmocka_unit_test(prices_are_parsed_exactly),
       cmocka_unit_test(digits_beyond_eighteen_round_half_to_even),
       cmocka_unit_test(other_texts_are_told_apart),

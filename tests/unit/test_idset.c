@@ -58,6 +58,35 @@ static void absorbing_is_the_union(void **state) {
   idset_clear(&all, NULL);
 }
 
+/* Codes close to each other and far apart, in sets of any size, one of them empty. */
+static void sets_are_counted_together(void **state) {
+  (void)state;
+  static const uint64_t ranges[] = {1, 40, 5000, 1u << 25, 1u << 27, UINT64_MAX};
+  struct budget budget;
+  struct idset_scratch scratch = {0};
+  uint64_t rng = 5;
+  budget_init(&budget, 0);
+  for (int round = 0; round < 200; round++) {
+    const uint64_t range = ranges[(size_t)round % COUNT_OF(ranges)],
+                   least = next_random(&rng) >> (round % 40 + 1);
+    struct idset sets[3] = {0}, all = {0}, *list[] = {&sets[0], &sets[1], &sets[2]};
+    uint64_t found;
+    for (uint64_t i = next_random(&rng) % (round % 5 ? 60 : 3000); i > 0; i--) {
+      const uint64_t code = least + next_random(&rng) % range;
+      assert_true(idset_add(&sets[code % 2 ? i % 2 : 0], &budget, code) && idset_add(&all, &budget, code));
+    }
+    assert_true(idset_count_together(list, 3, &scratch, &budget, &found));
+    assert_int_equal(found, idset_seal(&all));
+    idset_clear(&all, &budget);
+    assert_int_equal(budget.used, scratch.words * sizeof *scratch.bits);
+    for (size_t w = 0; w < scratch.words; w++)
+      assert_int_equal(scratch.bits[w], 0);
+  }
+  assert_true(scratch.words > 0);
+  idset_scratch_clear(&scratch, &budget);
+  assert_int_equal(budget.used, 0);
+}
+
 static void memory_is_asked_for_distinct_codes_only(void **state) {
   (void)state;
   struct budget budget;
@@ -79,6 +108,7 @@ int main(void) {
       cmocka_unit_test(sealed_sets_count_distinct_codes),
       cmocka_unit_test(codes_that_were_not_added_are_not_there),
       cmocka_unit_test(absorbing_is_the_union),
+      cmocka_unit_test(sets_are_counted_together),
       cmocka_unit_test(memory_is_asked_for_distinct_codes_only),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,191 @@
+/* SPDX-License-Identifier: MIT
+ * Rows of a text that is cut into blocks, and of one that is streamed, against rows of the whole text. */
+#include "fuzz.h"
+
+#include "memory_reader.h"
+#include "pipeline/csv_stream.h"
+
+enum { ROWS_MAX = CSV_BLOCK_BYTES / 8 };
+
+/* What is compared: where each row stands and what is in it, then how it ended. */
+struct trace {
+  struct {
+    uint64_t line, hash;
+  } row[ROWS_MAX];
+  size_t count;
+  enum csv_problem problem;
+  uint64_t problem_line;
+};
+
+static void forget(struct trace *t) {
+  t->count = 0;
+  t->problem = CSV_FINE;
+  t->problem_line = 0;
+}
+
+static uint64_t hash_row(const struct csv_row *row) {
+  uint64_t hash = row->cell_count;
+  for (size_t i = 0; i < COLUMNS_MAX; i++)
+    hash = hash * 0x9e3779b97f4a7c15u + dict_hash(row->cells[i]);
+  return hash;
+}
+
+/* Adds the rows of a piece whose first line has that number. False at a problem. */
+static bool add_rows(struct trace *t, struct csv_cursor *c, struct view piece, uint64_t first_line,
+                     const struct csv_binding *binding) {
+  struct csv_row row;
+  csv_start(c, piece);
+  while (csv_next(c, binding, &row)) {
+    REQUIRE(t->count < ROWS_MAX, "too many rows");
+    t->row[t->count].line = first_line + row.line;
+    t->row[t->count++].hash = hash_row(&row);
+  }
+  t->problem = c->problem;
+  t->problem_line = c->problem ? first_line + row.line : 0;
+  return c->problem == CSV_FINE;
+}
+
+static uint64_t count_line_ends(struct view v) {
+  uint64_t count = 0;
+  for (size_t i = 0; i < v.len; i++)
+    count += v.ptr[i] == '\n' || (v.ptr[i] == '\r' && (i + 1 == v.len || v.ptr[i + 1] != '\n'));
+  return count;
+}
+
+static void require_same(const char *how, const struct trace *want, const struct trace *got) {
+  for (size_t i = 0; i < want->count && i < got->count; i++)
+    REQUIRE(want->row[i].line == got->row[i].line && want->row[i].hash == got->row[i].hash,
+            "%s: row %zu is another: line %lu, not %lu", how, i, (unsigned long)got->row[i].line,
+            (unsigned long)want->row[i].line);
+  REQUIRE(want->count == got->count, "%s: %zu rows, not %zu", how, got->count, want->count);
+  REQUIRE(want->problem == got->problem && want->problem_line == got->problem_line,
+          "%s: problem %d in line %lu, not %d in line %lu", how, (int)got->problem,
+          (unsigned long)got->problem_line, (int)want->problem, (unsigned long)want->problem_line);
+}
+
+/* ---- blocks of any size ---- */
+
+/* As a stream does it: bytes are added until a row ends in them, and what follows the last whole row waits.
+ */
+static void read_in_blocks(struct view text, size_t block, const struct csv_binding *binding,
+                           struct trace *out) {
+  struct csv_cursor c;
+  uint64_t line = 1;
+  size_t from = 0, upto = 0;
+  csv_init(&c);
+  forget(out);
+  for (bool more = true; more && !(from == text.len && upto == text.len);) {
+    bool open_quote, is_last;
+    upto = text.len - upto < block ? text.len : upto + block;
+    is_last = upto == text.len;
+    char *exact = exact_copy((struct view){text.ptr + from, upto - from});
+    struct view piece = {exact, csv_cut((struct view){exact, upto - from}, is_last, &open_quote)};
+    more = add_rows(out, &c, piece, line, binding);
+    line += count_line_ends(piece);
+    from += piece.len;
+    free(exact);
+  }
+  csv_clear(&c);
+}
+
+static void require_same_in_blocks(struct view text, size_t block) {
+  static struct trace whole, blocks;
+  const struct csv_binding binding = {
+      .columns = 3, .slot = {0, -1, 1}, .needed = {{0, 0}, {2, 1}}, .needed_count = 2};
+  read_in_blocks(text, text.len + 1, &binding, &whole);
+  read_in_blocks(text, block, &binding, &blocks);
+  require_same("cut", &whole, &blocks);
+}
+
+/* ---- a stream of an object ---- */
+
+/* A source of one object. */
+struct memory_source {
+  struct source base;
+  struct memory_reader reader;
+};
+
+static enum kpi_code open_memory(struct source *s, const struct source_object *object,
+                                 const struct source_use *use, struct source_reader **out, struct err *err) {
+  (void)object, (void)use, (void)err;
+  *out = &((struct memory_source *)s)->reader.base;
+  return KPI_OK;
+}
+
+static const struct source_vtable source_vtable = {.kind = "memory", .open = open_memory};
+static const struct source_object object = {.name = (char *)"orders/a.csv"};
+
+static enum kpi_code read_stream(struct view text, size_t piece, struct trace *out, struct err *err) {
+  struct memory_source memory = {{.vtable = &source_vtable}, {{&memory_vtable}, text, piece}};
+  struct csv_stream stream = {0};
+  struct csv_block block = {0};
+  struct csv_cursor c;
+  csv_init(&c);
+  enum kpi_code rc = csv_stream_open(&stream, &memory.base, &object, schema_of(DATASET_ORDERS), NULL, err);
+  while (rc == KPI_OK) {
+    rc = csv_stream_next(&stream, &block, err);
+    if (rc || block.rows.len == 0 || !add_rows(out, &c, block.rows, block.first_line, &stream.binding))
+      break;
+  }
+  csv_stream_close(&stream);
+  csv_block_clear(&block);
+  csv_clear(&c);
+  return rc;
+}
+
+static enum kpi_code read_whole(struct view text, struct trace *out, struct err *err) {
+  struct csv_binding binding;
+  struct csv_cursor c;
+  size_t used;
+  uint64_t lines;
+  enum kpi_code rc = csv_bind(text, schema_of(DATASET_ORDERS), object.name, &binding, &used, &lines, err);
+  if (rc || used == 0)
+    return rc;
+  csv_init(&c);
+  add_rows(out, &c, (struct view){text.ptr + used, text.len - used}, lines + 1, &binding);
+  csv_clear(&c);
+  return KPI_OK;
+}
+
+static void require_same_stream(struct view text, size_t piece) {
+  static struct trace whole, streamed;
+  struct err want, got;
+  forget(&whole);
+  forget(&streamed);
+  enum kpi_code rc = read_whole(text, &whole, &want), found = read_stream(text, piece, &streamed, &got);
+  REQUIRE(found == rc, "streamed: code %d, not %d", (int)found, (int)rc);
+  if (rc)
+    REQUIRE(strcmp(want.message, got.message) == 0, "streamed: '%s', not '%s'", got.message, want.message);
+  require_same("streamed", &whole, &streamed);
+}
+
+/* A header and rows of `filler` bytes in all before the text, or the text alone. */
+static char *build(struct view text, size_t filler, size_t *len) {
+  enum { ROW_BYTES = 1024 };
+  static const char header[] = "order_id,user_id,created_at\n";
+  char *bytes = malloc(filler + text.len + 1);
+  REQUIRE(bytes, "no memory");
+  memset(bytes, 'x', filler);
+  for (size_t at = ROW_BYTES; at < filler; at += ROW_BYTES)
+    bytes[at] = '\n';
+  if (filler) {
+    memcpy(bytes, header, sizeof header - 1);
+    bytes[filler - 1] = '\n';
+  }
+  if (text.len)
+    memcpy(bytes + filler, text.ptr, text.len);
+  *len = filler + text.len;
+  return bytes;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+  struct view text = input_of(data, size);
+  uint8_t block = take_knob(&text), piece = take_knob(&text), filler = take_knob(&text);
+  require_same_in_blocks(text, block % 64 + 1u);
+  bool is_long = filler % 16 == 15; /* then the end of a block lies in the text, or near it */
+  size_t len;
+  char *bytes = build(text, is_long ? CSV_BLOCK_BYTES - filler / 16u * 16u : 0, &len);
+  require_same_stream((struct view){bytes, len}, is_long ? SIZE_MAX : piece + 1u);
+  free(bytes);
+  return 0;
+}
