@@ -415,7 +415,6 @@ static void native_clear(struct native *n) {
     join_pairs_clear(&w->orders, budget);
     idset_clear(&w->other_orders, budget);
     aggregate_clear(&w->groups, budget);
-    native_plain_clear(w);
     native_days_clear(&w->days, budget);
     quality_tally_clear(&w->whole);
   }

@@ -46,6 +46,7 @@ bool native_day_refuse(struct native_day *day, struct budget *budget, const stru
 }
 
 static void day_free(struct native_day *day, struct budget *budget) {
+  plain_day_clear(&day->plain, budget);
   quality_tally_clear(&day->tally);
   budget_free(budget, day->refusal, sizeof *day->refusal);
   budget_free(budget, day, sizeof *day);

@@ -68,8 +68,8 @@ static bool add_order(struct native_worker *w, const struct plain_order *o) {
 static bool read_order(struct native_worker *w, const struct csv_cursor *c, const struct csv_binding *b,
                        struct plain_order *o) {
   return timestamp_day_of_common(csv_plain_cell(c, b->cell[ORDERS_CREATED_AT]), &o->day) &&
-         id_read_plain(csv_plain_cell(c, b->cell[ORDERS_ORDER_ID]), &o->order) &&
-         id_read_plain(csv_plain_cell(c, b->cell[ORDERS_USER_ID]), &o->user) &&
+         id_read_plain(csv_plain_cell(c, b->cell[ORDERS_ORDER_ID]), true, &o->order) &&
+         id_read_plain(csv_plain_cell(c, b->cell[ORDERS_USER_ID]), true, &o->user) &&
          native_keep_for_orphans(w, o->order);
 }
 
@@ -105,9 +105,9 @@ struct plain_item {
 
 static bool read_item(const struct csv_cursor *c, const struct csv_binding *b, struct plain_item *it) {
   return timestamp_day_of_common(csv_plain_cell(c, b->cell[ITEMS_CREATED_AT]), &it->day) &&
-         id_read_plain(csv_plain_cell(c, b->cell[ITEMS_ID]), &it->id) &&
-         id_read_plain(csv_plain_cell(c, b->cell[ITEMS_ORDER_ID]), &it->order) &&
-         id_read_plain(csv_plain_cell(c, b->cell[ITEMS_PRODUCT_ID]), &it->product);
+         id_read_plain(csv_plain_cell(c, b->cell[ITEMS_ID]), true, &it->id) &&
+         id_read_plain(csv_plain_cell(c, b->cell[ITEMS_ORDER_ID]), true, &it->order) &&
+         id_read_plain(csv_plain_cell(c, b->cell[ITEMS_PRODUCT_ID]), true, &it->product);
 }
 
 /* Adds the item to its category, which is sold once in an order of the day. */
@@ -115,9 +115,7 @@ static bool add_to_category(struct native_worker *w, struct plain_day *day, cons
                             const struct join_pair *order, uint32_t category) {
   struct native_pass *p = w->pass;
   const unsigned bit = p->category_bits[category];
-  if (!day->categories)
-    day->categories = budget_calloc(p->job->budget, p->category_count, sizeof *day->categories);
-  if (!day->categories)
+  if (!plain_day_reserve(day, p->job->budget, p->category_count))
     return false;
   struct plain_category *sum = &day->categories[bit];
   if (it->status->is_returned) {
@@ -248,16 +246,6 @@ static bool settle_items(struct native_worker *w, struct native_day *noted, day_
   return dict_each(w->pass->categories, settle_category, &(struct settling){w, plain, day});
 }
 
-void native_plain_clear(struct native_worker *w) {
-  struct native_day *noted;
-  for (day_t day = DAY_MIN; (noted = native_days_next(&w->days, &day)) != NULL; day++)
-    if (noted->plain.categories) {
-      budget_free(w->pass->job->budget, noted->plain.categories,
-                  w->pass->category_count * sizeof *noted->plain.categories);
-      noted->plain.categories = NULL;
-    }
-}
-
 bool native_plain_settle(struct native_worker *w) {
   struct native_day *noted;
   for (day_t day = DAY_MIN; (noted = native_days_next(&w->days, &day)) != NULL; day++) {
@@ -266,6 +254,5 @@ bool native_plain_settle(struct native_worker *w) {
     if (noted->plain.items.rows && !settle_items(w, noted, day))
       return false;
   }
-  native_plain_clear(w); /* days are merged next, which knows nothing of plain rows */
   return true;
 }

@@ -16,7 +16,4 @@ size_t native_plain_items(void *worker, struct csv_cursor *c, const struct csv_b
  * memory is exhausted. */
 bool native_plain_settle(struct native_worker *w);
 
-/* Frees what only plain rows need. */
-void native_plain_clear(struct native_worker *w);
-
 #endif

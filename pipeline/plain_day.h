@@ -6,6 +6,7 @@
 #define KPID_PIPELINE_PLAIN_DAY_H
 
 #include "pipeline/decimal.h"
+#include "pipeline/id.h"
 #include "pipeline/quality.h"
 
 /* The range of values; zero-initialised is of none. */
@@ -42,7 +43,20 @@ struct plain_day {
   } orders;
   struct group *group;               /* of the order table; borrowed; NULL: not yet looked up */
   struct plain_category *categories; /* owned; by bit; NULL: no items yet */
+  size_t category_count;
 };
+
+/* Makes room for so many categories, the same number each time. False when memory is exhausted. */
+static inline bool plain_day_reserve(struct plain_day *d, struct budget *budget, size_t category_count) {
+  if (d->categories)
+    return true;
+  d->categories = budget_calloc(budget, category_count, sizeof *d->categories);
+  d->category_count = d->categories ? category_count : 0;
+  return d->categories != NULL;
+}
+
+/* Frees the categories. */
+void plain_day_clear(struct plain_day *d, struct budget *budget);
 
 enum { PLAIN_STATUS_BYTES = 16, PLAIN_STATUS_HOMES = 64, PLAIN_STATUSES_MAX = 32 };
 
@@ -67,7 +81,7 @@ static inline struct plain_status *plain_status_home(struct plain_statuses *s, s
   key->len = text.len;
   key->head = swar_load(text.ptr) & swar_mask(text.len);
   key->tail = text.len > 8 ? swar_load(text.ptr + 8) & swar_mask(text.len - 8) : 0;
-  return &s->homes[(key->head ^ key->tail * 3) * 0x9e3779b97f4a7c15u >> 58];
+  return &s->homes[id_hash(key->head ^ key->tail * 3) % PLAIN_STATUS_HOMES];
 }
 
 static inline bool plain_status_is(const struct plain_status *s, const struct plain_status *key) {

@@ -122,12 +122,14 @@ static void note_row(struct scan_worker *w, const struct csv_row *row, const str
 /* Reads the next row that is not plain. False at the end, or when the job stops. */
 static bool next_row(struct scan_worker *w, const struct csv_binding *binding, struct csv_row *row) {
   const struct scan *s = w->run->scan;
-  size_t taken = 1;
-  while (taken && s->plain_fn && csv_look(&w->cursor) && stop_reason(s->job->stop) == STOP_NONE) {
-    taken = s->plain_fn(w->state, &w->cursor, binding);
+  size_t taken;
+  do {
+    if (stop_reason(s->job->stop) != STOP_NONE)
+      return false;
+    taken = s->plain_fn && csv_look(&w->cursor) ? s->plain_fn(w->state, &w->cursor, binding) : 0;
     w->report.rows += taken;
-  }
-  return stop_reason(s->job->stop) == STOP_NONE && csv_next(&w->cursor, binding, row);
+  } while (taken);
+  return csv_next(&w->cursor, binding, row);
 }
 
 static void parse_block(struct scan_worker *w, const struct csv_binding *binding, const char *object,

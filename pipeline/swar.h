@@ -26,6 +26,12 @@ static inline uint32_t swar_load4(const char at[4]) {
   return le32toh(word);
 }
 
+/* The first 1 to 8 characters of a word, with '0' before them. */
+static inline uint64_t swar_first(uint64_t word, size_t len) {
+  const unsigned bits = 8 * (unsigned)len;
+  return word << (64 - bits) | SWAR_ZEROS >> (bits - 1) >> 1;
+}
+
 /* Loads 1 to 8 characters, with '0' before them. Reads no other byte. */
 static inline uint64_t swar_load_number(const char *at, size_t len) {
   if (len == 8)
@@ -36,7 +42,7 @@ static inline uint64_t swar_load_number(const char *at, size_t len) {
   else
     word = (unsigned char)at[0] | (uint64_t)(unsigned char)at[len / 2] << (8 * (len / 2)) |
            (uint64_t)(unsigned char)at[len - 1] << (8 * (len - 1));
-  return word << (64 - 8 * len) | SWAR_ZEROS >> (8 * len);
+  return swar_first(word, len);
 }
 
 /* Has all bits of the first characters. */
@@ -48,12 +54,6 @@ static inline uint64_t swar_mask(size_t characters) {
 static inline uint64_t swar_equal(uint64_t word, unsigned char c) {
   const uint64_t rest = word ^ SWAR_EACH_BYTE * c;
   return ~(((rest & ~SWAR_HIGH_BITS) + ~SWAR_HIGH_BITS) | rest) & SWAR_HIGH_BITS;
-}
-
-/* The first 1 to 8 characters of a word, with '0' before them. */
-static inline uint64_t swar_first(uint64_t word, size_t len) {
-  const unsigned bits = 8 * (unsigned)len;
-  return word << (64 - bits) | SWAR_ZEROS >> (bits - 1) >> 1;
 }
 
 /* True when every byte differs from that of `pattern`, where that is '0', by 0 to 9, and not at all where

@@ -64,7 +64,7 @@ static void plain_numbers_are_read_in_one_look(void **state) {
     struct view cell = {text, len};
     id_code found, expected;
     bool is_plain = id_classify(cell, &expected) == ID_FORM_PLAIN && len <= ID_FAST_DIGITS_MAX;
-    assert_int_equal(id_read_plain(cell, &found), is_plain);
+    assert_int_equal(id_read_plain(cell, true, &found), is_plain);
     if (is_plain && ++read)
       assert_int_equal(found, expected);
   }
