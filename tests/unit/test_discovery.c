@@ -135,29 +135,27 @@ static struct backfill search(struct bench *b, enum kpi_code expected) {
   return now;
 }
 
-static void days_that_are_found_are_published(void **state) {
-  (void)state;
+/* All days are found, and their runs end like that. */
+static void search_and_see(bool cancels_days, enum run_state expected) {
   struct bench b;
   bench_init(&b);
+  b.cancels_days = cancels_days;
   struct backfill now = search(&b, KPI_OK);
-  assert_int_equal(backfill_state(&now), RUN_SUCCEEDED);
-  assert_int_equal(now.counts.by_state[RUN_SUCCEEDED], DAYS);
+  assert_int_equal(backfill_state(&now), expected);
+  assert_int_equal(now.counts.by_state[expected], DAYS);
   assert_int_equal(b.over, DAYS);
   backfill_clear(&now);
   bench_clear(&b);
 }
 
+static void days_that_are_found_are_published(void **state) {
+  (void)state;
+  search_and_see(false, RUN_SUCCEEDED);
+}
+
 static void days_that_are_cancelled_as_they_are_made_are_not_published(void **state) {
   (void)state;
-  struct bench b;
-  bench_init(&b);
-  b.cancels_days = true;
-  struct backfill now = search(&b, KPI_OK);
-  assert_int_equal(backfill_state(&now), RUN_CANCELLED);
-  assert_int_equal(now.counts.by_state[RUN_CANCELLED], DAYS);
-  assert_int_equal(b.over, DAYS);
-  backfill_clear(&now);
-  bench_clear(&b);
+  search_and_see(true, RUN_CANCELLED);
 }
 
 static void a_drain_that_began_before_the_scan_hands_it_back(void **state) {

@@ -204,6 +204,19 @@ static void bench_clear(struct bench *b) {
   pthread_mutex_destroy(&b->publisher.synced.lock);
 }
 
+/* A bench of days that all have rows. */
+static void bench_init_with_rows(struct bench *b, size_t days) {
+  bench_init(b, days);
+  for (size_t n = 0; n < days; n++)
+    add_day(b, n);
+}
+
+/* A day that the computation has refused. */
+static void refuse_day(struct bench *b, size_t n) {
+  struct err *err = b->scan.results.at[n].err = calloc(1, sizeof *err);
+  (void)err_set(err, KPI_VALUE_UNPARSABLE, "a cell of day %zu", n);
+}
+
 /* Rows that a day was published with; -1: it was not. */
 static int rows_of(const struct bench *b, size_t n) {
   return (int)b->publisher.synced.rows[n] - 1;
@@ -241,9 +254,7 @@ static void windows_follow_each_other(void **state) {
   static const size_t days[] = {1, 63, 64, 65, 130};
   for (size_t i = 0; i < COUNT_OF(days); i++) {
     struct bench b;
-    bench_init(&b, days[i]);
-    for (size_t n = 0; n < days[i]; n++)
-      add_day(&b, n);
+    bench_init_with_rows(&b, days[i]);
     assert_int_equal(publish_days(&b.days, &b.err), KPI_OK);
     assert_int_equal(b.publisher.synced.published, days[i]);
     for (size_t n = 0; n < days[i]; n++)
@@ -257,9 +268,7 @@ static void windows_follow_each_other(void **state) {
 static void a_day_that_fails_keeps_no_other_back(void **state) {
   (void)state;
   struct bench b;
-  bench_init(&b, 70);
-  for (size_t n = 0; n < 70; n++)
-    add_day(&b, n);
+  bench_init_with_rows(&b, 70);
   b.publisher.fails_at = FIRST_DAY + 3;
   b.refuses = FIRST_DAY + 68;
   assert_int_equal(publish_days(&b.days, &b.err), KPI_DYNAMODB_UNAVAILABLE);
@@ -276,9 +285,7 @@ static void a_day_that_fails_keeps_no_other_back(void **state) {
 static void a_window_that_fails_whole_is_the_last(void **state) {
   (void)state;
   struct bench b;
-  bench_init(&b, 130);
-  for (size_t n = 0; n < 130; n++)
-    add_day(&b, n);
+  bench_init_with_rows(&b, 130);
   b.publisher.fails_from = FIRST_DAY;
   assert_int_equal(publish_days(&b.days, &b.err), KPI_DYNAMODB_UNAVAILABLE);
   assert_int_equal(b.publisher.synced.begun, 64);
@@ -290,9 +297,7 @@ static void a_window_that_fails_whole_is_the_last(void **state) {
 static void inputs_that_have_changed_are_not_published(void **state) {
   (void)state;
   struct bench b;
-  bench_init(&b, 2);
-  add_day(&b, 0);
-  add_day(&b, 1);
+  bench_init_with_rows(&b, 2);
   b.publisher.changes = true;
   assert_int_equal(publish_days(&b.days, &b.err), KPI_SOURCE_UNREADABLE);
   assert_non_null(strstr(b.err.message, "changed"));
@@ -305,11 +310,8 @@ static void inputs_that_have_changed_are_not_published(void **state) {
 static void what_keeps_the_rest_back_is_told_before_the_fault_of_a_day(void **state) {
   (void)state;
   struct bench b;
-  bench_init(&b, 130);
-  for (size_t n = 0; n < 130; n++)
-    add_day(&b, n);
-  b.scan.results.at[3].err = calloc(1, sizeof(struct err));
-  (void)err_set(b.scan.results.at[3].err, KPI_VALUE_UNPARSABLE, "a cell of day 3");
+  bench_init_with_rows(&b, 130);
+  refuse_day(&b, 3);
   b.days.leaves_changed = true;
   b.publisher.changes_after = 64;
   assert_int_equal(publish_days(&b.days, &b.err), KPI_SOURCE_UNREADABLE);
@@ -323,11 +325,8 @@ static void what_keeps_the_rest_back_is_told_before_the_fault_of_a_day(void **st
 static void an_outage_is_told_before_the_fault_of_a_day(void **state) {
   (void)state;
   struct bench b;
-  bench_init(&b, 130);
-  for (size_t n = 0; n < 130; n++)
-    add_day(&b, n);
-  b.scan.results.at[3].err = calloc(1, sizeof(struct err));
-  (void)err_set(b.scan.results.at[3].err, KPI_VALUE_UNPARSABLE, "a cell of day 3");
+  bench_init_with_rows(&b, 130);
+  refuse_day(&b, 3);
   b.publisher.fails_from = FIRST_DAY + 64;
   assert_int_equal(publish_days(&b.days, &b.err), KPI_DYNAMODB_UNAVAILABLE);
   assert_int_equal(b.over, 128); /* the last two would have met the same */
@@ -337,9 +336,7 @@ static void an_outage_is_told_before_the_fault_of_a_day(void **state) {
 static void a_stop_ends_it_after_the_window(void **state) {
   (void)state;
   struct bench b;
-  bench_init(&b, 130);
-  for (size_t n = 0; n < 130; n++)
-    add_day(&b, n);
+  bench_init_with_rows(&b, 130);
   stop_raise(&b.stop, STOP_DRAIN);
   assert_int_equal(publish_days(&b.days, &b.err), KPI_INTERRUPTED);
   assert_int_equal(b.publisher.synced.published, 64);
