@@ -280,6 +280,33 @@ void tz_free(struct tz *z) {
   free(z);
 }
 
+/* FNV-1a, 64 bits, over a number. */
+static void add_to_sum(uint64_t *sum, int64_t number) {
+  for (unsigned byte = 0; byte < sizeof number; byte++)
+    *sum = (*sum ^ ((uint64_t)number >> 8 * byte & 0xff)) * 0x100000001b3u;
+}
+
+uint64_t tz_checksum(const struct tz *z) {
+  const struct footer *f = &z->footer;
+  const struct rule *rules[] = {&f->start, &f->end};
+  uint64_t sum = 0xcbf29ce484222325u;
+  add_to_sum(&sum, z->first_offset);
+  for (size_t i = 0; i < z->count; i++) {
+    add_to_sum(&sum, z->transitions[i].at);
+    add_to_sum(&sum, z->transitions[i].offset);
+  }
+  add_to_sum(&sum, f->present + 2 * f->has_dst);
+  add_to_sum(&sum, f->standard);
+  add_to_sum(&sum, f->daylight);
+  for (size_t i = 0; f->has_dst && i < sizeof rules / sizeof rules[0]; i++) {
+    add_to_sum(&sum, rules[i]->kind);
+    add_to_sum(&sum, rules[i]->month * 64 + rules[i]->week);
+    add_to_sum(&sum, rules[i]->day);
+    add_to_sum(&sum, rules[i]->time);
+  }
+  return sum;
+}
+
 int32_t tz_offset_at_utc(const struct tz *z, int64_t utc) {
   if (z->count == 0 || utc >= z->transitions[z->count - 1].at) {
     if (z->footer.present)

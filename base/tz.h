@@ -24,6 +24,9 @@ int32_t tz_offset_at_utc(const struct tz *z, int64_t utc);
  * does). */
 int32_t tz_offset_at_local(const struct tz *z, int64_t local);
 
+/* Returns a number that changes when the rules of a zone do. */
+uint64_t tz_checksum(const struct tz *z);
+
 /* Returns a zone from a process-wide cache; it lives until exit. NULL as tz_load. Thread-safe. */
 const struct tz *tz_cached(struct view name);
 

@@ -19,6 +19,15 @@ bool day_set_of(const day_t *days, size_t count, struct day_set *out) {
   return out->bits != NULL;
 }
 
+bool day_set_meets(const struct day_set *s, day_t from, day_t to) {
+  from = from > s->from ? from : s->from;
+  to = to < s->to ? to : s->to;
+  for (day_t day = from; day <= to; day++)
+    if (day_set_has(s, day))
+      return true;
+  return false;
+}
+
 bool day_set_is_all(const struct day_set *s) {
   return s->from == DAY_MIN && s->to == DAY_MAX && !s->bits;
 }

@@ -25,6 +25,9 @@ static inline bool day_set_has(const struct day_set *s, day_t day) {
   return !s->bits || (s->bits[at / 8] >> at % 8 & 1);
 }
 
+/* True when it has one of the days of a range. */
+bool day_set_meets(const struct day_set *s, day_t from, day_t to);
+
 /* True when every day of the calendar is in it. */
 bool day_set_is_all(const struct day_set *s);
 

@@ -2,15 +2,17 @@
 #include "base/scope.h"
 #include "pipeline/engine.h"
 #include "pipeline/kpi.h"
+#include "pipeline/native_cache.h"
 #include "pipeline/native_plain.h"
 
 #include <string.h>
 
 /* Three scans, products, orders, items, so that every item can be joined when it is read. All ids are first
  * taken for numbers, and those of orders and items, where many days are computed, for unique; when the input
- * shows that this is wrong and that it matters, another pass reads it as it is. */
+ * shows that this is wrong and that it matters, another pass reads it as it is; and so does one without the
+ * cache when that turns out to be damaged. */
 
-enum { CATEGORIES_A_DAY_MAX = 5000, PASSES_MAX = 3, UNIQUE_IDS_DAYS_MIN = 8 };
+enum { CATEGORIES_A_DAY_MAX = 5000, PASSES_MAX = 4, UNIQUE_IDS_DAYS_MIN = 8 };
 
 struct engine_native {
   struct engine base;
@@ -21,6 +23,7 @@ struct engine_native {
 struct native {
   struct native_pass pass;
   struct pool *pool;
+  struct object_cache *cache; /* NULL: none is used */
   struct native_worker *workers;
   size_t worker_count;
   struct native_worker *all; /* workers[0], which takes the totals of the others */
@@ -44,6 +47,7 @@ static enum kpi_code scan_dataset(struct native *n, enum dataset d, struct err *
                       .dataset = d,
                       .row_fn = readers[d].row,
                       .plain_fn = readers[d].plain,
+                      .caching = native_caching(n->cache, d),
                       .workers = n->workers,
                       .worker_size = sizeof *n->workers};
   enum kpi_code rc = scan_rows(&scan, &n->reports[d], err);
@@ -83,7 +87,7 @@ static bool give_bit(void *arg, struct view name, uint64_t number) {
  * row, and items name it by the same code. */
 static bool make_category_marks(struct native *n) {
   struct native_pass *p = &n->pass;
-  if (!p->order_marks || !p->orders.is_direct || p->kinds[ID_ITEMS_ORDER] != ID_NUMERIC ||
+  if (!p->order_marks || p->kinds[ID_ITEMS_ORDER] != ID_NUMERIC ||
       !dict_each(p->categories, give_bit, p))
     return true;
   p->category_marks = budget_calloc(p->job->budget, p->orders.slot_count, sizeof *p->category_marks);
@@ -394,6 +398,7 @@ static enum kpi_code judge_days(struct native *n, struct day_results *out, struc
 struct belief {
   enum id_kind kinds[ID_COLUMN_COUNT];
   bool ids_are_unique; /* of orders and items */
+  bool cache_is_sound; /* what it holds can be used */
 };
 
 /* True when a column was read by the wrong rule and that can have changed something; corrects the rule. */
@@ -439,6 +444,7 @@ static enum kpi_code native_init(struct native *n, struct pool *pool, const stru
                                  const struct source_listing *listing, const struct belief *belief,
                                  struct err *err) {
   *n = (struct native){.pool = pool, .worker_count = pool_threads(pool)};
+  n->cache = belief->cache_is_sound ? job->cache : NULL;
   n->pass.job = job;
   n->pass.listing = listing;
   n->pass.covers_all_days = day_set_is_all(&job->days);
@@ -472,11 +478,23 @@ static bool is_void(const struct native *n, const struct belief *belief, enum kp
          (atomic_load(&n->pass.ids_repeat) && (rc == KPI_OK || err_info(rc)->category == ERR_DATA));
 }
 
+static bool cache_is_damaged(const struct native *n) {
+  bool is_damaged = false;
+  for (int d = 0; d < DATASET_COUNT; d++)
+    is_damaged |= n->reports[d].is_damaged;
+  return is_damaged;
+}
+
 /* Reads everything under a belief. *again: it was wrong, is right now, and nothing was written to out. */
 static enum kpi_code run_pass(struct native *n, struct belief *belief, bool *again, struct day_results *out,
                               struct err *err) {
   atomic_store(&n->pass.job->progress->phase, PHASE_SCANNING);
   enum kpi_code rc = scan_all(n, err);
+  if (cache_is_damaged(n)) {
+    belief->cache_is_sound = false;
+    *again = true;
+    return KPI_OK;
+  }
   if (rc == KPI_OK && !atomic_load(&n->pass.ids_repeat)) {
     atomic_store(&n->pass.job->progress->phase, PHASE_AGGREGATING);
     rc = finish_workers(n, err);
@@ -502,15 +520,15 @@ static void restart_progress(struct job_progress *p) {
     atomic_store(&p->rows[d], 0);
 }
 
-/* For a few days sets are cheap, and another pass is not. */
-static bool has_many_days(const struct day_set *days) {
-  return day_set_is_all(days) || day_set_count(days) >= UNIQUE_IDS_DAYS_MIN;
+/* For a few days sets are cheap, and another pass is not, unless a cache holds the rows. */
+static bool believes_in_unique_ids(const struct job *job) {
+  return job->cache || day_set_is_all(&job->days) || day_set_count(&job->days) >= UNIQUE_IDS_DAYS_MIN;
 }
 
 static enum kpi_code native_compute(struct engine *e, const struct job *job,
                                     const struct source_listing *listing, struct day_results *out,
                                     struct err *err) {
-  struct belief belief = {{ID_NUMERIC}, has_many_days(&job->days)};
+  struct belief belief = {{ID_NUMERIC}, believes_in_unique_ids(job), true};
   enum kpi_code rc = KPI_OK;
   bool again = true;
   for (int i = 0; i < PASSES_MAX && again && rc == KPI_OK; i++) {

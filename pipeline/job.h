@@ -75,6 +75,7 @@ struct run_progress job_progress_copy(const struct job_progress *p);
 void job_progress_set(struct job_progress *p, const struct job_progress *from);
 
 struct source;
+struct object_cache;
 struct kpi_rows;
 
 /* One computation: some days of what the source holds now, in one pass over it. All pointers are borrowed for
@@ -87,6 +88,7 @@ struct job {
   const char *unknown_category; /* stands for a null category; NULL: refuse such a product when it was sold */
   const struct tz *zone;        /* business zone of timestamps that carry a zone */
   struct source *source;
+  struct object_cache *cache;     /* of what the source holds; NULL: none */
   const struct kpi_rows *history; /* order rows that are published for the weeks before the days, or among
                                      them; NULL: not known */
   struct budget *budget;

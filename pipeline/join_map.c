@@ -138,6 +138,23 @@ static void mark_known(struct join_map *m, struct budget *budget, const struct e
 
 /* ---- both ---- */
 
+bool join_map_find_key(const struct join_map *m, id_code *key, id_code end) {
+  enum { WORD_BITS = 64 };
+  if (m->slot_count == 0)
+    return false;
+  if (*key < m->least)
+    *key = m->least;
+  if (m->known) {
+    id_code at = *key - m->least;
+    while (at < m->known_count && m->known[at / WORD_BITS] >> at % WORD_BITS == 0)
+      at += WORD_BITS - at % WORD_BITS;
+    if (at >= m->known_count)
+      return false;
+    *key = m->least + at + (id_code)__builtin_ctzll(m->known[at / WORD_BITS] >> at % WORD_BITS);
+  }
+  return *key < end && join_map_may_have(m, *key);
+}
+
 bool join_map_build(struct join_map *m, struct budget *budget, struct join_pairs *const *parts,
                     size_t count) {
   struct extent e = extent_of(parts, count);

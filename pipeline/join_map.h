@@ -46,6 +46,10 @@ static inline bool join_map_may_have(const struct join_map *m, id_code key) {
   return !m->is_direct || at < m->slot_count;
 }
 
+/* Moves *key on to the next, itself included, that join_map_may_have is true for. False when there is none
+ * before `end`. */
+bool join_map_find_key(const struct join_map *m, id_code *key, id_code end);
+
 /* As join_map_only, of a map that is hashed. */
 const struct join_pair *join_map_only_hashed(const struct join_map *m, id_code key);
 

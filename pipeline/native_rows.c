@@ -200,6 +200,18 @@ bool native_keep_for_orphans(struct native_worker *w, id_code order) {
          idset_add(&w->other_orders, w->pass->job->budget, order);
 }
 
+bool native_keep_bits_for_orphans(struct native_worker *w, id_code first, uint64_t bits) {
+  for (; bits; bits &= bits - 1) {
+    if (!native_keep_for_orphans(w, first + (id_code)__builtin_ctzll(bits)))
+      return false;
+    if (w->all_orders_run.word && w->all_orders_run.base == first) { /* the others are marked with it */
+      w->all_orders_run.mask |= bits;
+      return true;
+    }
+  }
+  return true;
+}
+
 static bool keep_for_orphans(struct native_worker *w, const struct id_cell *id) {
   id_code hashed;
   if (w->pass->covers_all_days || id->form == ID_FORM_NULL)

@@ -77,6 +77,9 @@ static inline bool native_is_void(const struct native_worker *w) {
  * is exhausted. */
 bool native_keep_for_orphans(struct native_worker *w, id_code order);
 
+/* The same of the ids that bits stand for; that of bit 0 is a multiple of 64. */
+bool native_keep_bits_for_orphans(struct native_worker *w, id_code first, uint64_t bits);
+
 /* Marks an id as seen; one that was seen makes the pass void. */
 static inline void native_mark_id(struct native_worker *w, struct id_marks *marks, struct id_mark_run *run,
                                   id_code id) {

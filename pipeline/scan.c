@@ -2,15 +2,15 @@
 #include "pipeline/scan.h"
 
 #include "base/scope.h"
-#include "pipeline/csv_stream.h"
 
 #include <string.h>
 
 /* An object that is being read. A worker that reads from it has it for itself (busy); the lock is never held
  * while bytes are read or parsed. */
 struct open_object {
-  struct csv_stream stream;
+  struct row_stream stream;
   uint32_t index;
+  uint32_t parsing; /* workers with a block of it */
   bool busy, opened, over;
 };
 
@@ -33,7 +33,9 @@ struct scan_worker {
   struct scan_run *run;
   void *state;
   struct csv_cursor cursor;
-  struct csv_block block;
+  struct row_block block;
+  uint64_t nth;            /* row of the block that is next */
+  struct cached_rows kept; /* of the block, for the cache */
   struct scan_report report;
   POOL_GAP;
 };
@@ -97,14 +99,36 @@ static struct open_object *take_object(struct scan_run *r) {
   }
 }
 
-static void give_back(struct scan_run *r, struct open_object *o, bool over) {
+/* Lets others read from the object, from which the worker has a block to parse unless it is over. True when
+ * nobody needs the object any more. */
+static bool give_back(struct scan_run *r, struct open_object *o, bool has_block, bool over) {
   SCOPE_LOCK(&r->synced.lock);
   o->busy = false;
   o->over = over;
+  o->parsing += has_block;
   r->synced.reading -= over;
   while (r->synced.over < r->synced.begun && r->synced.objects[r->synced.over].over)
     r->synced.over++;
   pthread_cond_broadcast(&r->synced.changed);
+  return over && o->parsing == 0;
+}
+
+/* Ends the parsing of a block. True when nobody needs the object any more. */
+static bool end_parsing(struct scan_run *r, struct open_object *o) {
+  SCOPE_LOCK(&r->synced.lock);
+  o->parsing--;
+  return o->over && o->parsing == 0;
+}
+
+/* True while every row of every object that is over has been parsed. */
+static bool is_whole(struct scan_run *r) {
+  SCOPE_LOCK(&r->synced.lock);
+  return !r->synced.failed && stop_reason(r->scan->job->stop) == STOP_NONE;
+}
+
+static void close_object(struct scan_run *r, struct open_object *o) {
+  row_stream_close(&o->stream, is_whole(r));
+  atomic_fetch_add(&r->scan->job->progress->files_done, 1);
 }
 
 /* ---- rows ---- */
@@ -119,28 +143,33 @@ static void note_row(struct scan_worker *w, const struct csv_row *row, const str
     finding_add(&w->report.undecodable, place, row->raw);
 }
 
-/* Reads the next row that is not plain. False at the end, or when the job stops. */
-static bool next_row(struct scan_worker *w, const struct csv_binding *binding, struct csv_row *row) {
+/* Reads the next row that is not plain; every row when the cache wants to see them. False at the end, or when
+ * the job stops. */
+static bool next_row(struct scan_worker *w, const struct row_stream *stream, struct csv_row *row) {
   const struct scan *s = w->run->scan;
+  const struct csv_binding *binding = w->block.binding;
   size_t taken;
   do {
     if (stop_reason(s->job->stop) != STOP_NONE)
       return false;
-    taken = s->plain_fn && csv_look(&w->cursor) ? s->plain_fn(w->state, &w->cursor, binding) : 0;
+    const bool may_be_plain = s->plain_fn && !stream->writer && csv_look(&w->cursor);
+    taken = may_be_plain ? s->plain_fn(w->state, &w->cursor, binding) : 0;
     w->report.rows += taken;
+    w->nth += taken;
   } while (taken);
   return csv_next(&w->cursor, binding, row);
 }
 
-static void parse_block(struct scan_worker *w, const struct csv_binding *binding, const char *object,
-                        uint32_t index) {
+static void parse_block(struct scan_worker *w, struct open_object *o) {
   const struct scan *s = w->run->scan;
+  const struct csv_binding *binding = w->block.binding;
   struct csv_row csv = {0};
   struct err err = {0};
-  struct scan_row row = {&csv, binding, object, {index, 0}};
-  csv_start(&w->cursor, w->block.rows);
-  while (next_row(w, binding, &csv)) {
-    row.place.line = w->block.first_line + csv.line;
+  struct scan_row row = {&csv, binding, s->objects->at[o->index].name, {o->index, 0}};
+  csv_start(&w->cursor, w->block.text.rows);
+  for (w->nth = 0; next_row(w, &o->stream, &csv); w->nth++) {
+    row.place.line = row_block_line(&w->block, w->nth, csv.line);
+    row_stream_note(&o->stream, &csv, row.place.line, &w->kept);
     if (view_eq(csv.raw, binding->header)) {
       finding_add(&w->report.repeated_header, row.place, csv.raw);
       continue;
@@ -152,10 +181,11 @@ static void parse_block(struct scan_worker *w, const struct csv_binding *binding
     }
   }
   if (w->cursor.problem) {
-    row.place.line = w->block.first_line + csv.line;
-    csv_problem_err(w->cursor.problem, object, row.place.line, &err);
+    row.place.line = w->block.text.first_line + csv.line;
+    csv_problem_err(w->cursor.problem, row.object, row.place.line, &err);
     record_error(w->run, row.place, &err);
   }
+  row_stream_keep(&o->stream, &w->kept);
 }
 
 /* Opens an object. False when that fails. */
@@ -163,53 +193,57 @@ static bool open_object(struct scan_worker *w, struct open_object *o) {
   const struct scan *s = w->run->scan;
   struct err err = {0};
   o->opened = true;
-  if (csv_stream_open(&o->stream, s->job->source, &s->objects->at[o->index], schema_of(s->dataset),
-                      &w->run->use, &err) == KPI_OK)
+  if (row_stream_open(&o->stream, s->job, s->dataset, &s->objects->at[o->index], &s->caching, &w->run->use,
+                      &err) == KPI_OK)
     return true;
-  record_error(w->run, (struct place){o->index, o->stream.next_line}, &err);
+  record_error(w->run, (struct place){o->index, o->stream.csv.next_line}, &err);
   return false;
 }
 
 /* Reads one block. False when nothing was read. */
 static bool read_block(struct scan_worker *w, struct open_object *o) {
   struct err err = {0};
-  enum kpi_code rc = csv_stream_next(&o->stream, &w->block, &err);
+  enum kpi_code rc = row_stream_next(&o->stream, w->state, &w->block, &err);
   if (rc)
-    record_error(w->run, (struct place){o->index, o->stream.next_line}, &err);
-  return rc == KPI_OK && w->block.rows.len > 0;
+    record_error(w->run, (struct place){o->index, o->stream.csv.next_line}, &err);
+  w->report.is_damaged |= o->stream.is_damaged;
+  w->report.rows += w->block.skipped_rows;
+  return rc == KPI_OK && w->block.text.rows.len > 0;
 }
 
-static void note_binding(struct scan_report *report, const struct csv_stream *stream) {
-  report->has_header |= stream->has_header;
+static void note_binding(struct scan_report *report, const struct row_stream *stream) {
+  if (!row_stream_has_header(stream))
+    return;
+  report->has_header = true;
   for (int i = 0; i < COLUMNS_MAX; i++)
-    report->has_column[i] |= stream->binding.has[i];
+    report->has_column[i] |= row_stream_binding(stream)->has[i];
+}
+
+/* Reads a block of an object that the worker has for itself, and parses it while others read on. `is_open`:
+ * it could be opened. */
+static void work_on(struct scan_worker *w, struct open_object *o, bool is_open) {
+  const uint64_t before = w->report.rows;
+  const bool got = is_open && read_block(w, o);
+  note_binding(&w->report, &o->stream);
+  bool is_last = give_back(w->run, o, got, !got);
+  if (got) {
+    parse_block(w, o);
+    is_last = end_parsing(w->run, o);
+  }
+  if (is_last)
+    close_object(w->run, o);
+  atomic_fetch_add(&w->run->scan->job->progress->rows[w->run->scan->dataset], w->report.rows - before);
 }
 
 static void scan_work(void *arg) {
   struct scan_worker *w = arg;
-  const struct scan *s = w->run->scan;
   struct open_object *o;
   while ((o = take_object(w->run)) != NULL) {
-    bool is_new = !o->opened, ok = !is_new || open_object(w, o);
-    if (is_new && ok && s->job->source->open_ahead > 0) { /* its download has begun: begin others as well */
-      give_back(w->run, o, false);
-      continue;
-    }
-    bool got = ok && read_block(w, o);
-    note_binding(&w->report, &o->stream);
-    uint32_t index = o->index;
-    /* The binding does not change after the first block and outlives the scan: other workers may read on. */
-    const struct csv_binding *binding = &o->stream.binding;
-    if (!got) {
-      source_close(TAKE(o->stream.reader));
-      atomic_fetch_add(&s->job->progress->files_done, 1);
-    }
-    give_back(w->run, o, !got);
-    if (!got)
-      continue;
-    uint64_t before = w->report.rows;
-    parse_block(w, binding, s->objects->at[index].name, index);
-    atomic_fetch_add(&s->job->progress->rows[s->dataset], w->report.rows - before);
+    const bool is_new = !o->opened, is_open = !is_new || open_object(w, o);
+    if (is_new && is_open && w->run->scan->job->source->open_ahead > 0)
+      (void)give_back(w->run, o, false, false); /* its download has begun: begin others as well */
+    else
+      work_on(w, o, is_open);
   }
 }
 
@@ -218,6 +252,7 @@ static void scan_work(void *arg) {
 static void merge_reports(struct scan_report *out, const struct scan_report *from) {
   out->rows += from->rows;
   out->has_header |= from->has_header;
+  out->is_damaged |= from->is_damaged;
   for (int i = 0; i < COLUMNS_MAX; i++)
     out->has_column[i] |= from->has_column[i];
   finding_merge(&out->ragged, &from->ragged);
@@ -256,10 +291,11 @@ static enum kpi_code run_workers(struct scan_run *r, struct scan_worker *workers
     merge_reports(out, &workers[i].report);
     scan_report_clear(&workers[i].report);
     csv_clear(&workers[i].cursor);
-    csv_block_clear(&workers[i].block);
+    row_block_clear(&workers[i].block);
+    cached_rows_clear(&workers[i].kept);
   }
   for (size_t i = 0; i < s->objects->count; i++)
-    csv_stream_close(&r->synced.objects[i].stream);
+    row_stream_close(&r->synced.objects[i].stream, false);
   if (stop_reason(s->job->stop) != STOP_NONE)
     return job_stopped_err(s->job, err);
   if (r->synced.failed) {

@@ -8,7 +8,7 @@
 #include "pipeline/csv.h"
 #include "pipeline/finding.h"
 #include "pipeline/job.h"
-#include "pipeline/source.h"
+#include "pipeline/row_stream.h"
 
 struct scan_row {
   const struct csv_row *csv;
@@ -31,7 +31,8 @@ struct scan {
   enum dataset dataset;
   scan_row_fn row_fn;
   scan_plain_fn plain_fn; /* NULL: every row goes to row_fn */
-  void *workers;          /* array of pool_threads() states */
+  struct row_caching caching;
+  void *workers; /* array of pool_threads() states */
   size_t worker_size;
 };
 
@@ -40,6 +41,8 @@ struct scan_report {
   uint64_t rows;                /* without headers and blank lines */
   bool has_column[COLUMNS_MAX]; /* in at least one object */
   bool has_header;              /* at least one object had one */
+  bool is_damaged; /* what the cache held of an object: nothing else that was found counts; read again without
+                      it */
   struct finding ragged, undecodable, repeated_header;
 };
 

@@ -102,13 +102,22 @@ enum kpi_code source_new(const char *url, struct aws *aws, size_t s3_concurrency
   if (!source_url_is_valid(url))
     return err_set(err, KPI_CONFIG_INVALID,
                    "KPI_SOURCE=%s: must be file:///absolute/folder or s3://bucket/prefix", url);
-  return source_s3_takes(url) ? source_s3_new(url, aws, s3_concurrency, out, err)
-                              : source_file_new(url, out, err);
+  enum kpi_code rc = source_s3_takes(url) ? source_s3_new(url, aws, s3_concurrency, out, err)
+                                          : source_file_new(url, out, err);
+  if (rc)
+    return rc;
+  (*out)->url = strdup(url);
+  if ((*out)->url)
+    return KPI_OK;
+  source_free(TAKE(*out));
+  return err_set(err, KPI_OUT_OF_MEMORY, "no memory for the source");
 }
 
 void source_free(struct source *s) {
-  if (s)
-    s->vtable->free(s);
+  if (!s)
+    return;
+  free(s->url);
+  s->vtable->free(s);
 }
 
 enum kpi_code source_list(struct source *s, const struct source_use *use, struct source_listing *out,

@@ -97,6 +97,7 @@ struct source_vtable {
 struct source {
   const struct source_vtable *vtable;
   size_t open_ahead; /* objects that are worth opening before they are read: opening starts a download */
+  char *url;         /* owned: what source_new was given; NULL: it was made in another way */
 };
 
 struct aws;

@@ -43,6 +43,8 @@ enum kpi_code backends_open(const struct config *config, struct db *db, struct b
     rc = aws_new(config->s3_concurrency + OTHER_REQUESTS, &out->aws, err);
   if (rc == KPI_OK && config->source)
     rc = source_new(config->source, out->aws, config->s3_concurrency, &out->source, err);
+  if (rc == KPI_OK && config->cache_dir)
+    rc = object_cache_open(config->cache_dir, config->cache_max_bytes, &out->cache, err);
   if (rc || !db)
     return rc;
   out->publisher = open_publisher(config, out->aws, db);
@@ -52,6 +54,7 @@ enum kpi_code backends_open(const struct config *config, struct db *db, struct b
 void backends_close(struct backends *b) {
   publisher_free(b->publisher);
   source_free(b->source);
+  object_cache_close(b->cache);
   aws_free(b->aws);
   *b = (struct backends){0};
 }

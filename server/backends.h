@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT
- * The outside world as the settings name it: source and publisher, and the connection to AWS where one of
- * them needs it. Used by the service and by the command line. */
+ * The outside world as the settings name it: source, its cache and publisher, and the connection to AWS where
+ * one of them needs it. Used by the service and by the command line. */
 #ifndef KPID_SERVER_BACKENDS_H
 #define KPID_SERVER_BACKENDS_H
 
 #include "pipeline/dynamodb_tables.h"
+#include "pipeline/object_cache.h"
 #include "pipeline/publish.h"
 #include "pipeline/source.h"
 #include "server/config.h"
@@ -14,6 +15,7 @@
 struct backends {
   struct aws *aws;             /* NULL when nothing needs it */
   struct source *source;       /* NULL when none is configured */
+  struct object_cache *cache;  /* NULL when none is configured */
   struct publisher *publisher; /* NULL without a database */
 };
 

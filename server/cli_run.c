@@ -78,6 +78,7 @@ static enum kpi_code workshop_open(struct workshop *w, const char *what, struct 
   if (rc)
     return rc;
   w->x.source = w->backends.source;
+  w->x.cache = w->backends.cache;
   w->x.publisher = w->backends.publisher;
   w->pool = pool_new(w->options.config.threads, POOL_QUEUE);
   w->x.engine = w->pool ? engine_native_new(w->pool) : NULL;

@@ -78,7 +78,7 @@ static bool parse_days(const char *value, struct config *out, size_t offset) {
 }
 
 /* Bytes, or a number with KiB, MiB or GiB. */
-static bool parse_memory(const char *value, struct config *out, size_t offset) {
+static bool parse_bytes(const char *value, struct config *out, size_t offset) {
   static const struct {
     const char *suffix;
     unsigned shift;
@@ -186,6 +186,10 @@ static const struct setting settings[] = {
      parse_zone, AT(timezone)},
     {"KPI_S3_CONCURRENCY", "8", "1-64", "ranges of 8 MiB that are downloaded from S3 at the same time",
      parse_slots, AT(s3_concurrency)},
+    {"KPI_CACHE_DIR", "", "path", "folder for what was read of the input before; unset: none is kept",
+     parse_text, AT(cache_dir)},
+    {"KPI_CACHE_MAX_BYTES", "4GiB", "bytes, KiB, MiB or GiB; at least 1MiB",
+     "what that folder may hold; what was not used for longest goes first", parse_bytes, AT(cache_max_bytes)},
     {"KPI_PUBLISH", "local", "local|dynamodb", "where results are published, beside the SQLite file",
      parse_publish, AT(publish_to_dynamodb)},
     {"KPI_PUBLISH_MODE", "atomic", "atomic|plain",
@@ -220,7 +224,7 @@ static const struct setting settings[] = {
     {"KPI_KEEP_DAYS", "90", "1-36500", "age at which finished runs are deleted; what is published stays",
      parse_days, AT(keep_days)},
     {"KPI_MEMORY_LIMIT", "", "bytes, KiB, MiB or GiB; at least 1MiB",
-     "memory of one run beyond its buffers; unset: none", parse_memory, AT(memory_limit_bytes)},
+     "memory of one run beyond its buffers; unset: none", parse_bytes, AT(memory_limit_bytes)},
 };
 
 enum { SETTING_COUNT = sizeof settings / sizeof settings[0] };

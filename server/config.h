@@ -32,6 +32,8 @@ struct config {
   uint64_t keep_days;
   uint64_t memory_limit_bytes; /* of one run; 0: none */
   uint64_t s3_concurrency;
+  const char *cache_dir; /* NULL: none */
+  uint64_t cache_max_bytes;
   bool publish_to_dynamodb;
   bool publish_plain;
   const char *item_shape; /* NULL: that of the mode */

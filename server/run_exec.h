@@ -16,6 +16,7 @@ struct run_exec {
   struct db *db;
   struct engine *engine;
   struct source *source;
+  struct object_cache *cache; /* NULL: none */
   struct publisher *publisher;
   void (*changed)(void *arg, const char *run_id); /* the stored run has changed; may be NULL */
   void *changed_arg;

@@ -204,8 +204,9 @@ static enum kpi_code drive_discovery(struct service *s, const struct run_exec *x
 static void *supervise(void *arg) {
   const struct supervisor *me = arg;
   struct service *s = me->service;
-  const struct run_exec x = {s->config,      s->db, s->engine, s->backends.source, s->backends.publisher,
-                             on_run_changed, s};
+  const struct run_exec x = {
+      s->config,      s->db, s->engine, s->backends.source, s->backends.cache, s->backends.publisher,
+      on_run_changed, s};
   uint64_t seen;
   while (service_takes_runs(s, &seen)) {
     bool found;
