@@ -129,6 +129,37 @@ enum kpi_code backfill_store_get(struct db *db, struct view id, struct backfill 
   return call_one(db, do_get, id, out, err);
 }
 
+struct active_call {
+  struct view id;
+  bool active;
+};
+
+/* Whether a day is active. Days end in the order of the backfill: the last is looked at first. */
+#define ACTIVE_DAY(direction)                                                                                \
+  "(SELECT 1 FROM backfill_days d CROSS JOIN runs r INDEXED BY runs_counted ON r.id = d.run_id WHERE"        \
+  " d.backfill_id = b.id AND d.action <> 'skip' AND r.state IN " ACTIVE_STATES " ORDER BY d.date " direction \
+  " LIMIT 1)"
+
+static enum kpi_code do_is_active(struct db_conn *c, void *arg, struct err *err) {
+  struct active_call *call = arg;
+  sqlite3_stmt *s = db_statement(
+      c,
+      "SELECT CASE WHEN discovery IN ('queued', 'running') THEN 1 WHEN discovery IN ('failed', 'cancelled')"
+      " THEN 0 WHEN day_order = 'desc' THEN " ACTIVE_DAY("ASC") " ELSE " ACTIVE_DAY(
+          "DESC") " END FROM backfills b WHERE id = ?1");
+  db_bind_view(s, 1, call->id);
+  int step = s ? sqlite3_step(s) : SQLITE_ERROR;
+  call->active = step == SQLITE_ROW && sqlite3_column_int(s, 0) != 0;
+  return step == SQLITE_ROW || step == SQLITE_DONE ? KPI_OK : db_failure(c, err);
+}
+
+enum kpi_code backfill_store_is_active(struct db *db, struct view id, bool *active, struct err *err) {
+  struct active_call call = {id, false};
+  enum kpi_code rc = db_call(db, DB_NORMAL, do_is_active, &call, err);
+  *active = rc == KPI_OK && call.active;
+  return rc;
+}
+
 struct list_call {
   const struct backfill_filter *filter;
   struct backfill_list *list;

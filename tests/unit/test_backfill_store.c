@@ -41,7 +41,7 @@ static void submit(size_t count, const char *labels, char id[UUID_TEXT_SIZE]) {
   struct backfill made;
   enum disposition disposition;
   struct err err;
-  day_t *days = calloc(count, sizeof *days);
+  day_t *days = calloc(count + 1, sizeof *days);
   assert_non_null(days);
   for (size_t i = 0; i < count; i++)
     days[i] = FIRST_DAY + (day_t)i;
@@ -105,9 +105,80 @@ static void long_lists_are_looked_through_to_their_end(void **state) {
   assert_int_equal(count_runs(none), 0);
 }
 
+/* ---- activity ---- */
+
+static bool is_active(const char *id) {
+  struct err err;
+  bool active;
+  assert_int_equal(backfill_store_is_active(db, view_of(id), &active, &err), KPI_OK);
+  return active;
+}
+
+/* Compares the cheap question with the whole answer. */
+static void assert_active(const char *id, bool expected) {
+  struct backfill b;
+  struct err err;
+  assert_int_equal(backfill_store_get(db, view_of(id), &b, &err), KPI_OK);
+  assert_int_equal(!run_state_is_terminal(backfill_state(&b)), expected);
+  assert_int_equal(is_active(id), expected);
+  backfill_clear(&b);
+}
+
+static void end_run(const char *id, enum run_state state) {
+  const struct run_end end = {.id = id, .state = state};
+  enum run_state ended;
+  struct err err;
+  assert_int_equal(run_store_finish(db, &end, &ended, &err), KPI_OK);
+}
+
+/* Whichever day ends last. */
+static void it_is_active_until_its_last_day_has_ended(void **state) {
+  (void)state;
+  for (size_t last = 0; last < 3; last++) {
+    char id[UUID_TEXT_SIZE];
+    struct run_list runs;
+    struct err err;
+    const struct claim_filter any = {.priority = PRIORITY_BACKFILL};
+    submit(3, "{}", id);
+    assert_active(id, true);
+    assert_int_equal(run_store_claim_together(db, "boot", &any, &defaults, &runs, &err), KPI_OK);
+    assert_int_equal(runs.count, 3);
+    for (size_t i = 0; i < 3; i++)
+      if (i != last)
+        end_run(runs.runs[i].id, i ? RUN_FAILED : RUN_SUCCEEDED);
+    assert_active(id, true);
+    end_run(runs.runs[last].id, RUN_CANCELLED);
+    assert_active(id, false);
+    run_list_clear(&runs);
+  }
+  assert_false(is_active("01890000-0000-7000-8000-000000000000"));
+}
+
+static void a_search_is_active_until_it_has_ended_without_days(void **state) {
+  (void)state;
+  static const enum discovery ends[] = {DISCOVERY_FAILED, DISCOVERY_CANCELLED, DISCOVERY_DONE};
+  for (size_t i = 0; i < COUNT_OF(ends); i++) {
+    char id[UUID_TEXT_SIZE];
+    struct backfill b;
+    struct err err;
+    bool found;
+    submit(0, "{}", id);
+    assert_active(id, true);
+    assert_int_equal(backfill_store_claim(db, "boot", &b, &found, &err), KPI_OK);
+    assert_string_equal(b.id, id);
+    assert_active(id, true);
+    const struct search_end end = {.id = id, .how = ends[i], .error_json = "{}"};
+    assert_int_equal(backfill_store_not_found(db, &end, &err), KPI_OK);
+    assert_active(id, false);
+    backfill_clear(&b);
+  }
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test_setup_teardown(long_lists_are_looked_through_to_their_end, open_db, close_db),
+      cmocka_unit_test_setup_teardown(it_is_active_until_its_last_day_has_ended, open_db, close_db),
+      cmocka_unit_test_setup_teardown(a_search_is_active_until_it_has_ended_without_days, open_db, close_db),
   };
   return cmocka_run_group_tests_name("backfill store", tests, NULL, NULL);
 }
