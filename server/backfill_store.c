@@ -11,22 +11,23 @@
 
 /* ---- reading ---- */
 
-/* One row a backfill, with what its runs have come to. The order is that of read_backfill. */
-#define BACKFILL_COLUMNS                                                                                     \
+/* One row a backfill, with what its runs have come to. The order is that of read_backfill. The version that
+ * counts also the changes of its runs is for who watches one: it takes whole runs to be read. */
+#define BACKFILL_COLUMNS(version)                                                                            \
   "b.id, b.created_at, b.updated_at, b.cancel_requested_at, b.first_date, b.last_date, b.discovery, "        \
   "b.error_json, b.reprocess, b.day_order = 'desc', b.publish, b.force, b.quality_gate, b.bad_rows, "        \
   "b.max_bad_rows, b.timeout_seconds, b.max_attempts, b.labels_json, b.reason, b.idempotency_key, "          \
-  "b.principal, b.user_agent, b.request_id, b.trace_id, b.failures, b.next_attempt_at, "                     \
-  "b.version + coalesce(sum(r.version), 0), coalesce(max(r.finished_at), b.finished_at, b.created_at), "     \
+  "b.principal, b.user_agent, b.request_id, b.trace_id, b.failures, b.next_attempt_at, " version             \
+  ", coalesce(max(r.finished_at), b.finished_at, b.created_at), "                                            \
   "count(*) FILTER (WHERE r.state = 'queued'), count(*) FILTER (WHERE r.state = 'running'), "                \
   "count(*) FILTER (WHERE r.state = 'retry_wait'), count(*) FILTER (WHERE r.state = 'cancelling'), "         \
   "count(*) FILTER (WHERE r.state = 'succeeded'), count(*) FILTER (WHERE r.state = 'failed'), "              \
   "count(*) FILTER (WHERE r.state = 'cancelled'), count(*) FILTER (WHERE d.action = 'skip'), "               \
   "count(*) FILTER (WHERE d.action <> 'skip' AND r.id IS NULL)"
 
-#define FROM_BACKFILLS                                                                                       \
+#define FROM_BACKFILLS(index)                                                                                \
   " FROM backfills b LEFT JOIN backfill_days d ON d.backfill_id = b.id"                                      \
-  " LEFT JOIN runs r ON r.id = d.run_id AND d.action <> 'skip' "
+  " LEFT JOIN runs r " index " ON r.id = d.run_id AND d.action <> 'skip' "
 
 static struct view text_at(sqlite3_stmt *s, int column) {
   return view_of((const char *)sqlite3_column_text(s, column));
@@ -76,8 +77,8 @@ enum kpi_code backfill_row_get(struct db_conn *c, struct view id, struct backfil
   char wanted[UUID_TEXT_SIZE]; /* the id may be that of *out */
   bool is_id = view_to_cstr(id, wanted, sizeof wanted);
   backfill_clear(out);
-  sqlite3_stmt *s =
-      db_statement(c, "SELECT " BACKFILL_COLUMNS FROM_BACKFILLS "WHERE b.id = ?1 GROUP BY b.id");
+  sqlite3_stmt *s = db_statement(c, "SELECT " BACKFILL_COLUMNS("b.version + coalesce(sum(r.version), 0)")
+                                        FROM_BACKFILLS("") "WHERE b.id = ?1 GROUP BY b.id");
   db_bind_text(s, 1, is_id ? wanted : "");
   int step = s ? sqlite3_step(s) : SQLITE_ERROR;
   if (step == SQLITE_DONE)
@@ -128,6 +129,37 @@ enum kpi_code backfill_store_get(struct db *db, struct view id, struct backfill 
   return call_one(db, do_get, id, out, err);
 }
 
+struct active_call {
+  struct view id;
+  bool active;
+};
+
+/* Whether a day is active. Days end in the order of the backfill: the last is looked at first. */
+#define ACTIVE_DAY(direction)                                                                                \
+  "(SELECT 1 FROM backfill_days d CROSS JOIN runs r INDEXED BY runs_counted ON r.id = d.run_id WHERE"        \
+  " d.backfill_id = b.id AND d.action <> 'skip' AND r.state IN " ACTIVE_STATES " ORDER BY d.date " direction \
+  " LIMIT 1)"
+
+static enum kpi_code do_is_active(struct db_conn *c, void *arg, struct err *err) {
+  struct active_call *call = arg;
+  sqlite3_stmt *s = db_statement(
+      c,
+      "SELECT CASE WHEN discovery IN ('queued', 'running') THEN 1 WHEN discovery IN ('failed', 'cancelled')"
+      " THEN 0 WHEN day_order = 'desc' THEN " ACTIVE_DAY("ASC") " ELSE " ACTIVE_DAY(
+          "DESC") " END FROM backfills b WHERE id = ?1");
+  db_bind_view(s, 1, call->id);
+  int step = s ? sqlite3_step(s) : SQLITE_ERROR;
+  call->active = step == SQLITE_ROW && sqlite3_column_int(s, 0) != 0;
+  return step == SQLITE_ROW || step == SQLITE_DONE ? KPI_OK : db_failure(c, err);
+}
+
+enum kpi_code backfill_store_is_active(struct db *db, struct view id, bool *active, struct err *err) {
+  struct active_call call = {id, false};
+  enum kpi_code rc = db_call(db, DB_NORMAL, do_is_active, &call, err);
+  *active = rc == KPI_OK && call.active;
+  return rc;
+}
+
 struct list_call {
   const struct backfill_filter *filter;
   struct backfill_list *list;
@@ -139,9 +171,10 @@ static enum kpi_code do_list(struct db_conn *c, void *arg, struct err *err) {
   backfill_list_clear(list);
   list->at = calloc(call->filter->limit, sizeof *list->at);
   sqlite3_stmt *s =
-      db_statement(c, "SELECT " BACKFILL_COLUMNS FROM_BACKFILLS "WHERE b.id IN (SELECT id FROM backfills"
-                      " WHERE ?1 IS NULL OR id < ?1 ORDER BY id DESC LIMIT ?2)"
-                      " GROUP BY b.id ORDER BY b.id DESC");
+      db_statement(c, "SELECT " BACKFILL_COLUMNS("b.version") FROM_BACKFILLS(
+                          "INDEXED BY runs_counted") "WHERE b.id IN (SELECT id FROM backfills"
+                                                     " WHERE ?1 IS NULL OR id < ?1 ORDER BY id DESC LIMIT ?2)"
+                                                     " GROUP BY b.id ORDER BY b.id DESC");
   if (!s || !list->at)
     return db_failure(c, err);
   db_bind_view(s, 1, call->filter->before_id);

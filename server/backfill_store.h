@@ -11,6 +11,11 @@
 KPI_MUST_CHECK enum kpi_code backfill_store_get(struct db *db, struct view id, struct backfill *out,
                                                 struct err *err);
 
+/* Tells whether it has not ended; much cheaper than all that backfill_store_get counts. *active is false for
+ * one that is not there. */
+KPI_MUST_CHECK enum kpi_code backfill_store_is_active(struct db *db, struct view id, bool *active,
+                                                      struct err *err);
+
 /* Returns owned in *out. */
 KPI_MUST_CHECK enum kpi_code backfill_store_list(struct db *db, const struct backfill_filter *filter,
                                                  struct backfill_list *out, struct err *err);

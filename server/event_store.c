@@ -119,7 +119,7 @@ void event_store_news(struct db_conn *c, uint64_t *seq, const struct event_liste
       c, "SELECT e.seq, e.at, e.run_id, e.state, e.attempt, r.priority, r.created_at, r.cancel_requested_at"
          " FROM events e JOIN runs r ON r.id = e.run_id WHERE e.seq > ?1 ORDER BY e.seq");
   sqlite3_stmt *backfills = db_statement(
-      c, "SELECT DISTINCT d.backfill_id FROM events e JOIN backfill_days d ON d.run_id = e.run_id"
+      c, "SELECT DISTINCT d.backfill_id FROM events e CROSS JOIN backfill_days d ON d.run_id = e.run_id"
          " WHERE e.seq > ?1");
   if (!s || !backfills)
     return;

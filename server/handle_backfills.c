@@ -21,6 +21,16 @@ static struct waited waited_backfill(const struct backfill *b) {
   return (struct waited){b->id, b->version, run_state_is_terminal(backfill_state(b))};
 }
 
+/* Who waits for the end is woken by each of its days: as long as one is active, nothing else is looked at. */
+static bool waits_for_the_end(struct request *rq, struct reply *rp) {
+  const struct waiting *w = rq->keep;
+  bool is_active;
+  struct err err;
+  if (!w || !w->id[0] || service_backfill_is_active(rq->app, view_of(w->id), &is_active, &err) || !is_active)
+    return false;
+  return waiting_goes_on(rq, rp, (struct waited){w->id, w->first_version, false}, false);
+}
+
 static void log_backfill(const struct request *rq, const struct backfill *b, const char *event,
                          const char *msg) {
   log_at(LOG_INFO, event, msg, LOG_S("request_id", rq->id), LOG_S("backfill_id", b->id),
@@ -138,7 +148,7 @@ static void await_submitted(struct request *rq, struct reply *rp) {
   const struct waiting *w = rq->keep;
   struct backfill b;
   struct err err;
-  if (!waiting_begin(rq, rp, false))
+  if (!waiting_begin(rq, rp, false) || waits_for_the_end(rq, rp))
     return;
   if (service_get_backfill(rq->app, view_of(w->id), &b, &err))
     reply_err(rp, rq, &err);
@@ -210,7 +220,7 @@ static void get_backfill(struct request *rq, struct reply *rp) {
   struct err err;
   if (!read_page(rq, rp, &page) || !waiting_read_word(rq, rp, "until", "terminal", "change", &until_change) ||
       !waiting_read_word(rq, rp, "expect", NULL, "succeeded", &expect_success) ||
-      !waiting_begin(rq, rp, false))
+      !waiting_begin(rq, rp, false) || (!until_change && waits_for_the_end(rq, rp)))
     return;
   if (service_get_backfill(rq->app, rq->params[0], &b, &err)) {
     reply_err(rp, rq, &err);

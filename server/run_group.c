@@ -7,7 +7,7 @@
 #include "pipeline/run_job.h" /* RUN_RESTARTS_MAX */
 #include "server/publish_days.h"
 
-enum { LOOK_MS = 100, AT_A_TIME = 16, ENDINGS = 64 };
+enum { LOOK_MS = 100, ENDINGS = 64 /* at a time */ };
 
 /* A part of the members that is computed in one pass: all, unless that takes more memory than there is. */
 struct batch {
@@ -88,20 +88,20 @@ static void end(void *arg) {
   leave(e->g, e->m);
 }
 
-/* Members that end at the same time. */
+/* Members that end side by side: they share the commits of the database. */
 struct endings {
   struct ending at[ENDINGS];
   size_t count;
+  struct pool *pool; /* made when it is needed; NULL without memory for it: one after the other */
 };
 
-/* Ends them side by side: they share the commits of the database. */
 static void end_now(struct endings *list) {
-  struct pool *pool = list->count > 1 ? pool_new(AT_A_TIME, ENDINGS) : NULL;
-  if (pool)
-    pool_map(pool, NULL, end, list->at, sizeof *list->at, list->count);
-  for (size_t i = 0; !pool && i < list->count; i++)
+  if (!list->pool && list->count > 1)
+    list->pool = pool_new(ENDINGS, ENDINGS);
+  if (list->pool)
+    pool_map(list->pool, NULL, end, list->at, sizeof *list->at, list->count);
+  for (size_t i = 0; !list->pool && i < list->count; i++)
     end(&list->at[i]);
-  pool_free(pool);
   list->count = 0;
 }
 
@@ -111,13 +111,18 @@ static void end_soon(struct endings *list, struct run_group *g, struct run_membe
   list->at[list->count++] = (struct ending){g, m, *why};
 }
 
+static void end_the_rest(struct endings *list) {
+  end_now(list);
+  pool_free(list->pool);
+}
+
 /* Those that were stopped end for that reason. */
 static void end_all(struct batch *b, const struct err *why) {
   struct endings list = {.count = 0};
   for (size_t i = 0; i < b->count; i++)
     if (waits(b->g, &b->members[i]) && stop_reason(&b->members[i].live.stop) == STOP_NONE)
       end_soon(&list, b->g, &b->members[i], why);
-  end_now(&list);
+  end_the_rest(&list);
 }
 
 /* ---- computing ---- */
@@ -289,29 +294,36 @@ static bool wait_a_little(struct run_group *g) {
   return g->synced.done;
 }
 
-/* Ends the members that were stopped while they wait. A scan that nobody waits for any more is stopped too.
- */
+/* Stops a scan that nobody waits for any more. */
+static void stop_idle_scan(struct run_group *g) {
+  enum stop_reason last = STOP_NONE;
+  for (size_t i = 0; i < g->count; i++) {
+    const struct run_member *m = &g->members[i];
+    enum stop_reason reason = stop_reason(&m->live.stop);
+    if (!waits(g, m))
+      continue;
+    if (reason == STOP_NONE)
+      return;
+    last = reason;
+  }
+  if (last != STOP_NONE)
+    stop_raise(&g->scan.stop, last);
+}
+
+/* Ends the members that were stopped while they wait; the scan first, so that it takes no time from them. */
 static void end_those_stopped(struct run_group *g) {
   struct endings list = {.count = 0};
-  enum stop_reason last = STOP_CANCEL;
-  size_t left = 0;
+  stop_idle_scan(g);
   for (size_t i = 0; i < g->count; i++) {
     struct run_member *m = &g->members[i];
     const struct job job = {.stop = &m->live.stop};
     struct err err = {0};
     if (stop_reason(job.stop) == STOP_NONE || !waits(g, m))
       continue;
-    last = stop_reason(job.stop);
     job_stopped_err(&job, &err);
     end_soon(&list, g, m, &err);
   }
-  end_now(&list);
-  pthread_mutex_lock(&g->synced.lock);
-  for (size_t i = 0; i < g->count; i++)
-    left += g->members[i].state != MEMBER_OVER;
-  pthread_mutex_unlock(&g->synced.lock);
-  if (left == 0)
-    stop_raise(&g->scan.stop, last);
+  end_the_rest(&list);
 }
 
 enum kpi_code run_group_exec(struct run_group *g, struct err *err) {

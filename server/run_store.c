@@ -33,26 +33,53 @@ enum kpi_code run_store_get(struct db *db, struct view id, struct run *out, stru
 
 /* ---- listing ---- */
 
+enum {
+  LOOKED_AT_MAX =
+      10 * 1000 /* runs, in one call: who has to look through all of them lets others in between */
+};
+
 struct list_call {
   const struct run_filter *filter;
   struct run_list *list;
+  size_t kept; /* what list holds of earlier calls */
+  char before[UUID_TEXT_SIZE];
+  char last[UUID_TEXT_SIZE]; /* looked at by this call */
+  bool is_end;
 };
 
-/* Every condition is always there, so that one prepared statement serves all filters: NULL means any. */
-static sqlite3_stmt *list_statement(struct db_conn *c, const struct run_filter *f) {
+/* Every condition is always there: NULL means any. CASE looks at no more of them than it has to. */
+#define LIST_IDS(first_choice)                                                                               \
+  "SELECT id, CASE WHEN (?2 IS NULL OR state = ?2) AND (?3 IS NULL OR date = ?3)"                            \
+  " AND (?4 IS NULL OR date >= ?4) AND (?5 IS NULL OR date <= ?5)"                                           \
+  " AND (?6 IS NULL OR ?6 = (state IN " ACTIVE_STATES                                                        \
+  ")) AND (?7 IS NULL OR EXISTS (SELECT 1 FROM json_each(labels_json) WHERE key = ?7"                        \
+  " AND (?8 IS NULL OR value = ?8)))"                                                                        \
+  " AND (?9 IS NULL OR id = (SELECT run_id FROM idempotency_keys WHERE key = ?9))"                           \
+  " AND (?10 IS NULL OR EXISTS (SELECT 1 FROM backfill_days d WHERE d.run_id = runs.id"                      \
+  " AND d.backfill_id = ?10)) THEN 1 ELSE 0 END FROM runs WHERE " first_choice "id < ?1 ORDER BY id DESC"
+
+/* By the index that leaves the fewest runs to look at. */
+static const char *list_sql(const struct run_filter *f) {
+  if (f->idempotency_key.len)
+    return LIST_IDS("id = (SELECT run_id FROM idempotency_keys WHERE key = ?9) AND ");
+  if (f->backfill_id.len)
+    return LIST_IDS("id IN (SELECT run_id FROM backfill_days WHERE backfill_id = ?10) AND ");
+  if (f->has_date)
+    return LIST_IDS("date = ?3 AND ");
+  if (f->has_state)
+    return LIST_IDS("state = ?2 AND ");
+  if (f->has_active && f->active)
+    return LIST_IDS("state IN " ACTIVE_STATES " AND ");
+  return LIST_IDS("");
+}
+
+static sqlite3_stmt *list_statement(struct db_conn *c, const struct list_call *call) {
+  const struct run_filter *f = call->filter;
   char date[DAY_TEXT_SIZE], from[DAY_TEXT_SIZE], to[DAY_TEXT_SIZE];
-  sqlite3_stmt *s = db_statement(
-      c, "SELECT " RUN_COLUMNS " FROM runs WHERE (?1 IS NULL OR id < ?1) AND (?2 IS NULL OR state = ?2)"
-         " AND (?3 IS NULL OR date = ?3) AND (?4 IS NULL OR date >= ?4) AND (?5 IS NULL OR date <= ?5)"
-         " AND (?6 IS NULL OR ?6 = (state IN " ACTIVE_STATES "))"
-         " AND (?7 IS NULL OR EXISTS (SELECT 1 FROM json_each(labels_json) WHERE key = ?7"
-         " AND (?8 IS NULL OR value = ?8)))"
-         " AND (?10 IS NULL OR id = (SELECT run_id FROM idempotency_keys WHERE key = ?10))"
-         " AND (?11 IS NULL OR id IN (SELECT run_id FROM backfill_days WHERE backfill_id = ?11))"
-         " ORDER BY id DESC LIMIT ?9");
+  sqlite3_stmt *s = db_statement(c, list_sql(f));
   if (!s)
     return NULL;
-  db_bind_view(s, 1, f->before_id);
+  db_bind_text(s, 1, call->before);
   db_bind_text(s, 2, f->has_state ? run_state_name(f->state) : NULL);
   db_bind_text(s, 3, f->has_date ? day_text(f->date, date) : NULL);
   db_bind_text(s, 4, f->has_from ? day_text(f->from, from) : NULL);
@@ -61,31 +88,60 @@ static sqlite3_stmt *list_statement(struct db_conn *c, const struct run_filter *
     db_bind_int(s, 6, f->active);
   db_bind_view(s, 7, f->label_key);
   db_bind_view(s, 8, f->label_value);
-  db_bind_int(s, 9, (int64_t)f->limit + 1);
-  db_bind_view(s, 10, f->idempotency_key);
-  db_bind_view(s, 11, f->backfill_id);
+  db_bind_view(s, 9, f->idempotency_key);
+  db_bind_view(s, 10, f->backfill_id);
   return s;
+}
+
+/* Adds the ids of runs that match. */
+static enum kpi_code look_on(struct db_conn *c, struct list_call *call, struct err *err) {
+  struct run_list *list = call->list;
+  sqlite3_stmt *s = list_statement(c, call);
+  size_t looked_at = 0;
+  int step = SQLITE_ERROR;
+  while (s && looked_at < LOOKED_AT_MAX && !list->more && (step = sqlite3_step(s)) == SQLITE_ROW) {
+    struct view id = view_of((const char *)sqlite3_column_text(s, 0));
+    view_to_cstr(id, call->last, sizeof call->last);
+    looked_at++;
+    if (!sqlite3_column_int(s, 1))
+      continue;
+    list->more = list->count == call->filter->limit;
+    if (!list->more)
+      view_to_cstr(id, list->runs[list->count++].id, UUID_TEXT_SIZE);
+  }
+  call->is_end = list->more || step == SQLITE_DONE;
+  return step == SQLITE_ROW || step == SQLITE_DONE ? KPI_OK : db_failure(c, err);
 }
 
 static enum kpi_code do_list(struct db_conn *c, void *arg, struct err *err) {
   struct list_call *call = arg;
-  run_list_clear(call->list);
-  call->list->runs = calloc(call->filter->limit, sizeof *call->list->runs);
-  sqlite3_stmt *stmt = list_statement(c, call->filter);
-  if (!stmt || !call->list->runs)
-    return db_failure(c, err);
-  int step;
-  while ((step = sqlite3_step(stmt)) == SQLITE_ROW && call->list->count < call->filter->limit)
-    run_row_read(stmt, &call->list->runs[call->list->count++]);
-  call->list->more = step == SQLITE_ROW;
-  return step == SQLITE_ROW || step == SQLITE_DONE ? KPI_OK : db_failure(c, err);
+  struct run_list *list = call->list;
+  for (; list->count > call->kept; list->count--)
+    run_clear(&list->runs[list->count - 1]);
+  list->more = false;
+  enum kpi_code rc = look_on(c, call, err);
+  for (size_t i = call->kept; rc == KPI_OK && i < list->count; i++) {
+    char id[UUID_TEXT_SIZE];
+    memcpy(id, list->runs[i].id, sizeof id);
+    rc = run_row_get(c, view_of(id), &list->runs[i], err);
+  }
+  return rc;
 }
 
 enum kpi_code run_store_list(struct db *db, const struct run_filter *filter, struct run_list *out,
                              struct err *err) {
-  *out = (struct run_list){0};
-  struct list_call call = {filter, out};
-  enum kpi_code rc = db_call(db, DB_NORMAL, do_list, &call, err);
+  struct list_call call = {.filter = filter, .list = out, .before = "~"}; /* after every id */
+  enum kpi_code rc = KPI_OK;
+  *out = (struct run_list){.runs = calloc(filter->limit, sizeof *out->runs)};
+  if (!out->runs)
+    return err_set(err, KPI_OUT_OF_MEMORY, "no memory for a page of runs");
+  if (filter->before_id.len)
+    view_to_cstr(filter->before_id, call.before, sizeof call.before);
+  while (rc == KPI_OK && !call.is_end) {
+    rc = db_call(db, DB_NORMAL, do_list, &call, err);
+    call.kept = out->count;
+    memcpy(call.before, call.last, sizeof call.before);
+  }
   if (rc)
     run_list_clear(out);
   return rc;

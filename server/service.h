@@ -105,6 +105,10 @@ KPI_MUST_CHECK enum kpi_code service_plan_backfill(struct service *s, const stru
 KPI_MUST_CHECK enum kpi_code service_get_backfill(struct service *s, struct view id, struct backfill *out,
                                                   struct err *err);
 
+/* Tells whether a backfill has not ended, at little cost: for who waits for that. */
+KPI_MUST_CHECK enum kpi_code service_backfill_is_active(struct service *s, struct view id, bool *active,
+                                                        struct err *err);
+
 /* Which backfills to list, newest first. */
 struct backfill_filter {
   struct view before_id; /* keyset: only older ones; empty: from the newest */

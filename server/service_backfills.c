@@ -33,6 +33,10 @@ enum kpi_code service_get_backfill(struct service *s, struct view id, struct bac
   return backfill_store_get(s->db, id, out, err);
 }
 
+enum kpi_code service_backfill_is_active(struct service *s, struct view id, bool *active, struct err *err) {
+  return backfill_store_is_active(s->db, id, active, err);
+}
+
 enum kpi_code service_list_backfills(struct service *s, const struct backfill_filter *filter,
                                      struct backfill_list *out, struct err *err) {
   return backfill_store_list(s->db, filter, out, err);

@@ -414,6 +414,16 @@ def test_cancel_stops_what_is_left(slow_server):
     assert published(slow_server) == []
 
 
+def test_cancel_of_three_years_takes_no_longer(slow_server):
+    path = f"/backfills/{backfill(slow_server, start_date='2010-01-01', end_date='2012-12-31').json['id']}"
+    while slow_server.get(f"{path}?limit=1").json["counts"]["queued"]:
+        time.sleep(0.01)
+    began = time.monotonic()
+    assert slow_server.post(f"{path}/cancel").status == 202
+    assert slow_server.await_end(f"{path}?wait=5&limit=1")["counts"]["cancelled"] == 1096
+    assert time.monotonic() - began < 2 * SLOWDOWN
+
+
 def test_a_day_that_is_retried_is_cancelled_with_its_backfill_once_more(slow_server):
     started = backfill(slow_server, start_date="2023-01-01", end_date="2023-01-31").json
     slow_server.post(f"/backfills/{started['id']}/cancel")

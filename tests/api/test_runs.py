@@ -1,5 +1,6 @@
 """POST /runs, GET /runs, GET /runs/{id} and cancel: what an orchestrator relies on."""
 
+import itertools
 import re
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -10,6 +11,7 @@ import pytest
 
 from support.datasets import BASE_DATES
 from support.problems import assert_problem
+from support.series import day, write_shop
 from support.server import TERMINAL
 
 DAY, NEXT_DAY = BASE_DATES
@@ -180,6 +182,36 @@ def test_list_filters_by_date_and_state(server):
         "succeeded"
     }
     assert server.all_runs("&state=failed") == []
+
+
+def test_filters_may_be_combined(start_server, tmp_path):
+    server = start_server(write_shop(tmp_path / "in", 6))
+    server.run(day(0), labels={"team": "a"}, publish=False, idempotency_key="k")
+    server.run(day(1), labels={"team": "b"})
+    backfill = server.post("/backfills", {"start_date": day(0), "end_date": day(3), "labels": {"team": "a"}}).json
+    server.await_end(f"/backfills/{backfill['id']}?wait=5")
+    server.run(day(9))  # without data: not published, for its guard
+    runs = server.all_runs()
+    conditions = {
+        "state=succeeded": lambda run: run["state"] == "succeeded",
+        "active=false": lambda run: run["terminal"],
+        "active=true": lambda run: not run["terminal"],
+        f"date={day(1)}": lambda run: run["date"] == day(1),
+        f"from={day(1)}": lambda run: run["date"] >= day(1),
+        f"to={day(2)}": lambda run: run["date"] <= day(2),
+        "label=team": lambda run: "team" in run["labels"],
+        "label=team:a": lambda run: run["labels"].get("team") == "a",
+        "idempotency_key=k": lambda run: run["idempotency_key"] == "k",
+        f"backfill_id={backfill['id']}": lambda run: backfill["id"] in run["backfill_ids"],
+    }
+    for one, other in itertools.combinations(conditions, 2):
+        if one.split("=")[0] == other.split("=")[0]:
+            continue
+        expected = [run["id"] for run in runs if conditions[one](run) and conditions[other](run)]
+        assert [run["id"] for run in server.all_runs(f"&{one}&{other}")] == expected, (one, other)
+        first = server.get(f"/runs?limit=1&{one}&{other}").json
+        assert [run["id"] for run in first["runs"]] == expected[:1]
+        assert (first["next_cursor"] is not None) == (len(expected) > 1)
 
 
 def test_wait_on_a_run_returns_at_its_end_or_at_the_time(slow_server):
