@@ -87,8 +87,7 @@ static bool give_bit(void *arg, struct view name, uint64_t number) {
  * row, and items name it by the same code. */
 static bool make_category_marks(struct native *n) {
   struct native_pass *p = &n->pass;
-  if (!p->order_marks || p->kinds[ID_ITEMS_ORDER] != ID_NUMERIC ||
-      !dict_each(p->categories, give_bit, p))
+  if (!p->order_marks || p->kinds[ID_ITEMS_ORDER] != ID_NUMERIC || !dict_each(p->categories, give_bit, p))
     return true;
   p->category_marks = budget_calloc(p->job->budget, p->orders.slot_count, sizeof *p->category_marks);
   return p->category_marks != NULL;

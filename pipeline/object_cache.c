@@ -32,6 +32,21 @@ struct object_cache {
   char owner[2 * OWNER_BYTES + 1]; /* random: in the names of entries that were started here */
 };
 
+static struct metric looked_up = {
+    .name = "kpid_cache_objects",
+    .help = "Input objects that were looked up in the cache, by what it had of them.",
+    .kind = METRIC_COUNTER,
+    .labels = {"result"}};
+
+static struct metric held = {.name = "kpid_cache_bytes",
+                             .help = "Size of the cache, as far as this process knows.",
+                             .kind = METRIC_GAUGE};
+
+void object_cache_metrics_write(const struct metrics_out *o) {
+  metrics_write(o, &looked_up);
+  metrics_write(o, &held);
+}
+
 static void entry_file(const struct object_cache_name *name, char out[FILE_NAME_BYTES]) {
   snprintf(out, FILE_NAME_BYTES, "%s" ENTRY_SUFFIX, name->text);
 }
@@ -114,7 +129,8 @@ static void make_room(struct object_cache *c) {
     for (size_t i = 0; i < all.count && all.bytes > c->max_bytes; i++)
       if (unlinkat(c->folder, all.at[i].file, 0) == 0 || errno == ENOENT)
         all.bytes -= all.at[i].bytes;
-    atomic_store(&c->used, all.bytes);
+    const uint64_t before = atomic_exchange(&c->used, all.bytes);
+    metric_move(&held, (int64_t)all.bytes - (int64_t)before, METRIC_PLAIN);
   }
   free(all.at);
 }
@@ -164,12 +180,14 @@ int object_cache_find(struct object_cache *c, const struct object_cache_name *na
   int fd = openat(c->folder, file, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
   if (fd >= 0 && fstat(fd, &st) == 0 && st.st_mtime < time(NULL) - USED_SECONDS)
     (void)futimens(fd, NULL);
+  metric_add(&looked_up, 1, METRIC_OF(fd < 0 ? "missing" : "found"));
   return fd;
 }
 
 void object_cache_remove(struct object_cache *c, const struct object_cache_name *name) {
   char file[FILE_NAME_BYTES];
   entry_file(name, file);
+  metric_add(&looked_up, 1, METRIC_OF("damaged"));
   (void)unlinkat(c->folder, file, 0);
 }
 
@@ -179,12 +197,19 @@ int object_cache_start(struct object_cache *c, const struct object_cache_name *n
   return openat(c->folder, file, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, FILE_MODE);
 }
 
+/* Notes that the folder holds more; makes room when that is too much. */
+static void grow(struct object_cache *c, uint64_t bytes) {
+  metric_move(&held, (int64_t)bytes, METRIC_PLAIN);
+  if (atomic_fetch_add(&c->used, bytes) + bytes > c->max_bytes)
+    make_room(c);
+}
+
 void object_cache_end(struct object_cache *c, const struct object_cache_name *name, uint64_t bytes) {
   char started[FILE_NAME_BYTES], file[FILE_NAME_BYTES];
   started_file(c, name, started);
   entry_file(name, file);
   if (bytes == 0 || bytes > c->max_bytes || renameat(c->folder, started, c->folder, file) != 0)
     (void)unlinkat(c->folder, started, 0);
-  else if (atomic_fetch_add(&c->used, bytes) + bytes > c->max_bytes)
-    make_room(c);
+  else
+    grow(c, bytes);
 }

@@ -7,6 +7,7 @@
 
 #include "base/crypto.h"
 #include "base/err.h"
+#include "base/metrics.h"
 
 struct object_cache;
 
@@ -40,5 +41,8 @@ int object_cache_start(struct object_cache *c, const struct object_cache_name *n
 /* Ends an entry that was started: with `bytes` others find it from now on, and those that were not used for
  * longest have to go where there are too many; with 0 it is dropped. */
 void object_cache_end(struct object_cache *c, const struct object_cache_name *name, uint64_t bytes);
+
+/* Writes what all caches of the process have found, for GET /metrics. */
+void object_cache_metrics_write(const struct metrics_out *o);
 
 #endif

@@ -4,6 +4,7 @@
 #include "aws/aws_metrics.h"
 #include "base/clock.h"
 #include "base/tz.h"
+#include "pipeline/object_cache.h"
 #include "server/config.h"
 #include "server/db.h"
 #include "server/http_metrics.h"
@@ -119,6 +120,7 @@ static void get_metrics(struct request *rq, struct reply *rp) {
   run_metrics_write(&out);
   http_metrics_write(&out);
   aws_metrics_write(&out);
+  object_cache_metrics_write(&out);
   metrics_write(&out, &db_write_seconds);
   process_stats_write(&out);
   metrics_write_end(&out);
