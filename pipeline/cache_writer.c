@@ -3,9 +3,9 @@
 
 #include "base/alloc.h"
 #include "base/scope.h"
+#include "pipeline/checksum.h"
 
 #include <errno.h>
-#include <isa-l/crc64.h>
 #include <string.h>
 
 enum {
@@ -177,7 +177,7 @@ static void add_bytes(struct buf *to, const void *bytes, size_t len) {
 }
 
 static uint64_t sum_from(const struct buf *b, size_t at) {
-  return b->len > at ? crc64_ecma_refl(0, (unsigned char *)b->ptr + at, b->len - at) : 0;
+  return b->len > at ? checksum_of(b->ptr + at, b->len - at) : 0;
 }
 
 /* Rows on their way into the file. */
@@ -344,7 +344,7 @@ static void encode_block(struct chunk *c, size_t from, struct cached_block *b) {
   }
   for (size_t i = from; i < from + b->rows; i++)
     add_bytes(&c->bytes, c->rows->text.ptr + row_at(c, i)->at, row_at(c, i)->len);
-  b->crc = buf_failed(&c->bytes) ? 0 : sum_from(&c->bytes, b->at);
+  b->crc = sum_from(&c->bytes, b->at);
 }
 
 static void encode_blocks(struct chunk *c) {
@@ -484,7 +484,7 @@ bool cache_writer_finish(struct cache_writer *w, const char *name, const struct 
   head.chunks = w->chunks.len / sizeof(struct cached_chunk);
   head.blocks = w->blocks.len / sizeof(struct cached_block);
   head.directory_crc = sum_from(&end, 0);
-  head.crc = crc64_ecma_refl(0, (unsigned char *)&head, offsetof(struct cached_head, crc));
+  head.crc = checksum_of(&head, offsetof(struct cached_head, crc));
   *bytes = w->size + end.len;
   return write_at(w->fd, end.ptr, end.len, w->size) && write_at(w->fd, &head, sizeof head, 0);
 }

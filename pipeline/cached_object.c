@@ -2,15 +2,11 @@
 #include "pipeline/cached_object.h"
 
 #include "base/scope.h"
+#include "pipeline/checksum.h"
 
 #include <errno.h>
-#include <isa-l/crc64.h>
 #include <string.h>
 #include <sys/stat.h>
-
-static uint64_t sum(const void *bytes, uint64_t len) {
-  return crc64_ecma_refl(0, bytes, len);
-}
 
 static bool read_at(int fd, void *to, size_t size, uint64_t at) {
   for (size_t got = 0; got < size;) {
@@ -40,7 +36,7 @@ static uint64_t directory_bytes(const struct cached_head *h) {
 
 static bool read_head(int fd, const char *name, uint64_t size, struct cached_head *head) {
   return read_at(fd, head, sizeof *head, 0) && memcmp(head->magic, CACHED_MAGIC, sizeof head->magic) == 0 &&
-         head->crc == sum(head, offsetof(struct cached_head, crc)) && strcmp(head->name, name) == 0 &&
+         head->crc == checksum_of(head, offsetof(struct cached_head, crc)) && strcmp(head->name, name) == 0 &&
          head->directory_at + directory_bytes(head) == size;
 }
 
@@ -73,7 +69,7 @@ bool cached_object_open(struct cached_object *o, int fd, const char *name, const
     const size_t bytes = directory_bytes(&head);
     o->directory = malloc(bytes + 1);
     if (o->directory && read_at(fd, o->directory, bytes, head.directory_at) &&
-        sum(o->directory, bytes) == head.directory_crc && take_directory(o, &head, schema))
+        checksum_of(o->directory, bytes) == head.directory_crc && take_directory(o, &head, schema))
       return true;
   }
   close(fd);
@@ -95,7 +91,7 @@ bool cached_object_orders(const struct cached_object *o, const struct cached_chu
                           struct csv_block *buffer, struct cached_orders *out) {
   const size_t bytes = cached_orders_bytes(c);
   if (!reserve(buffer, bytes + 1) || !read_at(o->fd, buffer->bytes, bytes, c->at) ||
-      sum(buffer->bytes, bytes) != c->crc)
+      checksum_of(buffer->bytes, bytes) != c->crc)
     return false;
   const void *pairs = buffer->bytes, *orders = buffer->bytes + cached_orders_at(c);
   const void *where = buffer->bytes + cached_where_at(c);
@@ -114,7 +110,7 @@ bool cached_object_rows(const struct cached_object *o, const struct cached_block
                         const uint32_t **lines) {
   const size_t bytes = cached_bytes(b);
   if (!reserve(buffer, bytes) || !read_at(o->fd, buffer->bytes, bytes, b->at) ||
-      sum(buffer->bytes, bytes) != b->crc)
+      checksum_of(buffer->bytes, bytes) != b->crc)
     return false;
   *lines = (const uint32_t *)(const void *)buffer->bytes;
   buffer->rows = (struct view){buffer->bytes + cached_lines_bytes(b), b->text_bytes};

@@ -95,7 +95,7 @@ static bool note_file(const struct object_cache *c, const char *file, struct ent
     return false;
   out->at = at;
   struct entry *e = &out->at[out->count++];
-  snprintf(e->file, sizeof e->file, "%s", file);
+  view_to_cstr(view_of(file), e->file, sizeof e->file);
   e->used_at = st.st_mtime;
   e->bytes = (uint64_t)st.st_size;
   out->bytes += e->bytes;

@@ -237,7 +237,7 @@ enum kpi_code source_file_new(const char *url, struct source **out, struct err *
   struct source_file *f = folder ? malloc(sizeof *f) : NULL;
   if (!f)
     return err_set(err, KPI_OUT_OF_MEMORY, "no memory for the source");
-  *f = (struct source_file){{&file_vtable, 0}, TAKE(folder)};
+  *f = (struct source_file){{.vtable = &file_vtable}, TAKE(folder)};
   *out = &f->base;
   return KPI_OK;
 }

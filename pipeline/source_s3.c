@@ -402,7 +402,7 @@ enum kpi_code source_s3_new(const char *url, struct aws *aws, size_t concurrency
   struct source_s3 *s = calloc(1, sizeof *s);
   if (!s)
     return err_set(err, KPI_OUT_OF_MEMORY, "no memory for the source");
-  s->base = (struct source){&s3_vtable, concurrency};
+  s->base = (struct source){.vtable = &s3_vtable, .open_ahead = concurrency};
   s->aws = aws;
   s->bytes_max = concurrency * S3_RANGE_BYTES;
   pthread_mutex_init(&s->synced.lock, NULL);
