@@ -100,8 +100,13 @@ static void bench_init(struct bench *b) {
   b->pool = pool_new(2, 64);
   b->engine = engine_native_new(b->pool);
   live_runs_init(&b->live);
-  b->x =
-      (struct run_exec){&b->config, b->db, b->engine, b->backends.source, b->backends.publisher, changed, b};
+  b->x = (struct run_exec){.config = &b->config,
+                           .db = b->db,
+                           .engine = b->engine,
+                           .source = b->backends.source,
+                           .publisher = b->backends.publisher,
+                           .changed = changed,
+                           .changed_arg = b};
   const struct run_request run = {.publish = true, .max_attempts = 3};
   const struct backfill_request request = {.run = &run, .reprocess = REPROCESS_ALL};
   const struct submit_policy policy = {0};

@@ -160,7 +160,8 @@ static void over(void *arg, size_t at) {
 
 static void bench_init(struct bench *b, size_t days) {
   char path[96];
-  *b = (struct bench){.publisher = {.base = {&publisher_vtable}}, .source = {.base = {&source_vtable, 1}}};
+  *b = (struct bench){.publisher = {.base = {&publisher_vtable}},
+                      .source = {.base = {.vtable = &source_vtable, .open_ahead = 1}}};
   pthread_mutex_init(&b->publisher.synced.lock, NULL);
   b->source.publisher = &b->publisher;
   strcpy(folder, "/tmp/kpid-publish-XXXXXX");
