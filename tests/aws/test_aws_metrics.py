@@ -40,3 +40,15 @@ def test_servers_that_do_not_answer_are_counted(site):
     server = site.upload().server(AWS_ENDPOINT_URL_S3="http://127.0.0.1:9")
     assert server.run(DAY)["error"]["code"] == "s3_unavailable"
     assert requests(scrape(server), service="s3", status="unreachable") == 3
+
+
+def test_objects_that_the_cache_has_are_not_downloaded(site):
+    server = site.upload().server(KPI_CACHE_DIR=str(site.folder / "cache"))
+    first, second = (server.run(DAY, force=True) for _ in range(2))
+    assert (first["state"], second["state"]) == ("succeeded", "succeeded")
+    assert len(site.s3.seen("GetObject")) == 3
+    assert second["progress"]["bytes_read"] == second["progress"]["bytes_total"] > 0
+    found = scrape(server)
+    assert found.value("kpid_cache_objects_total", result="missing") == 3
+    assert found.value("kpid_cache_objects_total", result="found") == 3
+    assert found.value("kpid_cache_bytes") == sum(f.stat().st_size for f in (site.folder / "cache").iterdir())

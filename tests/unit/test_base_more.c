@@ -422,6 +422,34 @@ static struct tz *zone_of(const char *footer, size_t cut) {
 
 enum { JULY_2026 = 1783036800, JANUARY_2026 = 1767225600 };
 
+static void checksum_of_a_zone_tells_its_rules(void **state) {
+  (void)state;
+  static const char *const footers[] = {"UTC0",
+                                        "EST5",
+                                        "EST5EDT,M3.2.0,M11.1.0",
+                                        "EST5EDT,M3.2.0,M11.2.0",
+                                        "EST5EDT,M3.2.1,M11.1.0",
+                                        "EST5EDT,M4.2.0,M11.1.0",
+                                        "EST5EDT,M3.2.0/3,M11.1.0",
+                                        "EST5EDT,J60,J300",
+                                        "EST5EDT,60,300",
+                                        "EST5EDT4:30,M3.2.0,M11.1.0"};
+  uint64_t sums[COUNT_OF(footers)];
+  for (size_t i = 0; i < COUNT_OF(footers); i++) {
+    struct tz *z = zone_of(footers[i], 0), *again = zone_of(footers[i], 0);
+    sums[i] = tz_checksum(z);
+    assert_true(sums[i] == tz_checksum(again));
+    for (size_t k = 0; k < i; k++)
+      assert_true(sums[i] != sums[k]);
+    tz_free(z);
+    tz_free(again);
+  }
+  struct tz *berlin = tz_load(VIEW_LIT("Europe/Berlin")), *paris = tz_load(VIEW_LIT("Europe/Paris"));
+  assert_true(tz_checksum(berlin) != tz_checksum(paris)); /* by what they were long ago */
+  tz_free(berlin);
+  tz_free(paris);
+}
+
 static void rules_of_zones_follow_posix(void **state) {
   (void)state;
   static const struct {
@@ -505,6 +533,7 @@ int main(void) {
       cmocka_unit_test(lines_of_many_threads_do_not_mix),
       cmocka_unit_test(levels_have_names),
       cmocka_unit_test(deadlines_keep_their_milliseconds),
+      cmocka_unit_test(checksum_of_a_zone_tells_its_rules),
       cmocka_unit_test(rules_of_zones_follow_posix),
       cmocka_unit_test(damaged_zones_are_none),
       cmocka_unit_test(transitions_strike_at_their_second),

@@ -162,6 +162,36 @@ static void bits_of_known_keys_are_done_without(void **state) {
   }
 }
 
+/* Adds up the keys that are found from `from` on. */
+static uint64_t sum_of_keys(const struct join_map *map, id_code from, id_code end) {
+  uint64_t sum = 0;
+  for (id_code key = from; join_map_find_key(map, &key, end); key++)
+    sum += join_map_may_have(map, key) ? key : UINT32_MAX;
+  return sum;
+}
+
+static void next_key_of_a_range_is_found(void **state) {
+  (void)state;
+  enum { LEAST = 70, GREATEST = 5000 };
+  struct join_pairs few = {0}, many = {0};
+  struct join_map sparse, dense;
+  for (id_code key = LEAST; key <= GREATEST; key += GREATEST - LEAST)
+    assert_true(join_pairs_add(&few, NULL, key, 7));
+  for (id_code key = LEAST; key < LEAST + 3; key++)
+    assert_true(join_pairs_add(&many, NULL, key, 7));
+  assert_true(build(&sparse, &few, 1) && build(&dense, &many, 1));
+  assert_true(sparse.known && dense.is_direct);
+  assert_int_equal(sum_of_keys(&sparse, 0, GREATEST + 1), LEAST + GREATEST);
+  assert_int_equal(sum_of_keys(&sparse, LEAST, GREATEST), LEAST);
+  assert_int_equal(sum_of_keys(&sparse, LEAST + 1, GREATEST * 2), GREATEST);
+  assert_int_equal(sum_of_keys(&sparse, GREATEST + 1, GREATEST * 2), 0);
+  assert_int_equal(sum_of_keys(&sparse, 0, LEAST), 0);
+  assert_int_equal(sum_of_keys(&dense, 0, LEAST + 2), 2 * LEAST + 1);
+  assert_int_equal(sum_of_keys(&dense, LEAST + 1, GREATEST), 2 * LEAST + 3);
+  join_map_clear(&sparse, NULL);
+  join_map_clear(&dense, NULL);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(pairs_keep_their_multiplicity),
@@ -171,6 +201,7 @@ int main(void) {
       cmocka_unit_test(dense_and_sparse_keys_are_found_alike),
       cmocka_unit_test(each_refused_allocation_is_told),
       cmocka_unit_test(bits_of_known_keys_are_done_without),
+      cmocka_unit_test(next_key_of_a_range_is_found),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
