@@ -13,10 +13,12 @@ enum {
   CHUNK_BYTES_MIN = 8 * 1024 * 1024,
   CHUNK_BYTES_MAX = CHUNK_BYTES_MIN + 4 * CSV_LINE_MAX_BYTES, /* with what one block of an object has */
   BLOCK_BYTES_MAX = 64 * 1024,                                /* of text; a block ends when it has as many */
-  BLOCK_BYTES_MIN = 8 * 1024, /* or when it has as many and the next row is of another day */
-  WHERE_SPREAD_MAX = 4,       /* numbers for a row, where it is told of each number where it is */
-  BITS_SPREAD_MAX = 64,       /* the same, of bits */
-  RADIX_BITS = 11             /* two digits hold a day of the calendar, and more */
+  BLOCK_BYTES_MIN =
+      8 * 1024,         /* or when it has as many, or the part below, and the next row is of another day */
+  BLOCK_PART_MIN = 256, /* of a small chunk; so that its days can be told from each other, too */
+  WHERE_SPREAD_MAX = 4, /* numbers for a row, where it is told of each number where it is */
+  BITS_SPREAD_MAX = 64, /* the same, of bits */
+  RADIX_BITS = 11       /* two digits hold a day of the calendar, and more */
 };
 _Static_assert(DAY_MAX - DAY_MIN + 2 < 1 << 2 * RADIX_BITS, "days can be sorted by two digits");
 
@@ -197,11 +199,12 @@ static const struct cached_row *row_at(const struct chunk *c, size_t i) {
 
 /* Returns how many rows from `from` on make a block. */
 static size_t block_rows(const struct chunk *c, size_t from) {
+  const size_t part = c->rows->text.len / BLOCK_PART_MIN;
+  const size_t bytes_min = part < BLOCK_BYTES_MIN ? part : BLOCK_BYTES_MIN;
   size_t bytes = 0, to = from;
   for (; to < c->rows->count && bytes < BLOCK_BYTES_MAX; to++) {
     const struct cached_row *row = row_at(c, to), *last = to > from ? row_at(c, to - 1) : row;
-    if (row->is_verbatim != last->is_verbatim ||
-        (row->facts.day != last->facts.day && bytes >= BLOCK_BYTES_MIN))
+    if (row->is_verbatim != last->is_verbatim || (row->facts.day != last->facts.day && bytes >= bytes_min))
       break;
     bytes += row->len;
   }

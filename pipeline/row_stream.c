@@ -117,12 +117,14 @@ static enum kpi_code enter_chunk(struct row_stream *s, void *worker, struct row_
   s->walk.wanted = malloc(c->blocks);
   if (!s->walk.wanted)
     return no_memory(s, err);
+  bool are_all = true;
   for (uint64_t i = 0; i < c->blocks; i++) {
     const struct cached_block *b = &s->cached.blocks[s->walk.first + i];
     s->walk.wanted[i] =
         b->is_verbatim || !caching->look || day_set_meets(&s->job->days, b->first_day, b->last_day);
+    are_all &= s->walk.wanted[i];
   }
-  if (!caching->look)
+  if (are_all)
     return KPI_OK;
   if (!cached_object_orders(&s->cached, c, &block->text, &orders))
     return damaged(s, err);
