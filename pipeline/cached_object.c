@@ -57,7 +57,8 @@ static bool take_directory(struct cached_object *o, const struct cached_head *he
   o->chunks = (const struct cached_chunk *)(const void *)o->directory;
   o->blocks = (const struct cached_block *)(const void *)(o->chunks + head->chunks);
   const char *headers = (const char *)(o->blocks + head->blocks);
-  return bind(o, CACHED_COLUMNS_NEEDED, (struct view){headers, needed}, schema) &&
+  o->bindings = calloc(CACHED_LAYOUTS, sizeof *o->bindings);
+  return o->bindings && bind(o, CACHED_COLUMNS_NEEDED, (struct view){headers, needed}, schema) &&
          bind(o, CACHED_VERBATIM, (struct view){headers + needed, verbatim}, schema);
 }
 
@@ -74,6 +75,7 @@ bool cached_object_open(struct cached_object *o, int fd, const char *name, const
   }
   close(fd);
   free(o->directory);
+  free(o->bindings);
   *o = (struct cached_object){0};
   return false;
 }
@@ -82,6 +84,7 @@ void cached_object_close(struct cached_object *o) {
   if (o->directory)
     close(o->fd);
   free(o->directory);
+  free(o->bindings);
   *o = (struct cached_object){0};
 }
 

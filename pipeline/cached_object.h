@@ -14,7 +14,7 @@ struct cached_object {
   const struct cached_chunk *chunks;
   const struct cached_block *blocks;
   uint64_t chunk_count, block_count;
-  struct csv_binding bindings[CACHED_LAYOUTS];
+  struct csv_binding *bindings; /* CACHED_LAYOUTS of them */
 };
 
 /* Reads the directory of an entry. Takes the file over, also on failure: false when it is damaged, of another

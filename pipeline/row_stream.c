@@ -12,7 +12,8 @@ void row_block_clear(struct row_block *b) {
 }
 
 uint64_t row_block_line(const struct row_block *b, uint64_t nth, uint64_t text_line) {
-  return b->text.first_line + (b->lines ? b->lines[nth] : text_line);
+  const bool is_given = b->lines && nth < b->rows;
+  return b->text.first_line + (is_given ? b->lines[nth] : text_line);
 }
 
 bool row_stream_has_header(const struct row_stream *s) {
@@ -161,6 +162,7 @@ static enum kpi_code next_cached(struct row_stream *s, void *worker, struct row_
     atomic_fetch_add(&s->job->progress->bytes_read, s->object->size);
     return KPI_OK;
   }
+  block->rows = b->rows;
   block->binding = &s->cached.bindings[b->is_verbatim ? CACHED_VERBATIM : CACHED_COLUMNS_NEEDED];
   return cached_object_rows(&s->cached, b, &block->text, &block->lines) ? KPI_OK : damaged(s, err);
 }

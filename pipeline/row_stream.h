@@ -29,7 +29,8 @@ struct row_caching {
 /* Some rows of an object; owns its buffers. Zero-initialise. */
 struct row_block {
   struct csv_block text;
-  const uint32_t *lines; /* of each row, from text.first_line on; NULL: as they stand in the text */
+  const uint32_t *lines; /* of each of `rows`, from text.first_line on; NULL: as they stand in the text */
+  uint32_t rows;         /* when lines are given */
   const struct csv_binding *binding;
   uint64_t skipped_rows; /* before them, which do not matter */
 };
