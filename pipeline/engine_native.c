@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "base/scope.h"
+#include "pipeline/day_judge.h"
 #include "pipeline/engine.h"
 #include "pipeline/kpi.h"
 #include "pipeline/native_cache.h"
@@ -12,7 +13,7 @@
  * shows that this is wrong and that it matters, another pass reads it as it is; and so does one without the
  * cache when that turns out to be damaged. */
 
-enum { CATEGORIES_A_DAY_MAX = 5000, PASSES_MAX = 4, UNIQUE_IDS_DAYS_MIN = 8 };
+enum { PASSES_MAX = 4, UNIQUE_IDS_DAYS_MIN = 8 };
 
 struct engine_native {
   struct engine base;
@@ -255,57 +256,9 @@ static void find_at_end(struct native *n) {
   join_map_each_unmet(&n->pass.orders, note_unmet_order, n);
 }
 
-/* Fills err when a day has more categories than a publish can hold. */
-static bool has_too_many_categories(const struct day_result *day, struct err *err) {
-  char text[DAY_TEXT_SIZE];
-  if (day->result.tables[KPI_CATEGORIES].count <= CATEGORIES_A_DAY_MAX)
-    return false;
-  err_set(err, KPI_VALUE_UNPARSABLE, "%s has more than %d categories; is the category column right?",
-          day_text(day->day, text), CATEGORIES_A_DAY_MAX);
-  return true;
-}
-
-/* Fills err, naming the first, when more rows were left out than the job allows. */
-static bool has_too_many_bad_rows(const struct native *n, const struct quality_tally *t, struct err *err) {
-  static const struct {
-    enum check_id check;
-    enum dataset dataset;
-    int column;
-  } reasons[] = {{CHECK_ORDERS_TIMESTAMP, DATASET_ORDERS, ORDERS_CREATED_AT},
-                 {CHECK_ITEMS_TIMESTAMP, DATASET_ORDER_ITEMS, ITEMS_CREATED_AT},
-                 {CHECK_PRICE_NOT_FINITE, DATASET_ORDER_ITEMS, ITEMS_SALE_PRICE}};
-  uint64_t bad = 0, rows = 0;
-  for (int d = 0; d < DATASET_COUNT; d++) {
-    bad += t->bad_rows[d];
-    rows += n->reports[d].rows;
-  }
-  if (!bad_rows_exceed(&n->pass.job->max_bad_rows, bad, rows))
-    return false;
-  err_set(err, KPI_TOO_MANY_BAD_ROWS, "%llu of %llu rows are bad, more than allowed", (unsigned long long)bad,
-          (unsigned long long)rows);
-  for (size_t i = 0; i < sizeof reasons / sizeof reasons[0]; i++) {
-    const struct finding *f = &t->found[reasons[i].check];
-    if (f->example_count == 0)
-      continue;
-    const struct finding_example *e = &f->examples[0];
-    const char *object = n->pass.listing->datasets[reasons[i].dataset].at[e->place.object].name;
-    const char *column = schema_of(reasons[i].dataset)->columns[reasons[i].column].name;
-    err_set(err, KPI_TOO_MANY_BAD_ROWS,
-            "%llu of %llu rows are bad, more than allowed; the first: %s:%llu: %s: \"%s\"",
-            (unsigned long long)bad, (unsigned long long)rows, object, (unsigned long long)e->place.line,
-            column, e->value);
-    view_to_cstr(view_of(object), err->object, sizeof err->object);
-    view_to_cstr(view_of(column), err->column, sizeof err->column);
-    err->line = e->place.line;
-    view_to_cstr(view_of(e->value), err->value, sizeof err->value);
-    break;
-  }
-  return true;
-}
-
-/* Writes the quality report of a day from its tally. */
-static enum kpi_code report_quality(const struct native *n, const struct quality_tally *tally,
-                                    struct day_result *day, struct err *err) {
+/* Gathers what is known of a day. */
+static struct quality_facts facts_of(const struct native *n, const struct quality_tally *tally,
+                                     const struct day_result *day) {
   static const struct {
     enum dataset dataset;
     int column;
@@ -324,7 +277,7 @@ static enum kpi_code report_quality(const struct native *n, const struct quality
     facts.rows[d] = n->reports[d].rows;
   for (int c = 0; c < ID_COLUMN_COUNT; c++)
     facts.is_text_id[place[c].dataset][place[c].column] = n->all->seen[c].text;
-  return quality_report(&facts, &day->result.quality, err);
+  return facts;
 }
 
 /* Judges a day: reports its quality and, where it must fail, says why in *why. */
@@ -339,13 +292,13 @@ static enum kpi_code judge_day(struct native *n, struct day_result *day, bool *f
     *why = noted->refusal->err;
     return KPI_OK;
   }
-  if (has_too_many_categories(day, why))
+  if (day_has_too_many_categories(day->day, day->result.tables[KPI_CATEGORIES].count, why))
     return KPI_OK;
   noted->tally.found[CHECK_ORDER_WITHOUT_ITEMS].count += noted->unjoinable_orders;
   quality_tally_merge(&tally, &n->all->whole);
   quality_tally_merge(&tally, &noted->tally);
-  enum kpi_code rc = report_quality(n, &tally, day, err);
-  *fails = rc == KPI_OK && has_too_many_bad_rows(n, &tally, why);
+  const struct quality_facts facts = facts_of(n, &tally, day);
+  enum kpi_code rc = day_judge(&facts, &day->result.quality, fails, why, err);
   quality_tally_clear(&tally);
   return rc;
 }
