@@ -438,6 +438,18 @@ enum kpi_code quality_report(const struct quality_facts *f, struct quality *out,
   return out->report_json ? KPI_OK : err_set(err, KPI_OUT_OF_MEMORY, "no memory for the quality report");
 }
 
+bool quality_check_of(struct view id, enum check_id *out) {
+  int i = 0;
+  while (i < CHECK_COUNT && !view_is(id, checks[i].id))
+    i++;
+  *out = (enum check_id)i;
+  return i < CHECK_COUNT;
+}
+
+enum dataset quality_check_dataset(enum check_id id) {
+  return checks[id].dataset;
+}
+
 const char *quality_status_name(enum quality_status s) {
   static const char *const names[] = {"passed", "warned", "failed", "skipped"};
   return names[s];

@@ -146,6 +146,12 @@ struct quality {
 KPI_MUST_CHECK enum kpi_code quality_report(const struct quality_facts *facts, struct quality *out,
                                             struct err *err);
 
+/* Finds a check by its id in the report. False when there is none. */
+bool quality_check_of(struct view id, enum check_id *out);
+
+/* Returns the data set that a check's examples are of. */
+enum dataset quality_check_dataset(enum check_id id);
+
 /* Returns the name as it stands in JSON: passed, warned, failed or skipped; static. */
 const char *quality_status_name(enum quality_status s);
 
