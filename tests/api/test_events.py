@@ -15,7 +15,8 @@ import pytest
 
 from support.datasets import BASE_DATES
 from support.events import EventStream, durable
-from support.load import SEED, SLOWDOWN
+from support.load import SEED
+from support.paths import SLOWDOWN
 from support.openapi import Description
 from support.problems import assert_problem
 
@@ -270,7 +271,7 @@ def test_every_run_is_told_at_once(server):
 
 
 @pytest.mark.timeout(240 + STREAM_RUNS)
-def test_random_disconnects_lose_nothing_and_repeat_nothing(start_server, capsys):
+def test_random_disconnects_lose_nothing_and_repeat_nothing(start_server, tell):
     """Clients that come and go with Last-Event-ID, some of them in the middle of an event, have seen exactly what has
     happened."""
     server = start_server(KPI_MAX_ACTIVE_RUNS="4")
@@ -312,11 +313,10 @@ def test_random_disconnects_lose_nothing_and_repeat_nothing(start_server, capsys
         thread.join()
     happened = [{**event, "id": event["seq"]} for event in all_events(server)]
     faults = sum(seen != happened for seen in got)
-    with capsys.disabled():
-        print(
-            f"\nstreams: {sum(connections)} connections over {len(happened)} events, {faults} violations,"
-            f" KPID_LOAD_SEED={SEED}"
-        )
+    tell(
+        f"streams: {sum(connections)} connections over {len(happened)} events, {faults} violations,"
+        f" KPID_LOAD_SEED={SEED}"
+    )
     assert len(happened) > 2 * STREAM_RUNS
     assert sum(connections) > 2 * len(got), "nobody has come again"
     for seen in got:
