@@ -281,16 +281,15 @@ def check_history(server: Server, run: str) -> None:
     page = server.get(f"/runs/{run}/events?limit=200", Accept="application/json").json
     events, found = page["events"], server.get(f"/runs/{run}").json
     assert page["next_cursor"] is None
-    before, attempt, interrupted = None, 0, False
+    before, attempt = None, 0
     for event in events:
         state = event["state"]
         assert state in MOVES[before], f"{run}: from {before} to {state}: {events}"
         if state == "running":
-            attempt += not interrupted
-            interrupted = False
-        assert event["attempt"] in (attempt, attempt - (state == "queued" and before == "running")), events
+            attempt += 1
         if state == "queued" and before == "running":  # handed back, at no charge
-            interrupted = True
+            attempt -= 1
+        assert event["attempt"] == attempt, events
         before = state
     assert [event["seq"] for event in events] == sorted({event["seq"] for event in events})
     assert found["state"] == before, (found, events)
