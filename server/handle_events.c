@@ -262,7 +262,7 @@ static bool read_position(struct request *rq, struct reply *rp, bool *given, uin
     reply_err(rp, rq, &err);
     return false;
   }
-  if (!request_header(rq, "Last-Event-ID", &text) || !text.len)
+  if (!request_header(rq, "Last-Event-ID", &text))
     return true;
   *given = true;
   if (view_to_u64(text, position))

@@ -1,13 +1,28 @@
 """Fixtures and settings shared by all black-box tests."""
 
+import sys
+
 import pytest
 
-from support.paths import kpid_binary
+from support.paths import SLOWDOWN, kpid_binary
 from support.server import Server
 
 pytest_plugins = ["support.aws_fixtures"]
 
-DEFAULT_TIMEOUT_SECONDS = 120
+DEFAULT_TIMEOUT_SECONDS = 120 if SLOWDOWN == 1 else 300
+
+# Files that take longest: they are begun first, so that the end does not wait for one of them where files run side by side.
+LONG_FILES = (
+    "test_backfills_at_work.py",
+    "test_backfills.py",
+    "test_events.py",
+    "test_state_machine.py",
+    "test_dynamodb_faults.py",
+    "test_shared_scan.py",
+    "test_days_together.py",
+    "test_s3_faults.py",
+    "test_kill.py",
+)
 
 
 def pytest_configure(config):
@@ -17,9 +32,22 @@ def pytest_configure(config):
 
 
 def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: item.path.name not in LONG_FILES)
     for item in items:
         if item.get_closest_marker("timeout") is None:
             item.add_marker(pytest.mark.timeout(DEFAULT_TIMEOUT_SECONDS))
+
+
+@pytest.fixture(scope="session")
+def tell(request):
+    """A function that prints a line of counts past pytest, to stderr: what workers write there is seen too."""
+    capture = request.config.pluginmanager.getplugin("capturemanager")
+
+    def say(text: str) -> None:
+        with capture.global_and_fixture_disabled():
+            print(f"\n{text}", file=sys.stderr, flush=True)
+
+    return say
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -309,6 +309,22 @@ def test_every_path_describes_the_refusal_of_an_unknown_parameter(server, descri
         description.check(method, described, reply)
 
 
+def test_numbers_in_addresses_are_taken_as_far_as_is_described(server, description):
+    run = server.run(DAY)["id"]
+    tried = set()
+    for path, item in description.document["paths"].items():
+        for parameter in map(description.resolve, item.get("get", {}).get("parameters", [])):
+            if parameter["in"] != "query" or parameter["schema"].get("type") != "integer":
+                continue
+            greatest = parameter["schema"].get("maximum")
+            values = {10**30: False} if greatest is None else {greatest: False, greatest + 1: True}
+            for value, is_refused in values.items():
+                reply = server.request("HEAD", f"{path.replace('{id}', run)}?{parameter['name']}={value}")
+                assert (reply.status == 400) is is_refused, (path, parameter["name"], value, reply.status)
+            tried.add(parameter["name"])
+    assert tried == {"after", "attempt", "limit", "wait"}
+
+
 LIMITS = {
     "max_bad_rows": [
         *(0, 100, -1, 1.5, True, None, 2**63 - 1),

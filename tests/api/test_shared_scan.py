@@ -149,8 +149,8 @@ def test_a_killed_service_takes_all_runs_of_a_scan_up_again(slow_input, start_se
 
 def test_too_many_days_for_the_memory_are_computed_in_parts(start_server, tmp_path):
     server = start_server(write_days(tmp_path / "in", 400), KPI_MEMORY_LIMIT="2MiB")
-    ids = [server.start_run(day(n))["id"] for n in range(400)]
-    assert {server.finish(run_id)["state"] for run_id in ids} == {"succeeded"}
+    backfill = server.post("/backfills", {"start_date": day(0), "end_date": day(399)}).json
+    assert server.await_end(f"/backfills/{backfill['id']}?wait=5")["counts"]["succeeded"] == 400
     assert any(line["event"] == "scan.halved" for line in server.logs)
 
 

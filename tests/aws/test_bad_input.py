@@ -164,7 +164,7 @@ def await_ends(server, count: int, timeout: float = 100) -> list[dict]:
     ids=["s3", "dynamodb"],
 )
 def test_service_that_throttles_everything_is_not_sent_much_more(
-    site, service, operation, fault, publish, capsys
+    site, service, operation, fault, publish, tell
 ):
     """Every run asks once and fails; the retries of all of them share one budget."""
     proxy = getattr(site.upload(), service)
@@ -173,8 +173,7 @@ def test_service_that_throttles_everything_is_not_sent_much_more(
     post_days(server, CALLS, publish=publish)
     runs = await_ends(server, CALLS)
     amplification = len(proxy.seen(operation)) / CALLS
-    with capsys.disabled():
-        print(f"\n{service}: {CALLS} calls, all throttled: {amplification:.2f} requests a call")
+    tell(f"{service}: {CALLS} calls, all throttled: {amplification:.2f} requests a call")
     assert {run["error"]["code"] for run in runs} == {f"{service}_throttled"}
     assert all(run["error"]["retryable"] for run in runs)
     assert 1 < amplification <= AMPLIFICATION_MAX

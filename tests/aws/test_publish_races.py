@@ -13,13 +13,13 @@ import pytest
 
 from support.auditor import Auditor, VersionedInput
 from support.faults import Meanwhile
+from support.paths import SLOWDOWN
 from support.published import WRITES
 from support.server import Server
 
 KILLS = int(os.environ.get("KPID_PUBLISH_KILLS", "25"))
 RACES = int(os.environ.get("KPID_PUBLISH_RACES", "10"))
 SEED = int(os.environ.get("KPID_KILL_SEED", str(int(time.time()))))
-SLOWDOWN = int(os.environ.get("KPID_SLOWDOWN", "1"))
 DAY = "2023-01-15"
 ANY_WRITE = "|".join(WRITES)
 
@@ -92,7 +92,7 @@ def settle(server: Server) -> list[dict]:
 
 
 @pytest.mark.timeout(120 + 10 * SLOWDOWN * KILLS)
-def test_kill_inside_publish_leaves_no_mixed_and_no_older_state(site, source, auditor, capsys):
+def test_kill_inside_publish_leaves_no_mixed_and_no_older_state(site, source, auditor, tell):
     rng = random.Random(SEED + 1)
     server = site.server()
     faults: list[str] = []
@@ -113,17 +113,16 @@ def test_kill_inside_publish_leaves_no_mixed_and_no_older_state(site, source, au
         source.change()
     auditor.stop()
     faults += auditor.violations
-    with capsys.disabled():
-        print(
-            f"\nkills inside publish: {inside} trials, {auditor.looks} careful looks, "
-            f"{len(faults)} violations, seed {SEED}"
-        )
+    tell(
+        f"kills inside publish: {inside} trials, {auditor.looks} careful looks, "
+        f"{len(faults)} violations, seed {SEED}"
+    )
     assert faults == []
     assert auditor.looks >= KILLS
 
 
 @pytest.mark.timeout(120 + 20 * SLOWDOWN * RACES)
-def test_two_servers_on_one_date_leave_no_mixed_and_no_older_state(site, source, auditor, capsys):
+def test_two_servers_on_one_date_leave_no_mixed_and_no_older_state(site, source, auditor, tell):
     rng = random.Random(SEED + 2)
     servers = [site.server(db=site.folder / f"{name}.db") for name in ("first", "second")]
     site.dynamodb.spoil(Meanwhile(lambda: time.sleep(rng.uniform(0, 0.02))))
@@ -149,9 +148,8 @@ def test_two_servers_on_one_date_leave_no_mixed_and_no_older_state(site, source,
         source.change()
     auditor.stop()
     faults += auditor.violations
-    with capsys.disabled():
-        print(
-            f"\ntwo servers on one date: {RACES} trials, {auditor.looks} careful looks, {ends}, "
-            f"{len(faults)} violations, seed {SEED}"
-        )
+    tell(
+        f"two servers on one date: {RACES} trials, {auditor.looks} careful looks, {ends}, "
+        f"{len(faults)} violations, seed {SEED}"
+    )
     assert faults == []

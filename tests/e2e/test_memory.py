@@ -39,7 +39,7 @@ def accounted_peak(server) -> int:
 
 
 @pytest.mark.timeout(120 + ORDERS // 5000)
-def test_peak_is_bounded_but_for_the_distinct_ids(start_server, tmp_path, capsys):
+def test_peak_is_bounded_but_for_the_distinct_ids(start_server, tmp_path, tell):
     made = kpid(
         "sample", "--out", tmp_path / "in", "--orders", ORDERS, "--days", 31, timeout=600
     )
@@ -48,11 +48,10 @@ def test_peak_is_bounded_but_for_the_distinct_ids(start_server, tmp_path, capsys
     server = start_server(tmp_path / "in")
     assert server.finish(server.start_run(DAY)["id"], 600)["state"] == "succeeded"
     accounted, peak = accounted_peak(server), peak_of(server.process.pid)
-    with capsys.disabled():
-        print(
-            f"\nmemory: input {size / 1e6:.0f} MB, peak {peak / 1e6:.1f} MB,"
-            f" of this distinct ids and join maps {accounted / 1e6:.1f} MB"
-        )
+    tell(
+        f"memory: input {size / 1e6:.0f} MB, peak {peak / 1e6:.1f} MB,"
+        f" of this distinct ids and join maps {accounted / 1e6:.1f} MB"
+    )
     assert peak < LIMIT_BYTES + accounted
 
 
@@ -67,7 +66,7 @@ def upload_joined(bucket, folder: Path) -> int:
 
 
 @pytest.mark.timeout(240)
-def test_object_of_s3_is_never_held_whole(site, s3_server, tmp_path, capsys):
+def test_object_of_s3_is_never_held_whole(site, s3_server, tmp_path, tell):
     made = kpid("sample", "--out", tmp_path / "in", "--orders", S3_ORDERS, "--days", 31)
     assert made.code == OK, made
     largest = upload_joined(site.bucket, tmp_path / "in")
@@ -75,11 +74,10 @@ def test_object_of_s3_is_never_held_whole(site, s3_server, tmp_path, capsys):
     run = server.run(DAY)
     assert run["state"] == "succeeded", run["error"]
     accounted, peak = accounted_peak(server), peak_of(server.process.pid)
-    with capsys.disabled():
-        print(
-            f"\nS3 memory: input {run['input']['bytes'] / 1e6:.0f} MB, largest object {largest / 1e6:.0f} MB,"
-            f" peak {peak / 1e6:.1f} MB, of this distinct ids and join maps {accounted / 1e6:.1f} MB"
-        )
+    tell(
+        f"S3 memory: input {run['input']['bytes'] / 1e6:.0f} MB, largest object {largest / 1e6:.0f} MB,"
+        f" peak {peak / 1e6:.1f} MB, of this distinct ids and join maps {accounted / 1e6:.1f} MB"
+    )
     assert peak < S3_LIMIT_BYTES + accounted < largest
 
 

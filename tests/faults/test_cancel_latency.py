@@ -13,7 +13,8 @@ from dataclasses import dataclass
 import pytest
 
 from support.datasets import PHASED_DATES, phased_source
-from support.load import SEED, SLOWDOWN, Readers, percentile
+from support.load import SEED, Readers, percentile
+from support.paths import SLOWDOWN
 from support.server import TERMINAL, Server
 
 CANCELS = int(os.environ.get("KPID_CANCELS", "15"))
@@ -94,7 +95,7 @@ class Lane(threading.Thread):
 
 
 @pytest.mark.timeout(120 + 10 * CANCELS * SLOWDOWN)
-def test_cancelled_run_ends_within_two_seconds_in_every_phase(start_server, phased_input, capsys):
+def test_cancelled_run_ends_within_two_seconds_in_every_phase(start_server, phased_input, tell):
     rng = random.Random(SEED)
     server = start_server(phased_input, KPI_MAX_ACTIVE_RUNS="2")
     checking_after = seconds_between(server, "aggregating", "publishing")
@@ -116,12 +117,11 @@ def test_cancelled_run_ends_within_two_seconds_in_every_phase(start_server, phas
     p99 = percentile(seconds, 99)
     met = Counter(trial.phase for trial in trials)
     ends = Counter(trial.run["state"] for trial in trials)
-    with capsys.disabled():
-        print(
-            f"\ncancel: {len(trials)} trials, {len(faults)} violations, p50 {percentile(seconds, 50) * 1000:.0f} ms,"
-            f" p99 {p99 * 1000:.0f} ms, slowest {max(seconds) * 1000:.0f} ms; in {dict(met)}; ended {dict(ends)};"
-            f" {readers.answered} pages read meanwhile, KPID_LOAD_SEED={SEED}"
-        )
+    tell(
+        f"cancel: {len(trials)} trials, {len(faults)} violations, p50 {percentile(seconds, 50) * 1000:.0f} ms,"
+        f" p99 {p99 * 1000:.0f} ms, slowest {max(seconds) * 1000:.0f} ms; in {dict(met)}; ended {dict(ends)};"
+        f" {readers.answered} pages read meanwhile, KPID_LOAD_SEED={SEED}"
+    )
     assert not faults, faults[:20]
     # Of a few trials it is the slowest one, which a busy machine decides.
     assert p99 <= (SECONDS if len(trials) >= 100 else 3 * SECONDS) * SLOWDOWN

@@ -14,7 +14,8 @@ import pytest
 from support.caller import Caller
 from support.datasets import phased_source
 from support.events import EventStream
-from support.load import SEED, SLOWDOWN, settled
+from support.load import SEED, settled
+from support.paths import SLOWDOWN
 from support.server import Server
 
 DRAINS = int(os.environ.get("KPID_DRAINS", "5"))
@@ -71,7 +72,7 @@ def broken_promises(runs: list[dict], accepted: dict[str, str]) -> list[str]:
 
 
 @pytest.mark.timeout(120 + 60 * DRAINS * SLOWDOWN)
-def test_drain_under_load_answers_everyone_and_loses_nothing(start_server, some_seconds_input, capsys):
+def test_drain_under_load_answers_everyone_and_loses_nothing(start_server, some_seconds_input, tell):
     rng = random.Random(SEED)
     server = start_server(some_seconds_input, KPI_MAX_ACTIVE_RUNS="2")
     accepted: dict[str, str] = {}
@@ -90,11 +91,10 @@ def test_drain_under_load_answers_everyone_and_loses_nothing(start_server, some_
         if trial % 5 == 4 or trial == DRAINS - 1:
             wrong += broken_promises(settled(server, 120 * SLOWDOWN), accepted)
         faults += [f"trial {trial}: {fault}" for fault in wrong]
-    with capsys.disabled():
-        print(
-            f"\nSIGTERM: {DRAINS} trials, {len(accepted)} accepted runs, {len(faults)} violations;"
-            f" answers {dict(told)}, KPID_LOAD_SEED={SEED}"
-        )
+    tell(
+        f"SIGTERM: {DRAINS} trials, {len(accepted)} accepted runs, {len(faults)} violations;"
+        f" answers {dict(told)}, KPID_LOAD_SEED={SEED}"
+    )
     assert not faults, faults[:20]
     assert accepted, "no run was accepted before any signal: the test showed nothing"
     assert not set(told) - {"200", "202", "409", "503", "not begun"}, told

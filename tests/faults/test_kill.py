@@ -122,7 +122,7 @@ def month(tmp_path_factory):
 
 
 @pytest.mark.timeout(120 + 20 * KILLS)
-def test_kill_at_any_instant_loses_and_doubles_nothing(start_server, month, capsys):
+def test_kill_at_any_instant_loses_and_doubles_nothing(start_server, month, tell):
     rng = random.Random(SEED)
     server = start_server(month)
     accepted, faults, expected = {}, [], {}
@@ -137,10 +137,9 @@ def test_kill_at_any_instant_loses_and_doubles_nothing(start_server, month, caps
                 f"trial {trial}: {fault}" for fault in violations(runs, accepted)
             ]
             faults += result_violations(server, runs[:100], expected)
-    with capsys.disabled():
-        print(
-            f"\nkill -9: {KILLS} trials, {len(accepted)} accepted runs, {len(faults)} violations, KPID_KILL_SEED={SEED}"
-        )
+    tell(
+        f"kill -9: {KILLS} trials, {len(accepted)} accepted runs, {len(faults)} violations, KPID_KILL_SEED={SEED}"
+    )
     assert not faults, faults[:20]
     assert accepted, "no run was accepted before any kill: the test showed nothing"
 

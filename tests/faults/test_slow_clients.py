@@ -11,7 +11,8 @@ import time
 import pytest
 
 from support.datasets import BASE_DATES
-from support.load import SEED, SLOWDOWN, percentile
+from support.load import SEED, percentile
+from support.paths import SLOWDOWN
 from support.slow_clients import KINDS, SlowClients
 from support.tools import free_port
 
@@ -36,7 +37,7 @@ def ask(port: int, path: str, timeout: float) -> tuple[float, int | None]:
 
 
 @pytest.mark.timeout(120 + 2 * SECONDS)
-def test_slow_clients_keep_nobody_from_health_checks_nor_the_api_for_long(start_server, capsys):
+def test_slow_clients_keep_nobody_from_health_checks_nor_the_api_for_long(start_server, tell):
     health = free_port()
     server = start_server(KPI_HEALTH_LISTEN=f"127.0.0.1:{health}")
     checks: list[tuple[float, int | None]] = []
@@ -59,12 +60,11 @@ def test_slow_clients_keep_nobody_from_health_checks_nor_the_api_for_long(start_
     faults = [f"/healthz: {status}" for _, status in checks if status != 200]
     if CLIENTS < CONNECTIONS_MAX:  # with more, the API has no room left
         faults += [f"/version: {status}" for status in meanwhile if status != 200]
-    with capsys.disabled():
-        print(
-            f"\n{CLIENTS} slow clients for {SECONDS} s: {len(checks)} health checks, {len(faults)} violations, p99"
-            f" {p99 * 1000:.1f} ms, slowest {max(seconds) * 1000:.1f} ms; the API answered {meanwhile.count(200)} of"
-            f" {len(meanwhile)} requests and was back after {back * 1000:.0f} ms; {crowd.met}, KPID_LOAD_SEED={SEED}"
-        )
+    tell(
+        f"{CLIENTS} slow clients for {SECONDS} s: {len(checks)} health checks, {len(faults)} violations, p99"
+        f" {p99 * 1000:.1f} ms, slowest {max(seconds) * 1000:.1f} ms; the API answered {meanwhile.count(200)} of"
+        f" {len(meanwhile)} requests and was back after {back * 1000:.0f} ms; {crowd.met}, KPID_LOAD_SEED={SEED}"
+    )
     assert not faults, faults[:20]
     assert p99 < HEALTH_SECONDS * SLOWDOWN
     assert back < BACK_SECONDS * SLOWDOWN

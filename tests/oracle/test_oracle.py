@@ -41,20 +41,19 @@ def faults_of(scenario: Scenario, folder: Path) -> list[str]:
 
 
 @pytest.mark.timeout(60 + 4 * CASES)
-def test_program_agrees_with_the_oracle(tmp_path, capsys):
+def test_program_agrees_with_the_oracle(tmp_path, tell):
     failed: dict[int, list[str]] = {}
     for seed in range(BASE_SEED, BASE_SEED + CASES):
         scenario = Maker(seed).scenario(tmp_path / str(seed) / "in")
         if faults := faults_of(scenario, tmp_path / str(seed)):
             failed[seed] = faults
-    with capsys.disabled():
-        print(
-            f"\noracle: {CASES} cases, {len(failed)} mismatches, base seed {BASE_SEED}"
+    tell(
+        f"oracle: {CASES} cases, {len(failed)} mismatches, base seed {BASE_SEED}"
+    )
+    for seed, faults in failed.items():
+        tell(
+            f"  KPID_ORACLE_SEED={seed} KPID_ORACLE_CASES=1: {len(faults)} differences, first {faults[0][:600]}"
         )
-        for seed, faults in failed.items():
-            print(
-                f"  KPID_ORACLE_SEED={seed} KPID_ORACLE_CASES=1: {len(faults)} differences, first {faults[0][:600]}"
-            )
     assert not failed
 
 

@@ -1,10 +1,9 @@
 """Small input folders made by the tests themselves."""
 
-import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from support.paths import EDGE_CASES
+from support.paths import EDGE_CASES, SLOWDOWN
 
 BASE = EDGE_CASES / "00-base-fixture" / "input"
 BASE_DATES = ("2023-01-15", "2023-01-16")
@@ -49,9 +48,9 @@ def write_source(
 def slow_source(folder: Path, copies: int = 400) -> Path:
     """A source that takes the program seconds to read: one part of items, linked many times.
 
-    KPID_SLOWDOWN says how many times slower than a release build the program under test is.
+    A slower program under test is given less.
     """
-    copies = max(10, copies // int(os.environ.get("KPID_SLOWDOWN", "1")))
+    copies = max(10, copies // SLOWDOWN)
     stamp = f"{BASE_DATES[0]} 10:00:00"
     write_source(
         folder,
@@ -77,8 +76,7 @@ def phased_source(folder: Path, orders: int = 600_000, files: int = 20_000) -> P
 
     As slow_source it is smaller for a slower program under test.
     """
-    slowdown = int(os.environ.get("KPID_SLOWDOWN", "1"))
-    orders, files = orders // slowdown, files // slowdown
+    orders, files = orders // SLOWDOWN, files // SLOWDOWN
     write_source(
         folder,
         (f"{n},{n},completed,{PHASED_DATES[n % 3]}" for n in range(orders)),

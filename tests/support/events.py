@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from support.server import Server
+from support.server import END_SECONDS, Server
 
 
 @dataclass
@@ -127,7 +127,7 @@ class EventStream:
         event.data = "\n".join(data)
         return event if data else None
 
-    def events(self, seconds: float = 30) -> Iterator[Event]:
+    def events(self, seconds: float = END_SECONDS) -> Iterator[Event]:
         """Events, comments too, until the stream ends or nothing has come by then."""
         deadline = time.monotonic() + seconds
         while True:
@@ -139,7 +139,7 @@ class EventStream:
             if not self.receive(deadline):
                 return
 
-    def until(self, name: str, seconds: float = 30) -> list[Event]:
+    def until(self, name: str, seconds: float = END_SECONDS) -> list[Event]:
         """All events to the first of that name."""
         seen = []
         for event in self.events(seconds):
@@ -148,7 +148,7 @@ class EventStream:
                 return seen
         raise AssertionError(f"no {name} after {[event.name for event in seen]}")
 
-    def rest(self, seconds: float = 60) -> list[Event]:
+    def rest(self, seconds: float = END_SECONDS) -> list[Event]:
         """All events to the end of the stream, which must come."""
         seen = list(self.events(seconds))
         assert self.ended, f"still open after {[event.name for event in seen][-5:]}"

@@ -8,7 +8,6 @@ import time
 
 from support.server import TERMINAL, Server
 
-SLOWDOWN = int(os.environ.get("KPID_SLOWDOWN", "1"))
 SEED = int(os.environ.get("KPID_LOAD_SEED", str(int(time.time()))))
 
 

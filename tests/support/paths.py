@@ -1,4 +1,4 @@
-"""Where the program under test and the test data are."""
+"""Where the program under test and the test data are, and how slow it is."""
 
 import os
 from pathlib import Path
@@ -8,6 +8,9 @@ REPO = TESTS.parent
 README = REPO / "README.md"
 EDGE_CASES = TESTS / "data" / "edge"
 LAB = REPO.parent / "shared" / "data" / "lab"
+
+# How many times slower than a release build it is: inputs that take time are smaller, limits of time are greater.
+SLOWDOWN = int(os.environ.get("KPID_SLOWDOWN", "1"))
 
 
 def kpid_binary() -> Path:

@@ -14,9 +14,10 @@ from pathlib import Path
 
 from support.cli import source_url
 from support.datasets import BASE
-from support.paths import clean_env, kpid_binary
+from support.paths import SLOWDOWN, clean_env, kpid_binary
 
 TERMINAL = ("succeeded", "failed", "cancelled")
+END_SECONDS = 60 if SLOWDOWN == 1 else 180
 
 
 @dataclass(frozen=True)
@@ -189,11 +190,11 @@ class Server:
         assert reply.status in (200, 202), reply
         return reply.json
 
-    def finish(self, run_id: str, timeout: float = 60) -> dict:
+    def finish(self, run_id: str, timeout: float = END_SECONDS) -> dict:
         """The run once it is terminal."""
         return self.await_end(f"/runs/{run_id}?wait=5", timeout)
 
-    def await_end(self, path: str, timeout: float = 60) -> dict:
+    def await_end(self, path: str, timeout: float = END_SECONDS) -> dict:
         """The run or backfill at `path`, which says how long one look waits, once it is terminal."""
         deadline = time.monotonic() + timeout
         while time.monotonic() < deadline:
