@@ -10,8 +10,18 @@ One file, for PySpark 3.5 and 4.0 and Python 3.9, with nothing but pyspark and t
 
 from __future__ import annotations
 
+import ctypes
+import hashlib
+import json
+import os
 import re
+import signal
+import sys
+import threading
+import traceback
+from collections import defaultdict
 from datetime import date, datetime, timedelta
+from itertools import groupby, zip_longest
 from typing import Any, Iterable, Iterator, NamedTuple, Optional
 from zoneinfo import ZoneInfo
 
@@ -560,3 +570,1040 @@ def at_line(code: str, obj: str, line: int, what: str, column: str = "") -> Refu
 
 def malformed(obj: str, line: int, what: str) -> Refusal:
     return at_line("csv_malformed", obj, line, what)
+
+
+# ---- tallies: what quality checks note (pipeline/quality.h) ----
+
+ORDERS_DATE, ITEMS_DATE = "orders_created_at_parses", "order_items_created_at_parses"
+DISTINCT_CHECKS = ("orders_status_domain", "order_items_status_domain", "order_items_status_near_miss")
+KNOWN_STATUSES = frozenset(
+    b"complete completed pending processing shipped delivered cancelled canceled returned refunded".split()
+)
+STATUS_UNKNOWN, STATUS_NEAR_MISS = 1, 2
+
+
+def new_tally() -> dict[str, Any]:
+    """Notes of a day, or of the inputs as a whole. Plain data, as executors send it to each other: numbers are added,
+    `found` is a finding by check, `columns` [nulls, least, greatest] by "data set.column", money is units of 10^-18."""
+    return {
+        "found": {},
+        "relevant": {d.name: 0 for d in DATASETS},
+        "bad_rows": {d.name: 0 for d in DATASETS},
+        "columns": {},
+        "item_revenue": 0,
+        "dropped_revenue": 0,
+        "orphan_revenue": 0,
+    }
+
+
+def note(tally: dict[str, Any], check: str, obj: int, line: int, value: str = "") -> None:
+    finding = tally["found"].get(check)
+    if finding is None:
+        finding = tally["found"][check] = no_finding()
+    (add_distinct_finding if check in DISTINCT_CHECKS else add_finding)(finding, obj, line, value)
+
+
+def column_of(tally: dict[str, Any], column: str) -> list[Any]:
+    found = tally["columns"].get(column)
+    if found is None:
+        found = tally["columns"][column] = [0, None, None]
+    return found
+
+
+def widen(tally: dict[str, Any], column: str, value: Any) -> None:
+    stats = column_of(tally, column)
+    if stats[1] is None or value < stats[1]:
+        stats[1] = value
+    if stats[2] is None or value > stats[2]:
+        stats[2] = value
+
+
+def merge_findings(to: dict[str, Any], check: str, finding: dict[str, Any]) -> None:
+    """Adds a finding to those by check."""
+    own = to.setdefault(check, no_finding())
+    own["count"] += finding["count"]
+    keep_examples(own, finding["examples"], check in DISTINCT_CHECKS)
+
+
+def merge_tally(to: dict[str, Any], other: dict[str, Any]) -> None:
+    for check, finding in other["found"].items():
+        merge_findings(to["found"], check, finding)
+    for counts in ("relevant", "bad_rows"):
+        for name, count in other[counts].items():
+            to[counts][name] += count
+    for column, (nulls, least, greatest) in other["columns"].items():
+        column_of(to, column)[0] += nulls
+        if least is not None:
+            widen(to, column, least)
+            widen(to, column, greatest)
+    for sum_of in ("item_revenue", "dropped_revenue", "orphan_revenue"):
+        to[sum_of] += other[sum_of]
+
+
+def judge_status(status: bytes, is_exact: bool) -> int:
+    """STATUS_* bits of what is worth a warning; 0 for a word that shops use."""
+    word = status.strip(BLANKS).lower()
+    bits = 0 if word in KNOWN_STATUSES else STATUS_UNKNOWN
+    is_near = is_exact and status != b"returned" if word == b"returned" else word[:5] == b"retur" or word == b"refunded"
+    return bits | STATUS_NEAR_MISS if is_near else bits
+
+
+def is_returned(status: bytes, is_exact: bool) -> bool:
+    return status == b"returned" if is_exact else status.strip(BLANKS).lower() == b"returned"
+
+
+def note_id(tally: dict[str, Any], column: str, check: str, place: tuple[int, int], text: Optional[str], number: Optional[str]) -> None:
+    """Counts a null, or widens the range by an id that is plain: no other is its own number without an "e"."""
+    if text is None:
+        column_of(tally, column)[0] += 1
+        note(tally, check, *place)
+    elif text == number and "e" not in number:
+        widen(tally, column, int(number))
+
+
+def note_status(tally: dict[str, Any], dataset: str, place: tuple[int, int], status: str, bits: int) -> None:
+    if not status:
+        column_of(tally, dataset + ".status")[0] += 1
+        return
+    widen(tally, dataset + ".status", status)
+    if bits & STATUS_UNKNOWN:
+        note(tally, dataset + "_status_domain", *place, status)
+    if bits & STATUS_NEAR_MISS and dataset == ITEMS.name:
+        note(tally, "order_items_status_near_miss", *place, status)
+
+
+# ---- from cells to rows ----
+
+CATEGORY_BYTES_MAX = 2048
+CATEGORY_FINE, CATEGORY_NULL, CATEGORY_TOO_LONG = range(3)
+ID_COLUMNS = ("orders.order_id", "orders.user_id", "order_items.id", "order_items.order_id", "order_items.product_id", "products.id")
+
+# The columns of the rows that are joined, in the order of the tuples that the functions below make. An id is its text and
+# its number (parse_id); `object` is its position among those of the data set; `report` is set in the last row of a
+# partition only, which has nothing else: what there is to say of the partition, as JSON.
+PLACE = "report string, object int, line bigint, "
+SCHEMAS = {
+    ORDERS.name: PLACE + "day int, is_wanted boolean, id string, id_n string, customer string, customer_n string, "
+    "is_returned boolean, status string, status_bits int",
+    ITEMS.name: PLACE + "day int, is_wanted boolean, id string, id_n string, ord string, ord_n string, prod string, "
+    "prod_n string, is_returned boolean, status string, status_bits int, price_is int, units string, price string, dated string",
+    PRODUCTS.name: PLACE + "id string, id_n string, category string, category_is int",
+}
+
+
+class Rules(NamedTuple):
+    """What a run asks for."""
+
+    zone: Optional[ZoneInfo]  # None: UTC
+    days: Optional[frozenset[int]]  # None: all
+    skips_bad_rows: bool
+    is_status_exact: bool
+    unknown_category: Optional[str]
+
+
+def bad_value(obj: str, line: int, column: str, value: bytes, what: str) -> Refusal:
+    """orders/a.csv:4: created_at: "x" is not a date"""
+    seen = value[:REFUSED_BYTES_MAX].split(b"\0", 1)[0].decode("utf-8", "replace")
+    name = f'"{seen}"' if value else "the cell"
+    return Refusal("value_unparsable", f"{obj}:{line}: {column}: {name} {what}", obj, line, column, value)
+
+
+def read_day(cell: bytes, dataset: Dataset, place: tuple[int, int], obj: str, rules: Rules, report: dict[str, Any]) -> Optional[int]:
+    """The day of a row; None: the row is left out. Raises Refusal where that is not allowed."""
+    day = parse_day(cell, rules.zone)
+    if day is None and not rules.skips_bad_rows:
+        what = "is not a date" if cell else "is empty, a date is needed"
+        raise bad_value(obj, place[1], "created_at", cell, what)
+    if day is None:
+        note(report["tally"], ORDERS_DATE if dataset is ORDERS else ITEMS_DATE, *place, as_text(cell))
+        report["tally"]["bad_rows"][dataset.name] += 1
+    return day
+
+
+def read_id(cell: bytes, column: str, report: dict[str, Any]) -> tuple[Optional[str], Optional[str]]:
+    """As parse_id; notes a column that holds a text."""
+    text, number = parse_id(cell)
+    if number is None and text is not None:
+        report["text_ids"][column] = True
+    return text, number
+
+
+Cells = Iterator[tuple[int, list[Any]]]  # (line, cells by column) of rows_of_file
+
+
+def order_rows(rows: Cells, index: int, obj: str, rules: Rules, report: dict[str, Any]) -> Iterator[tuple[Any, ...]]:
+    for line, (order_id, user_id, created_at, status) in rows:
+        day = read_day(created_at, ORDERS, (index, line), obj, rules, report)
+        if day is None:
+            continue
+        order = read_id(order_id, "orders.order_id", report)
+        user = read_id(user_id, "orders.user_id", report)
+        known = status or b""
+        yield (
+            None, index, line, day, rules.days is None or day in rules.days, *order, *user,
+            is_returned(known, rules.is_status_exact), None if status is None else as_text(status),
+            judge_status(known, rules.is_status_exact),
+        )  # fmt: skip
+
+
+def item_rows(rows: Cells, index: int, obj: str, rules: Rules, report: dict[str, Any]) -> Iterator[tuple[Any, ...]]:
+    for line, (item_id, order_id, product_id, status, created_at, sale_price) in rows:
+        day = read_day(created_at, ITEMS, (index, line), obj, rules, report)
+        if day is None:
+            continue
+        item = read_id(item_id, "order_items.id", report)
+        order = read_id(order_id, "order_items.order_id", report)
+        product = read_id(product_id, "order_items.product_id", report)
+        price_is, units = parse_price(sale_price)
+        yield (
+            None, index, line, day, rules.days is None or day in rules.days, *item, *order, *product,
+            is_returned(status, rules.is_status_exact), as_text(status), judge_status(status, rules.is_status_exact),
+            price_is, str(units), as_text(sale_price, REFUSED_BYTES_MAX), as_text(created_at),
+        )  # fmt: skip
+
+
+def product_rows(rows: Cells, index: int, obj: str, rules: Rules, report: dict[str, Any]) -> Iterator[tuple[Any, ...]]:
+    tally = report["tally"]
+    for line, (product_id, category) in rows:
+        product = read_id(product_id, "products.id", report)
+        tally["relevant"][PRODUCTS.name] += 1
+        note_id(tally, "products.id", "products_id_not_null", (index, line), *product)
+        if category:
+            widen(tally, "products.category", as_text(category))
+        else:
+            column_of(tally, "products.category")[0] += 1
+            note(tally, "products_category_not_null", index, line)
+        if product[0] is None:
+            continue
+        name = category.decode("utf-8", "replace") or rules.unknown_category or ""
+        size = len(name.encode("utf-8"))
+        category_is = CATEGORY_NULL if not size else CATEGORY_TOO_LONG if size > CATEGORY_BYTES_MAX else CATEGORY_FINE
+        yield None, index, line, *product, name if category_is == CATEGORY_FINE else None, category_is
+
+
+ROWS_OF = {ORDERS.name: order_rows, ITEMS.name: item_rows, PRODUCTS.name: product_rows}
+
+
+class Input(NamedTuple):
+    """What is needed to read rows of a data set; sent to executors, so it holds plain data."""
+
+    dataset: str
+    names: list[str]  # of its objects
+    sizes: list[int]
+    files: dict[int, int]  # hash of a file's path -> its position among the objects
+    parts: dict[tuple[int, int], tuple[int, Optional[bytes], bool]]  # (file, where a block of it starts) -> its FilePart, is last
+
+
+def rows_of_partition(
+    lines: Iterable[tuple[bytes, int, int]], what: Any, rules: Rules, counters: Any
+) -> Iterator[tuple[Any, ...]]:
+    """From (what stands between two LFs, hash of the file's path, where its block starts), in order, to rows of SCHEMAS."""
+    source = Input(*what.value)
+    dataset = next(d for d in DATASETS if d.name == source.dataset)
+    report = {**new_report(), "tally": new_tally(), "text_ids": {}, "refusal": None}
+    for (file, start), group in groupby(lines, key=lambda l: (l[1], l[2])):
+        index = source.files[file]
+        obj = source.names[index]
+        line, header, is_last = source.parts.get((index, start), (1, None, True))
+        pieces: Iterator[bytes] = (bytes(piece) for piece, _, _ in group)
+        rows_before = report["rows"]
+        try:
+            if start == 0:
+                pieces = start_of_file(pieces, obj)
+            rows = rows_of_file(pieces, dataset, obj, index, report, FilePart(line, header))
+            yield from ROWS_OF[dataset.name](rows, index, obj, rules, report)
+        except Refusal as why:
+            keep_refusal(report, why, index)
+        counters[0].add(report["rows"] - rows_before)
+        counters[1].add(source.sizes[index] if is_last else 0)
+        counters[2].add(1 if is_last else 0)
+    yield (json.dumps(report), *[None] * SCHEMAS[dataset.name].count(","))
+
+
+def keep_refusal(report: dict[str, Any], why: Refusal, index: int) -> None:
+    """Keeps the one that stands first in the input."""
+    first = report["refusal"]
+    if first is None or (index, why.line) < (first[0], first[1]["line"]):
+        report["refusal"] = [index, error_of(why)]
+
+
+def error_of(why: Refusal) -> dict[str, Any]:
+    return {"code": why.code, "message": why.message, "object": why.object, "line": why.line, "column": why.column, "value": why.value}
+
+
+def merge_reports(reports: Iterable[str]) -> dict[str, Any]:
+    whole = {**new_report(), "tally": new_tally(), "text_ids": {}, "refusal": None}
+    for report in map(json.loads, reports):
+        whole["rows"] += report["rows"]
+        for check in ("ragged", "undecodable", "repeated_header"):
+            merge_findings(whole, check, report[check])
+        whole["has_column"] = [a or b for a, b in zip_longest(whole["has_column"], report["has_column"], fillvalue=False)]
+        whole["text_ids"].update(report["text_ids"])
+        merge_tally(whole["tally"], report["tally"])
+        if report["refusal"] and (not whole["refusal"] or place_of(report) < place_of(whole)):
+            whole["refusal"] = report["refusal"]
+    return whole
+
+
+def place_of(report: dict[str, Any]) -> tuple[int, int]:
+    return report["refusal"][0], report["refusal"][1]["line"]
+
+
+# ---- what joined rows add to ----
+
+PRICE_REFUSED = (PRICE_NOT_FINITE, PRICE_TOO_LARGE)
+DATASET_ORDER = {d.name: number for number, d in enumerate(DATASETS)}
+
+
+def note_day(days: dict[Any, Any], day: int) -> dict[str, Any]:
+    """What is known of a day; the numbers are added up over all executors."""
+    noted = days.get((day, None))
+    if noted is None:
+        noted = days[(day, None)] = {"tally": new_tally(), "has_rows": False, "refusal": None, "counts": {}}
+    return noted
+
+
+def count(noted: dict[str, Any], name: str, by: int = 1) -> None:
+    noted["counts"][name] = noted["counts"].get(name, 0) + by
+
+
+def refuse_day(noted: dict[str, Any], dataset: Dataset, index: int, why: Refusal) -> None:
+    """Keeps why a day must fail, unless what stands before it in the input is kept."""
+    refusal = [DATASET_ORDER[dataset.name], index, why.line, error_of(why)]
+    if noted["refusal"] is None or refusal[:3] < noted["refusal"][:3]:
+        noted["refusal"] = refusal
+
+
+def orders_of_days(rows: Iterable[Any]) -> Iterator[tuple[Any, Any]]:
+    """From orders of the days asked for to ((day, None), what they add to it)."""
+    days: dict[Any, Any] = {}
+    for r in rows:
+        noted, place = note_day(days, r.day), (r.object, r.line)
+        tally = noted["tally"]
+        noted["has_rows"] = True
+        tally["relevant"][ORDERS.name] += 1
+        note_id(tally, "orders.order_id", "orders_order_id_not_null", place, r.id, r.id_n)
+        note_id(tally, "orders.user_id", "orders_user_id_not_null", place, r.customer, r.customer_n)
+        widen(tally, "orders.created_at", r.day)
+        if r.status is not None:
+            note_status(tally, ORDERS.name, place, r.status, r.status_bits)
+        count(noted, "order_rows")
+        if r.id is not None:
+            count(noted, "order_id_rows")
+            count(noted, "unjoinable_orders", r.key is None)
+    return iter(days.items())
+
+
+def items_of_days(rows: Iterable[Any], names: Any, skips_bad_rows: bool) -> Iterator[tuple[Any, Any]]:
+    """From items, each with its order's days and its product's categories, to ((day, None), what they add to it) and to
+    ((day, category), [revenue, item rows, returned item rows, 0, 0, 0])."""
+    totals: dict[Any, Any] = {}
+    for r in rows:
+        is_added = not r.is_wanted
+        for text in r.order_days or ():
+            day, times = map(int, text.split(":"))
+            is_added |= day == r.day
+            add_item(totals, r, day, times, names.value, skips_bad_rows)
+        if not is_added:
+            add_item(totals, r, r.day, 0, names.value, skips_bad_rows)
+    return iter(totals.items())
+
+
+def add_item(totals: dict[Any, Any], r: Any, day: int, order_times: int, names: dict[str, list[str]], skips_bad_rows: bool) -> None:
+    """Adds an item to a day: its own or that of its order, which has `order_times` rows on it."""
+    noted = note_day(totals, day)
+    is_sold = day == r.day and bool(r.sold_times)
+    units = int(r.units)
+    if (order_times or is_sold) and r.price_is in PRICE_REFUSED:
+        refuse_price(noted, r, names, skips_bad_rows)
+        return
+    noted["has_rows"] |= bool(order_times) or is_sold
+    note_item(noted["tally"], r, day, units)
+    if order_times:
+        count(noted, "revenue", units * order_times)
+        count(noted, "item_rows", order_times)
+        count(noted, "returned_item_rows", r.is_returned * order_times)
+        count(noted, "item_id_rows", r.id is not None)
+    if is_sold and r.bad_product:
+        index, line, category_is = map(int, r.bad_product.split(":"))
+        what = "is empty, but the product was sold" if category_is == CATEGORY_NULL else "is longer than 2048 bytes, and the product was sold"
+        refuse_day(noted, PRODUCTS, index, bad_value(names[PRODUCTS.name][index], line, "category", b"", what))
+    if is_sold:
+        for text in r.categories:
+            times_text, category = text.split(":", 1)
+            times = int(times_text)
+            group = totals.get((day, category))
+            if group is None:
+                group = totals[(day, category)] = [0, 0, 0, 0, 0, 0]
+            group[0] += units * times
+            group[1] += times
+            group[2] += r.is_returned * times
+
+
+def refuse_price(noted: dict[str, Any], r: Any, names: dict[str, list[str]], skips_bad_rows: bool) -> None:
+    """A price that no sum can take: its row is left out, or its day fails."""
+    value = r.price.encode("latin-1")
+    if skips_bad_rows:
+        note(noted["tally"], "sale_price_finite", r.object, r.line, as_text(value))
+        noted["tally"]["relevant"][ITEMS.name] += 1
+        noted["tally"]["bad_rows"][ITEMS.name] += 1
+        return
+    what = "is not a finite number" if r.price_is == PRICE_NOT_FINITE else "is out of range (10^126 or more)"
+    refuse_day(noted, ITEMS, r.object, bad_value(names[ITEMS.name][r.object], r.line, "sale_price", value, what))
+
+
+def note_item(tally: dict[str, Any], r: Any, day: int, units: int) -> None:
+    place = (r.object, r.line)
+    tally["relevant"][ITEMS.name] += 1
+    note_id(tally, "order_items.id", "order_items_id_not_null", place, r.id, r.id_n)
+    note_id(tally, "order_items.order_id", "order_items_order_id_not_null", place, r.ord, r.ord_n)
+    note_id(tally, "order_items.product_id", "order_items_product_id_not_null", place, r.prod, r.prod_n)
+    widen(tally, "order_items.created_at", r.day)
+    note_status(tally, ITEMS.name, place, r.status, r.status_bits)
+    note_price(tally, r, units)
+    if r.day != day:
+        note(tally, "item_day_differs", *place, r.dated)
+        return
+    tally["item_revenue"] += units * (r.sold_times or 1)
+    if not r.sold_times:
+        note(tally, "items_without_product", *place, as_text((r.prod or "").encode("utf-8")))
+        tally["dropped_revenue"] += units
+    if r.ord is not None and not r.has_order:
+        note(tally, "items_without_order", *place, as_text(r.ord.encode("utf-8")))
+        tally["orphan_revenue"] += units
+
+
+def note_price(tally: dict[str, Any], r: Any, units: int) -> None:
+    place, value = (r.object, r.line), r.price[:VALUE_BYTES_MAX]
+    if r.price_is == PRICE_MISSING:
+        column_of(tally, "order_items.sale_price")[0] += 1
+        note(tally, "sale_price_present", *place)
+    elif r.price_is in PRICE_REFUSED:  # of a row that does not count
+        note(tally, "sale_price_finite", *place, value)
+    elif r.price_is == PRICE_NOT_A_NUMBER:
+        note(tally, "sale_price_parses", *place, value)
+    else:
+        if r.price_is == PRICE_ROUNDED:
+            note(tally, "sale_price_precision", *place, value)
+        if units < 0:
+            note(tally, "sale_price_not_negative", *place, value)
+        widen(tally, "order_items.sale_price", units)
+
+
+def merge_totals(a: Any, b: Any) -> Any:
+    """Adds what belongs to one key of orders_of_days, items_of_days and counts_of_days."""
+    if isinstance(a, list):
+        return [x + y for x, y in zip(a, b)]
+    merge_tally(a["tally"], b["tally"])
+    a["has_rows"] |= b["has_rows"]
+    if b["refusal"] and (not a["refusal"] or b["refusal"][:3] < a["refusal"][:3]):
+        a["refusal"] = b["refusal"]
+    for name, number in b["counts"].items():
+        a["counts"][name] = a["counts"].get(name, 0) + number
+    return a
+
+
+def counts_of_days(r: Any) -> tuple[Any, Any]:
+    """From a row (what, day, category, and three counts) of count_distinct to a key and what it adds to it."""
+    if r.what == "category":
+        return (r.day, r.category), [0, 0, 0, r.a, r.b, r.c]
+    days: dict[Any, Any] = {}
+    count(note_day(days, r.day), r.what, r.a)
+    if r.what == "orders":
+        count(note_day(days, r.day), "returned_orders", r.b)
+    return next(iter(days.items()))
+
+
+# ---- lines of the results ----
+
+CATEGORIES_A_DAY_MAX = 5000
+
+
+def line_of(key_and_totals: tuple[Any, Any]) -> Optional[str]:
+    """A line of the results; None: a category of a day that has too many, which its own line tells."""
+    (day, category), totals = key_and_totals
+    if category is None:
+        return json.dumps(day_line(day, totals))
+    revenue, rows, returned_rows, orders, returned_orders, categories = totals
+    if categories > CATEGORIES_A_DAY_MAX:
+        return None
+    return json.dumps(
+        {
+            "day": day_text(day),
+            "category": category,
+            "revenue": money_text(revenue),
+            "orders": orders,
+            "item_rows": rows,
+            "returned_item_rows": returned_rows,
+            "returned_orders": returned_orders,
+        }
+    )
+
+
+def day_line(day: int, noted: dict[str, Any]) -> dict[str, Any]:
+    counts, tally = defaultdict(int, noted["counts"]), noted["tally"]
+    for check, repeats in (
+        ("orders_order_id_unique", counts["order_id_rows"] - counts["orders"]),
+        ("order_items_id_unique", counts["item_id_rows"] - counts["distinct_items"]),
+        ("orders_without_items", counts["unjoinable_orders"] + counts["order_pairs"] - counts["met_pairs"]),
+    ):
+        if repeats:
+            tally["found"][check] = {**no_finding(), "count": repeats}
+    totals = None
+    if counts["order_rows"]:
+        names = ("orders", "item_rows", "distinct_items", "customers", "returned_item_rows", "returned_orders")
+        totals = {"revenue": money_text(counts["revenue"]), **{name: counts[name] for name in names}}
+    return {
+        "day": day_text(day),
+        "category": None,
+        "has_rows": noted["has_rows"],
+        "refusal": noted["refusal"] and noted["refusal"][3],
+        "categories": counts["categories"],
+        "totals": totals,
+        "tally": shown_tally(tally),
+    }
+
+
+def shown_tally(tally: dict[str, Any]) -> dict[str, Any]:
+    """A tally as it is written: money as text, days as dates."""
+    shown = {**tally, "columns": {}}
+    for sum_of in ("item_revenue", "dropped_revenue", "orphan_revenue"):
+        shown[sum_of] = money_text(tally[sum_of])
+    for column, (nulls, least, greatest) in tally["columns"].items():
+        show = day_text if column.endswith(".created_at") else money_text if column.endswith(".sale_price") else lambda v: v
+        shown["columns"][column] = [nulls, *(None if v is None else show(v) for v in (least, greatest))]
+    return shown
+
+
+# ---- files of the run ----
+
+
+class Storage:
+    """The file systems that Hadoop knows, by URI: those of the input and of the run's own files."""
+
+    def __init__(self, spark: Any):
+        self.jvm = spark.sparkContext._jvm
+        self.conf = spark.sparkContext._jsc.hadoopConfiguration()
+
+    def path(self, uri: str) -> tuple[Any, Any]:
+        path = self.jvm.org.apache.hadoop.fs.Path(uri)
+        return path, path.getFileSystem(self.conf)
+
+    def read(self, uri: str) -> bytes:
+        path, fs = self.path(uri)
+        stream = fs.open(path)
+        try:
+            return bytes(self.jvm.org.apache.commons.io.IOUtils.toByteArray(stream))
+        finally:
+            stream.close()
+
+    def write(self, uri: str, data: bytes) -> None:
+        """Puts a file there as a whole, so that nobody reads a part of it: object stores show complete objects only."""
+        path, fs = self.path(uri)
+        if fs.getUri().getScheme() == "file":
+            name = path.toUri().getPath()
+            with open(name + ".tmp", "wb") as file:
+                file.write(data)
+            os.replace(name + ".tmp", name)
+            return
+        stream = fs.create(path, True)
+        try:
+            stream.write(bytearray(data))
+        finally:
+            stream.close()
+
+    def states(self, uris: list[str]) -> dict[str, tuple[int, int, Optional[str]]]:
+        """(size, time of the last change in ms, ETag if it has one) of each of these files that is there."""
+        folders: dict[str, Any] = {}
+        names: dict[str, str] = {}
+        for uri in uris:
+            path, fs = self.path(uri)
+            path = fs.makeQualified(path)
+            names[path.toString()] = uri
+            folders[path.getParent().toString()] = (path.getParent(), fs)
+        found = {}
+        for folder, fs in folders.values():
+            has_etags = fs.getUri().getScheme().startswith("s3")
+            for status in fs.listStatus(folder):
+                uri = names.get(status.getPath().toString(), "")
+                if uri:
+                    found[uri] = (status.getLen(), status.getModificationTime(), status.getEtag() if has_etags else None)
+        return found
+
+
+class Spec:
+    """What the service asks for; README.md says what each field means."""
+
+    FORMAT = 1
+
+    def __init__(self, uri: str, text: bytes):
+        fields = json.loads(text)
+        if fields["format"] != self.FORMAT:
+            raise ValueError(f"the spec has format {fields['format']}, this job reads {self.FORMAT}")
+        self.folder = uri.rsplit("/", 1)[0]
+        self.sha256 = hashlib.sha256(text).hexdigest()
+        self.run_id: str = fields["run_id"]
+        self.attempt: int = fields["attempt"]
+        self.input_fingerprint: str = fields["input_fingerprint"]
+        self.job_sha256: Optional[str] = fields.get("job_sha256")
+        self.datasets: dict[str, list[dict[str, Any]]] = fields["datasets"]
+        self.days: Any = fields["days"]
+        self.rules = Rules(
+            None if fields["timezone"] == "UTC" else ZoneInfo(fields["timezone"]),
+            None if self.days == "all" else frozenset(day_number(text) for text in self.days),
+            choice(fields["bad_rows"], "fail", "skip"),
+            choice(fields["status_match"], "folded", "exact"),
+            fields["unknown_category"],
+        )
+        self.progress_seconds: float = fields.get("progress_seconds", 5)
+        self.part_bytes: int = fields.get("part_bytes", 64 * 1024 * 1024)
+
+    def all_objects(self) -> list[dict[str, Any]]:
+        return [o for d in DATASETS for o in self.datasets[d.name]]
+
+    def of_attempt(self) -> dict[str, Any]:
+        return {"run_id": self.run_id, "attempt": self.attempt}
+
+
+def choice(word: str, off: str, on: str) -> bool:
+    if word not in (off, on):
+        raise ValueError(f'the spec says "{word}" where "{off}" or "{on}" is needed')
+    return word == on
+
+
+def day_number(text: str) -> int:
+    return (date.fromisoformat(text) - EPOCH).days
+
+
+def check_pinned(storage: Storage, spec: Spec) -> None:
+    """Refuses input that is not what the service listed."""
+    objects = spec.all_objects()
+    states = storage.states([o["uri"] for o in objects])
+    for o in objects:
+        code = "source_unreadable" if o["uri"].startswith("file:") else "s3_object_changed"
+        if o["uri"] not in states:
+            raise Refusal(code, f"{o['name']}: it is gone since it was listed", o["name"])
+        size, modified_ms, etag = states[o["uri"]]
+        is_same = (
+            size == o["size"]
+            and (o.get("modified_ms") is None or modified_ms == o["modified_ms"])
+            and (o.get("etag") is None or etag is None or bare_etag(etag) == bare_etag(o["etag"]))
+        )
+        if not is_same:
+            raise Refusal(code, f"{o['name']}: it has changed since it was listed", o["name"])
+
+
+def bare_etag(etag: str) -> str:
+    return etag.strip('"')
+
+
+class Progress:
+    """Tells from time to time how far the job is, in progress.json. Of tasks that are run again, all attempts count."""
+
+    def __init__(self, spark: Any, storage: Storage, spec: Spec):
+        self.context, self.storage, self.spec = spark.sparkContext, storage, spec
+        self.counters = {d.name: [self.context.accumulator(0) for _ in range(3)] for d in DATASETS}  # rows, bytes, files
+        self.phase, self.said = "scanning", ""
+        self.is_over = threading.Event()
+        self.thread = threading.Thread(target=self.tell_at_times, daemon=True)
+
+    def __enter__(self) -> Progress:
+        self.tell()
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self.is_over.set()
+        self.thread.join()
+
+    def tell_at_times(self) -> None:
+        while not self.is_over.wait(self.spec.progress_seconds):
+            try:
+                self.tell()
+            except Exception as why:  # the next one may succeed, and the job does not depend on it
+                print(f"kpi_job: progress cannot be written: {why}", file=sys.stderr)
+
+    def tell(self) -> None:
+        objects = self.spec.all_objects()
+        stages = [self.context.statusTracker().getStageInfo(s) for s in self.context.statusTracker().getActiveStageIds()]
+        text = json.dumps(
+            {
+                **self.spec.of_attempt(),
+                "phase": self.phase,
+                "application_id": self.context.applicationId,
+                "rows": {name: c[0].value for name, c in self.counters.items()},
+                "bytes_read": sum(c[1].value for c in self.counters.values()),
+                "bytes_total": sum(o["size"] for o in objects),
+                "files_done": sum(c[2].value for c in self.counters.values()),
+                "files_total": len(objects),
+                "tasks": [[s.stageId, s.numCompletedTasks, s.numTasks] for s in stages if s],
+            }
+        )
+        if text != self.said:
+            self.storage.write(self.spec.folder + "/progress.json", text.encode())
+            self.said = text
+
+
+# ---- reading, by Spark ----
+
+def read_lines(spark: Any, uris: list[str], part_bytes: int, is_packed: bool) -> Any:
+    """The lines of files as a DataFrame `value, file, start`: larger ones than part_bytes cut at LFs into blocks, one a
+    task, or (is_packed) several small ones a task. Plan it (by .rdd or an action) before the next call: Spark reads these
+    settings then."""
+    spark.conf.set("spark.sql.files.maxPartitionBytes", part_bytes)
+    spark.conf.set("spark.sql.files.openCostInBytes", min(part_bytes, 1024 * 1024) if is_packed else part_bytes)
+    spark.conf.set("spark.sql.files.minPartitionNum", 1)
+    reader = spark.read.option("lineSep", "\n").option("recursiveFileLookup", "true").option("__globPaths__", "false")
+    return reader.text(uris).selectExpr("value", "xxhash64(_metadata.file_path) file", "_metadata.file_block_start start")
+
+
+def hash_paths(spark: Any, storage: Storage, uris: list[str]) -> dict[int, int]:
+    """The hashes by which read_lines tells files, and the position of each in the list."""
+    spellings = []
+    for position, uri in enumerate(uris):
+        path, fs = storage.path(uri)
+        text = storage.path(fs.makeQualified(path).toString())[0].toUri().toString()
+        forms = {text} if not text.startswith("file:") else {"file:" + path.toUri().getRawPath(), "file://" + path.toUri().getRawPath()}
+        spellings += [(position, form) for form in forms]
+    rows = spark.createDataFrame(spellings, "position int, path string").selectExpr("position", "xxhash64(path) hash").collect()
+    hashes = {r.hash: r.position for r in rows}
+    if len(hashes) != len(spellings):
+        raise RuntimeError("two paths have the same hash")
+    return hashes
+
+
+def survey(spark: Any, uris: dict[int, str], hashes: dict[int, int], part_bytes: int) -> tuple[set[int], dict[tuple[int, int], Any]]:
+    """Looks through files that are to be cut. Returns those with a quoted cell that goes over a line end, which cannot be,
+    and the parts of the others as Input has them."""
+    lines = read_lines(spark, list(uris.values()), part_bytes, is_packed=False)
+    not_blank = "value >= '!' or value rlike '[^\\\\x00-\\\\x20]'"
+    lone_crs = "octet_length(value) - octet_length(replace(value, '\\r', '')) - cast(endswith(value, '\\r') as int)"
+    lines.selectExpr("*", "monotonically_increasing_id() id").createOrReplaceTempView("lines")
+    blocks = spark.sql(
+        f"""select file, start, sum(1 + {lone_crs}) line_ends, max(contains(value, '"')) has_quotes,
+                   min_by(substring(cast(value as binary), 1, {PENDING_BYTES_MAX}), id) filter (where {not_blank}) head
+            from lines group by file, start"""
+    ).collect()
+    quoted = {r.file for r in blocks if r.has_quotes}
+    open_files: set[int] = set()
+    if quoted:
+        positions = {hashes[file] for file in quoted}
+        lines = read_lines(spark, [uri for p, uri in uris.items() if p in positions], part_bytes, is_packed=False)
+        found = lines.where("contains(value, '\"')").selectExpr("file", "cast(value as binary) value").rdd.mapPartitions(files_with_open_lines)
+        open_files = {hashes[f] for f in found.distinct().collect()}
+    return open_files, parts_of_blocks([(hashes[r.file], r.start, r.line_ends, r.head) for r in blocks])
+
+
+def files_with_open_lines(rows: Iterable[Any]) -> Iterator[int]:
+    seen: set[int] = set()
+    for file, value in rows:
+        if file not in seen and not is_whole_rows(bytes(value)):
+            seen.add(file)
+    return iter(seen)
+
+
+def parts_of_blocks(blocks: list[tuple[int, int, int, Optional[bytearray]]]) -> dict[tuple[int, int], Any]:
+    """From (file, start, line ends, first line that is not blank) of blocks to what Input holds of them."""
+    parts: dict[tuple[int, int], Any] = {}
+    line, header, last = 1, None, None
+    for file, start, line_ends, head in sorted(blocks, key=lambda b: b[:2]):
+        if last is None or last[0] != file:
+            line, header = 1, None
+        elif last is not None:
+            parts[last] = (*parts[last][:2], False)
+        last = (file, start)
+        parts[last] = (line, header, True)
+        if header is None and head is not None:
+            header = bytes(head)[len(BOM) :] if start == 0 and head.startswith(BOM) else bytes(head)
+        line += line_ends
+    return parts
+
+
+def read_rows(spark: Any, storage: Storage, spec: Spec, dataset: Dataset, progress: Progress) -> tuple[Any, dict[str, Any]]:
+    """The rows of a data set as a DataFrame of SCHEMAS, kept, and what the reports say. Raises Refusal."""
+    objects = spec.datasets[dataset.name]
+    uris = {n: o["uri"] for n, o in enumerate(objects) if o["size"] > 0}
+    large = {n for n in uris if objects[n]["size"] > spec.part_bytes}
+    cut = {n: uris[n] for n in large if not objects[n]["gzip"]}
+    hashes = hash_paths(spark, storage, [o["uri"] for o in objects])
+    parts: dict[tuple[int, int], Any] = {}
+    if cut:
+        open_files, parts = survey(spark, cut, hashes, spec.part_bytes)
+        cut = {n: uri for n, uri in cut.items() if n not in open_files}
+        parts = {block: part for block, part in parts.items() if block[0] in cut}
+    whole = {n: uris[n] for n in large - set(cut)}
+    small = {n: uris[n] for n in set(uris) - large}
+    plans = [(small, spec.part_bytes, True), (cut, spec.part_bytes, False)]
+    plans.append((whole, max((objects[n]["size"] for n in whole), default=0), False))
+    context = spark.sparkContext
+    what = context.broadcast((dataset.name, [o["name"] for o in objects], [o["size"] for o in objects], hashes, parts))
+    rules, counters = spec.rules, progress.counters[dataset.name]
+    lines = [read_lines(spark, list(files.values()), *how).selectExpr("cast(value as binary) value", "file", "start").rdd for files, *how in plans if files]
+    rows = context.union(lines or [context.emptyRDD()]).mapPartitions(lambda some: rows_of_partition(some, what, rules, counters))
+    frame = spark.createDataFrame(rows, SCHEMAS[dataset.name], verifySchema=False).persist()
+    report = merge_reports(r.report for r in frame.where("report is not null").select("report").collect())
+    if report["refusal"]:
+        raise Refused(report["refusal"][1])
+    if not report["has_column"]:
+        name = objects[0]["name"]
+        raise at_line("csv_header_missing", name, 1, f"no file of {dataset.name} has a header line: all are empty")
+    return frame.where("report is null").drop("report"), report
+
+
+class Refused(Exception):
+    """A Refusal that was met on an executor: what error_of made of it."""
+
+
+# ---- joining and counting, by Spark ----
+
+
+def own_id(column: str, is_text: bool) -> str:
+    """What tells an id from others of its column."""
+    return column if is_text else column + "_n"
+
+
+def join_key(column: str, is_text: bool, partner_is_text: bool) -> str:
+    """What an id meets the other column by: where only that one holds numbers, the text is read as one, without exponent."""
+    if is_text and not partner_is_text:
+        return f"if(contains(lower({column}), 'e'), null, {column}_n)"
+    return own_id(column, is_text)
+
+
+JOINS = {
+    # Rows that an order has on each day that is asked for; of the other days together, with day null.
+    "order_pairs": "select key, if(is_wanted, day, null) day, count(*) times from orders where key is not null group by 1, 2",
+    # The same as ["day:times"], one row a key: that there is one says that the order exists.
+    "order_days": "select key, collect_list(if(day is null, null, concat(day, ':', times))) order_days from order_pairs group by key",
+    "product_categories": """
+        select key, sum(times) sold_times, collect_list(if(category_is = 0, concat(times, ':', category), null)) categories,
+               min(if(category_is = 0, null, place)) bad
+        from (select key, category, category_is, count(*) times, min(struct(object, line, category_is)) place
+              from products where key is not null group by key, category, category_is)
+        group by key""",
+    # Items that bear on a day that is asked for, with all that they are joined with.
+    "joined": """
+        select items.*, order_days, order_days.key is not null has_order, sold_times, categories,
+               concat(bad.object, ':', bad.line, ':', bad.category_is) bad_product
+        from items left join order_days on items.order_key = order_days.key
+                   left join product_categories on items.product_key = product_categories.key
+        where is_wanted or size(order_days) > 0""",
+    "with_order": """
+        select order_key, own_item, cast(substring_index(pair, ':', 1) as int) day
+        from joined lateral view explode(order_days) as pair where is_counted""",
+    "sold": """
+        select day, substring(sold_as, instr(sold_as, ':') + 1) category, own_order, is_returned
+        from joined lateral view explode(categories) as sold_as where is_wanted and is_counted""",
+    "category_counts": """
+        select day, category, count(own_order) orders, sum(if(own_order is null, 0, returned)) returned_orders
+        from (select day, category, own_order, max(cast(is_returned as int)) returned from sold group by day, category, own_order)
+        group by day, category""",
+}
+
+# Rows (what, day, category, three counts) of what must be counted once, whatever rows it is in.
+COUNTS = """
+    select 'orders' what, day, cast(null as string) category, count(*) a, sum(returned) b, 0L c
+    from (select day, own, max(cast(is_returned as int)) returned from orders where is_wanted and own is not null group by day, own)
+    group by day
+    union all select 'customers', day, null, count(distinct own_customer), 0, 0 from orders where is_wanted group by day
+    union all select 'order_pairs', day, null, count(*), 0, 0 from order_pairs where day is not null group by day
+    union all select 'met_pairs', day, null, count(*), 0, 0 from (select distinct order_key, day from with_order) group by day
+    union all select 'distinct_items', day, null, count(distinct own_item), 0, 0 from with_order group by day
+    union all select 'categories', day, null, count(*), 0, 0 from category_counts group by day
+    union all select 'category', day, category, orders, returned_orders, count(*) over (partition by day) from category_counts
+"""
+WANTED_DAYS_OF_ONE_FILE = 31
+RESULT_FILES = 8  # for more days
+
+
+def make_views(spark: Any, frames: dict[str, Any], is_text: dict[str, bool]) -> None:
+    """Names the data sets, with the keys by which they are joined and counted, and the joins of them."""
+    def of(column: str) -> bool:
+        return is_text.get(column, False)
+
+    orders, items = of("orders.order_id"), of("order_items.order_id")
+    columns = {
+        "orders": [
+            join_key("id", orders, items) + " key",
+            own_id("id", orders) + " own",
+            own_id("customer", of("orders.user_id")) + " own_customer",
+        ],
+        "products": [join_key("id", of("products.id"), of("order_items.product_id")) + " key"],
+        "items": [
+            join_key("ord", items, orders) + " order_key",
+            own_id("ord", items) + " own_order",
+            join_key("prod", of("order_items.product_id"), of("products.id")) + " product_key",
+            own_id("id", of("order_items.id")) + " own_item",
+            "price_is not in (%d, %d) is_counted" % PRICE_REFUSED,
+        ],
+    }
+    for view, frame in (("orders", frames["orders"]), ("products", frames["products"]), ("items", frames["order_items"])):
+        frame.selectExpr("*", *columns[view]).createOrReplaceTempView(view)
+    for view, text in JOINS.items():
+        frame = spark.sql(text)
+        if view == "joined":  # it is used by what counts rows and by what counts ids
+            frame = frame.persist()
+            frames[view] = frame
+        frame.createOrReplaceTempView(view)
+
+
+def result_lines(spark: Any, spec: Spec) -> Any:
+    """The lines of the results as an RDD of texts: one of each day of which there is anything, one of each category on a day."""
+    context = spark.sparkContext
+    names = context.broadcast({d.name: [o["name"] for o in spec.datasets[d.name]] for d in DATASETS})
+    skips_bad_rows = spec.rules.skips_bad_rows
+    files = 1 if spec.days != "all" and len(spec.days) <= WANTED_DAYS_OF_ONE_FILE else RESULT_FILES
+    totals = context.union(
+        [
+            spark.table("orders").where("is_wanted").rdd.mapPartitions(orders_of_days),
+            spark.table("joined").rdd.mapPartitions(lambda rows: items_of_days(rows, names, skips_bad_rows)),
+            spark.sql(COUNTS).rdd.map(counts_of_days),
+        ]
+    )
+    return totals.reduceByKey(merge_totals, files, lambda key: key[0]).map(line_of).filter(lambda line: line is not None)
+
+
+# ---- writing ----
+
+
+def write_lines(spark: Any, storage: Storage, spec: Spec, name: str, lines: Any) -> list[dict[str, Any]]:
+    """Writes texts into the files of a folder. Returns what the manifest says of each."""
+    folder = f"{spec.folder}/{name}"
+    spark.createDataFrame(lines.map(lambda line: (line,)), "value string", verifySchema=False).write.text(folder, lineSep="\n")
+    written = spark.read.format("binaryFile").option("pathGlobFilter", "part-*").load(folder)
+    stored = written.selectExpr(
+        "substring_index(path, '/', -1) name",
+        "length bytes",
+        "sha2(content, 256) sha256",
+        "length(content) - octet_length(replace(cast(content as string), '\n', '')) rows",
+    )
+    return [{"name": f"{name}/{r.name}", "bytes": r.bytes, "rows": r.rows, "sha256": r.sha256} for r in sorted(stored.collect())]
+
+
+def whole_tally(reports: dict[str, Any], repeated_products: int) -> dict[str, Any]:
+    """What is noted of the inputs, whatever the day."""
+    tally = new_tally()
+    for name, report in reports.items():
+        merge_tally(tally, report["tally"])
+        for check, finding in (("_repeated_header", "repeated_header"), ("_ragged_rows", "ragged"), ("_encoding", "undecodable")):
+            if report[finding]["count"]:
+                merge_findings(tally["found"], name + check, report[finding])
+    if repeated_products:
+        tally["found"]["products_id_unique"] = {**no_finding(), "count": repeated_products}
+    return shown_tally(tally)
+
+
+def compute(spark: Any, storage: Storage, spec: Spec, progress: Progress) -> None:
+    """Reads, joins, counts, and writes results and manifest. Raises Refusal, Refused, and whatever Spark does."""
+    frames, reports = {}, {}
+    try:
+        check_pinned(storage, spec)
+        for dataset in (PRODUCTS, ORDERS, ITEMS):  # in this order their faults come first
+            frames[dataset.name], reports[dataset.name] = read_rows(spark, storage, spec, dataset, progress)
+        progress.phase = "aggregating"
+        is_text = {column: True for report in reports.values() for column in report["text_ids"]}
+        make_views(spark, frames, is_text)
+        keys = spark.sql("select count(key) - count(distinct key) repeated from products").first()
+        files = write_lines(spark, storage, spec, "results", result_lines(spark, spec))
+        names = spark.sql("select distinct category from products where category is not null").rdd.map(lambda r: json.dumps(r.category))
+        files += write_lines(spark, storage, spec, "categories", names.coalesce(1))
+        check_pinned(storage, spec)
+        manifest = {
+            "format": Spec.FORMAT,
+            **spec.of_attempt(),
+            "spec_sha256": spec.sha256,
+            "input_fingerprint": spec.input_fingerprint,
+            "spark_version": spark.version,
+            "application_id": spark.sparkContext.applicationId,
+            "files": files,
+            "inputs": {
+                d.name: {"rows": reports[d.name]["rows"], "columns": [c for c, has in zip(d.columns, reports[d.name]["has_column"]) if has]}
+                for d in DATASETS
+            },
+            "text_ids": sorted(is_text),
+            "tally": whole_tally(reports, keys.repeated),
+        }
+        storage.write(spec.folder + "/manifest.json", json.dumps(manifest).encode())
+    finally:
+        for frame in frames.values():
+            frame.unpersist()
+
+
+# What Java says of a failed read, and the code of it.
+FAULTS = (
+    (r"AccessDenied|Status Code: 403|Forbidden", "s3_access_denied"),
+    (r"NoSuchBucket|UnknownStoreException", "s3_no_such_bucket"),
+    (r"RemoteFileChangedException", "s3_object_changed"),
+    (r"ZipException|EOFException: Unexpected end of input stream|incorrect header check|incorrect data check|invalid (block|stored|distance|code|literal|bit)"
+     r"|not a gzip file|FileNotFoundException", "source_unreadable"),
+)  # fmt: skip
+FAILED_FILE = re.compile(r"(?:error while reading file|FAILED_READ_FILE\S*\] Encountered error while reading file) (\S+?)\.? ")
+MESSAGE_MAX = 600
+
+
+def error_of_any(why: BaseException, spec: Spec) -> dict[str, Any]:
+    """What error.json says of an exception."""
+    if isinstance(why, Refusal):
+        return error_of(why)
+    if isinstance(why, Refused):
+        return why.args[0]
+    text = str(getattr(why, "java_exception", None) or why)
+    code = next((code for pattern, code in FAULTS if re.search(pattern, str(why))), "engine_failed")
+    name = next((o["name"] for o in spec.all_objects() if o["name"] in str(why)), "") if code != "engine_failed" else ""
+    what = f"{name}: cannot be read: " if name else f"{type(why).__name__}: "
+    return error_of(Refusal(code, (what + text.split("\n")[0])[:MESSAGE_MAX], name))
+
+
+def run(spark: Any, spec_uri: str) -> int:
+    """Runs what the spec asks for. Returns the exit code."""
+    storage = Storage(spark)
+    storage.conf.set("mapreduce.fileoutputcommitter.marksuccessfuljobs", "false")
+    spark.conf.set("spark.sql.ansi.enabled", "true")  # a sum that overflows fails, instead of being null
+    spec = Spec(spec_uri, storage.read(spec_uri))
+    try:
+        check_job(spec)
+        with Progress(spark, storage, spec) as progress:
+            compute(spark, storage, spec, progress)
+    except Exception as why:
+        traceback.print_exc()
+        error = {**spec.of_attempt(), **error_of_any(why, spec)}
+        storage.write(spec.folder + "/error.json", json.dumps(error).encode())
+        return EXIT_FAILED
+    return 0
+
+
+EXIT_FAILED, EXIT_ORPHAN, EXIT_USAGE = 1, 3, 64
+
+
+def check_job(spec: Spec) -> None:
+    """Refuses to be another version of this file than the service has."""
+    with open(__file__, "rb") as file:
+        own = hashlib.sha256(file.read()).hexdigest()
+    if spec.job_sha256 not in (None, own):
+        raise RuntimeError(f"this job file has SHA-256 {own}, the service expects {spec.job_sha256}")
+
+
+def die_with_parent() -> None:
+    """A cluster manager that kills a driver kills the Java process and leaves this one: Linux can end it then."""
+    if "PYSPARK_GATEWAY_PORT" in os.environ and sys.platform == "linux":
+        pr_set_pdeathsig = 1
+        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
+        if os.getppid() == 1:
+            os._exit(EXIT_ORPHAN)
+
+
+def main() -> int:
+    if len(sys.argv) != 2:
+        print("usage: spark-submit kpi_job.py SPEC_URI", file=sys.stderr)
+        return EXIT_USAGE
+    die_with_parent()
+    from pyspark.sql import SparkSession
+
+    spark = SparkSession.builder.appName("kpid " + sys.argv[1].rsplit("/kpi-runs/", 1)[-1]).getOrCreate()
+    try:
+        return run(spark, sys.argv[1])
+    finally:
+        spark.stop()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
