@@ -1003,15 +1003,18 @@ def merge_totals(a: Any, b: Any) -> Any:
     return a
 
 
-def counts_of_days(r: Any) -> tuple[Any, Any]:
-    """From a row (what, day, category, and three counts) of count_distinct to a key and what it adds to it."""
-    if r.what == "category":
-        return (r.day, r.category), [0, 0, 0, r.a, r.b, r.c]
-    days: dict[Any, Any] = {}
-    count(note_day(days, r.day), r.what, r.a)
-    if r.what == "orders":
-        count(note_day(days, r.day), "returned_orders", r.b)
-    return next(iter(days.items()))
+def counts_of_days(rows: Iterable[Any]) -> Iterator[tuple[Any, Any]]:
+    """From rows of COUNTS to keys and what they add to each."""
+    for what, day, category, counts in rows:
+        days: dict[Any, Any] = {}
+        if what in COUNTED:
+            for name, number in zip(COUNTED[what], counts):
+                count(note_day(days, day), name, number)
+        else:
+            yield (day, category), [0, 0, 0, *counts]
+            if what == "first category":
+                count(note_day(days, day), "categories", counts[2])
+        yield from days.items()
 
 
 # ---- lines of the results ----
@@ -1257,16 +1260,16 @@ def read_lines(spark: Any, uris: list[str], part_bytes: int, is_packed: bool) ->
     return reader.text(uris).selectExpr("value", "xxhash64(_metadata.file_path) file", "_metadata.file_block_start start")
 
 
-def hash_paths(spark: Any, storage: Storage, uris: list[str]) -> dict[int, int]:
-    """The hashes by which read_lines tells files, and the position of each in the list."""
+def hash_paths(spark: Any, storage: Storage, uris: list[str]) -> dict[int, str]:
+    """The hashes by which read_lines tells files, and the URI of each."""
     spellings = []
-    for position, uri in enumerate(uris):
+    for uri in uris:
         path, fs = storage.path(uri)
         text = storage.path(fs.makeQualified(path).toString())[0].toUri().toString()
         forms = {text} if not text.startswith("file:") else {"file:" + path.toUri().getRawPath(), "file://" + path.toUri().getRawPath()}
-        spellings += [(position, form) for form in forms]
-    rows = spark.createDataFrame(spellings, "position int, path string").selectExpr("position", "xxhash64(path) hash").collect()
-    hashes = {r.hash: r.position for r in rows}
+        spellings += [(uri, form) for form in forms]
+    rows = spark.createDataFrame(spellings, "uri string, path string").selectExpr("uri", "xxhash64(path) hash").collect()
+    hashes = {r.hash: r.uri for r in rows}
     if len(hashes) != len(spellings):
         raise RuntimeError("two paths have the same hash")
     return hashes
@@ -1319,13 +1322,14 @@ def parts_of_blocks(blocks: list[tuple[int, int, int, Optional[bytearray]]]) -> 
     return parts
 
 
-def read_rows(spark: Any, storage: Storage, spec: Spec, dataset: Dataset, progress: Progress) -> tuple[Any, dict[str, Any]]:
+def read_rows(spark: Any, spec: Spec, dataset: Dataset, uri_of: dict[int, str], progress: Progress) -> tuple[Any, dict[str, Any]]:
     """The rows of a data set as a DataFrame of SCHEMAS, kept, and what the reports say. Raises Refusal."""
     objects = spec.datasets[dataset.name]
     uris = {n: o["uri"] for n, o in enumerate(objects) if o["size"] > 0}
     large = {n for n in uris if objects[n]["size"] > spec.part_bytes}
     cut = {n: uris[n] for n in large if not objects[n]["gzip"]}
-    hashes = hash_paths(spark, storage, [o["uri"] for o in objects])
+    position = {o["uri"]: n for n, o in enumerate(objects)}
+    hashes = {file: position[uri] for file, uri in uri_of.items() if uri in position}
     parts: dict[tuple[int, int], Any] = {}
     if cut:
         open_files, parts = survey(spark, cut, hashes, spec.part_bytes)
@@ -1394,25 +1398,25 @@ JOINS = {
         select day, substring(sold_as, instr(sold_as, ':') + 1) category, own_order, is_returned
         from joined lateral view explode(categories) as sold_as where is_wanted and is_counted""",
     "category_counts": """
-        select day, category, count(own_order) orders, sum(if(own_order is null, 0, returned)) returned_orders
-        from (select day, category, own_order, max(cast(is_returned as int)) returned from sold group by day, category, own_order)
-        group by day, category""",
+        select day, category, count(distinct own_order) orders, count(distinct if(is_returned, own_order, null)) returned_orders
+        from sold group by day, category""",
 }
 
-# Rows (what, day, category, three counts) of what must be counted once, whatever rows it is in.
+# Rows (what, day, category, counts) of what must be counted once, whatever rows it is in; ORDER_COUNTS and so on say what
+# the counts are. The number of categories of a day is in the row of each, of which one is the first.
 COUNTS = """
-    select 'orders' what, day, cast(null as string) category, count(*) a, sum(returned) b, 0L c
-    from (select day, own, max(cast(is_returned as int)) returned from orders where is_wanted and own is not null group by day, own)
-    group by day
-    union all select 'customers', day, null, count(distinct own_customer), 0, 0 from orders where is_wanted group by day
-    union all select 'order_pairs', day, null, count(*), 0, 0 from order_pairs where day is not null group by day
-    union all select 'met_pairs', day, null, count(*), 0, 0 from (select distinct order_key, day from with_order) group by day
-    union all select 'distinct_items', day, null, count(distinct own_item), 0, 0 from with_order group by day
-    union all select 'categories', day, null, count(*), 0, 0 from category_counts group by day
-    union all select 'category', day, category, orders, returned_orders, count(*) over (partition by day) from category_counts
+    select 'orders' what, day, cast(null as string) category,
+           array(count(distinct own), count(distinct if(is_returned, own, null)), count(distinct own_customer), count(distinct key)) counts
+    from orders where is_wanted group by day
+    union all select 'items', day, null, array(count(distinct order_key), count(distinct own_item)) from with_order group by day
+    union all select if(category = min(category) over (partition by day), 'first category', 'category'), day, category,
+                     array(orders, returned_orders, count(*) over (partition by day)) from category_counts
 """
-WANTED_DAYS_OF_ONE_FILE = 31
-RESULT_FILES = 8  # for more days
+COUNTED = {
+    "orders": ("orders", "returned_orders", "customers", "order_pairs"),
+    "items": ("met_pairs", "distinct_items"),
+}
+RESULT_FILES_MAX, ROWS_OF_A_RESULT_FILE = 64, 10_000_000  # of input: there are never more lines than these
 
 
 def make_views(spark: Any, frames: dict[str, Any], is_text: dict[str, bool]) -> None:
@@ -1446,17 +1450,17 @@ def make_views(spark: Any, frames: dict[str, Any], is_text: dict[str, bool]) -> 
         frame.createOrReplaceTempView(view)
 
 
-def result_lines(spark: Any, spec: Spec) -> Any:
+def result_lines(spark: Any, spec: Spec, input_rows: int) -> Any:
     """The lines of the results as an RDD of texts: one of each day of which there is anything, one of each category on a day."""
+    files = min(1 + input_rows // ROWS_OF_A_RESULT_FILE, RESULT_FILES_MAX)
     context = spark.sparkContext
     names = context.broadcast({d.name: [o["name"] for o in spec.datasets[d.name]] for d in DATASETS})
     skips_bad_rows = spec.rules.skips_bad_rows
-    files = 1 if spec.days != "all" and len(spec.days) <= WANTED_DAYS_OF_ONE_FILE else RESULT_FILES
     totals = context.union(
         [
             spark.table("orders").where("is_wanted").rdd.mapPartitions(orders_of_days),
             spark.table("joined").rdd.mapPartitions(lambda rows: items_of_days(rows, names, skips_bad_rows)),
-            spark.sql(COUNTS).rdd.map(counts_of_days),
+            spark.sql(COUNTS).rdd.mapPartitions(counts_of_days),
         ]
     )
     return totals.reduceByKey(merge_totals, files, lambda key: key[0]).map(line_of).filter(lambda line: line is not None)
@@ -1465,18 +1469,26 @@ def result_lines(spark: Any, spec: Spec) -> Any:
 # ---- writing ----
 
 
-def write_lines(spark: Any, storage: Storage, spec: Spec, name: str, lines: Any) -> list[dict[str, Any]]:
-    """Writes texts into the files of a folder. Returns what the manifest says of each."""
-    folder = f"{spec.folder}/{name}"
-    spark.createDataFrame(lines.map(lambda line: (line,)), "value string", verifySchema=False).write.text(folder, lineSep="\n")
-    written = spark.read.format("binaryFile").option("pathGlobFilter", "part-*").load(folder)
-    stored = written.selectExpr(
-        "substring_index(path, '/', -1) name",
+RESULT_FOLDERS = ("results", "categories")
+
+
+def write_lines(spark: Any, spec: Spec, folder: str, lines: Any) -> None:
+    """Writes an RDD of texts into the files of a folder."""
+    frame = spark.createDataFrame(lines.map(lambda line: (line,)), "value string", verifySchema=False)
+    frame.write.text(f"{spec.folder}/{folder}", lineSep="\n")
+
+
+def written_files(spark: Any, spec: Spec) -> list[dict[str, Any]]:
+    """What the manifest says of each file of the results, as it can be read now."""
+    folders = [f"{spec.folder}/{folder}" for folder in RESULT_FOLDERS]
+    stored = spark.read.format("binaryFile").option("pathGlobFilter", "part-*").load(folders)
+    files = stored.selectExpr(
+        "substring_index(path, '/', -2) name",
         "length bytes",
+        "length - octet_length(replace(cast(content as string), '\n', '')) rows",
         "sha2(content, 256) sha256",
-        "length(content) - octet_length(replace(cast(content as string), '\n', '')) rows",
     )
-    return [{"name": f"{name}/{r.name}", "bytes": r.bytes, "rows": r.rows, "sha256": r.sha256} for r in sorted(stored.collect())]
+    return [r.asDict() for r in sorted(files.collect())]
 
 
 def whole_tally(reports: dict[str, Any], repeated_products: int) -> dict[str, Any]:
@@ -1497,15 +1509,16 @@ def compute(spark: Any, storage: Storage, spec: Spec, progress: Progress) -> Non
     frames, reports = {}, {}
     try:
         check_pinned(storage, spec)
+        uri_of = hash_paths(spark, storage, [o["uri"] for o in spec.all_objects()])
         for dataset in (PRODUCTS, ORDERS, ITEMS):  # in this order their faults come first
-            frames[dataset.name], reports[dataset.name] = read_rows(spark, storage, spec, dataset, progress)
+            frames[dataset.name], reports[dataset.name] = read_rows(spark, spec, dataset, uri_of, progress)
         progress.phase = "aggregating"
         is_text = {column: True for report in reports.values() for column in report["text_ids"]}
         make_views(spark, frames, is_text)
         keys = spark.sql("select count(key) - count(distinct key) repeated from products").first()
-        files = write_lines(spark, storage, spec, "results", result_lines(spark, spec))
+        write_lines(spark, spec, "results", result_lines(spark, spec, sum(r["rows"] for r in reports.values())))
         names = spark.sql("select distinct category from products where category is not null").rdd.map(lambda r: json.dumps(r.category))
-        files += write_lines(spark, storage, spec, "categories", names.coalesce(1))
+        write_lines(spark, spec, "categories", names.coalesce(1))
         check_pinned(storage, spec)
         manifest = {
             "format": Spec.FORMAT,
@@ -1514,7 +1527,7 @@ def compute(spark: Any, storage: Storage, spec: Spec, progress: Progress) -> Non
             "input_fingerprint": spec.input_fingerprint,
             "spark_version": spark.version,
             "application_id": spark.sparkContext.applicationId,
-            "files": files,
+            "files": written_files(spark, spec),
             "inputs": {
                 d.name: {"rows": reports[d.name]["rows"], "columns": [c for c, has in zip(d.columns, reports[d.name]["has_column"]) if has]}
                 for d in DATASETS
