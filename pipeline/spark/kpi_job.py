@@ -652,7 +652,9 @@ def is_returned(status: bytes, is_exact: bool) -> bool:
     return status == b"returned" if is_exact else status.strip(BLANKS).lower() == b"returned"
 
 
-def note_id(tally: dict[str, Any], column: str, check: str, place: tuple[int, int], text: Optional[str], number: Optional[str]) -> None:
+def note_id(
+    tally: dict[str, Any], column: str, check: str, place: tuple[int, int], text: Optional[str], number: Optional[str]
+) -> None:
     """Counts a null, or widens the range by an id that is plain: no other is its own number without an "e"."""
     if text is None:
         column_of(tally, column)[0] += 1
@@ -676,7 +678,14 @@ def note_status(tally: dict[str, Any], dataset: str, place: tuple[int, int], sta
 
 CATEGORY_BYTES_MAX = 2048
 CATEGORY_FINE, CATEGORY_NULL, CATEGORY_TOO_LONG = range(3)
-ID_COLUMNS = ("orders.order_id", "orders.user_id", "order_items.id", "order_items.order_id", "order_items.product_id", "products.id")
+ID_COLUMNS = (
+    "orders.order_id",
+    "orders.user_id",
+    "order_items.id",
+    "order_items.order_id",
+    "order_items.product_id",
+    "products.id",
+)
 
 # The columns of the rows that are joined, in the order of the tuples that the functions below make. An id is its text and
 # its number (parse_id); `object` is its position among those of the data set; `report` is set in the last row of a
@@ -708,7 +717,9 @@ def bad_value(obj: str, line: int, column: str, value: bytes, what: str) -> Refu
     return Refusal("value_unparsable", f"{obj}:{line}: {column}: {name} {what}", obj, line, column, value)
 
 
-def read_day(cell: bytes, dataset: Dataset, place: tuple[int, int], obj: str, rules: Rules, report: dict[str, Any]) -> Optional[int]:
+def read_day(
+    cell: bytes, dataset: Dataset, place: tuple[int, int], obj: str, rules: Rules, report: dict[str, Any]
+) -> Optional[int]:
     """The day of a row; None: the row is left out. Raises Refusal where that is not allowed."""
     day = parse_day(cell, rules.zone)
     if day is None and not rules.skips_bad_rows:
@@ -791,7 +802,9 @@ class Input(NamedTuple):
     names: list[str]  # of its objects
     sizes: list[int]
     files: dict[int, int]  # hash of a file's path -> its position among the objects
-    parts: dict[tuple[int, int], tuple[int, Optional[bytes], bool]]  # (file, where a block of it starts) -> its FilePart, is last
+    parts: dict[
+        tuple[int, int], tuple[int, Optional[bytes], bool]
+    ]  # (file, where a block of it starts) -> its FilePart, is last
 
 
 def rows_of_partition(
@@ -828,7 +841,14 @@ def keep_refusal(report: dict[str, Any], why: Refusal, index: int) -> None:
 
 
 def error_of(why: Refusal) -> dict[str, Any]:
-    return {"code": why.code, "message": why.message, "object": why.object, "line": why.line, "column": why.column, "value": why.value}
+    return {
+        "code": why.code,
+        "message": why.message,
+        "object": why.object,
+        "line": why.line,
+        "column": why.column,
+        "value": why.value,
+    }
 
 
 def merge_reports(reports: Iterable[str]) -> dict[str, Any]:
@@ -909,7 +929,9 @@ def items_of_days(rows: Iterable[Any], names: Any, skips_bad_rows: bool) -> Iter
     return iter(totals.items())
 
 
-def add_item(totals: dict[Any, Any], r: Any, day: int, order_times: int, names: dict[str, list[str]], skips_bad_rows: bool) -> None:
+def add_item(
+    totals: dict[Any, Any], r: Any, day: int, order_times: int, names: dict[str, list[str]], skips_bad_rows: bool
+) -> None:
     """Adds an item to a day: its own or that of its order, which has `order_times` rows on it."""
     noted = note_day(totals, day)
     is_sold = day == r.day and bool(r.sold_times)
@@ -926,7 +948,11 @@ def add_item(totals: dict[Any, Any], r: Any, day: int, order_times: int, names: 
         count(noted, "item_id_rows", r.id is not None)
     if is_sold and r.bad_product:
         index, line, category_is = map(int, r.bad_product.split(":"))
-        what = "is empty, but the product was sold" if category_is == CATEGORY_NULL else "is longer than 2048 bytes, and the product was sold"
+        what = (
+            "is empty, but the product was sold"
+            if category_is == CATEGORY_NULL
+            else "is longer than 2048 bytes, and the product was sold"
+        )
         refuse_day(noted, PRODUCTS, index, bad_value(names[PRODUCTS.name][index], line, "category", b"", what))
     if is_sold:
         for text in r.categories:
@@ -1126,12 +1152,20 @@ class Storage:
             folders[path.getParent().toString()] = (path.getParent(), fs)
         found = {}
         for folder, fs in folders.values():
-            has_etags = fs.getUri().getScheme().startswith("s3")
+            is_s3 = fs.getUri().getScheme().startswith("s3")
             for status in fs.listStatus(folder):
                 uri = names.get(status.getPath().toString(), "")
                 if uri:
-                    found[uri] = (status.getLen(), status.getModificationTime(), status.getEtag() if has_etags else None)
+                    found[uri] = (status.getLen(), status.getModificationTime(), etag_of(status) if is_s3 else None)
         return found
+
+
+def etag_of(status: Any) -> Optional[str]:
+    """The ETag in what Java knows of a file; None where the file system has none to give."""
+    try:
+        return status.getEtag()
+    except Exception:  # py4j: there is no such method
+        return None
 
 
 class Spec:
@@ -1220,7 +1254,9 @@ class Progress:
         self.thread.join()
 
     def tell_at_times(self) -> None:
-        while not self.is_over.wait(self.spec.progress_seconds):
+        is_over = False
+        while not is_over:
+            is_over = self.is_over.wait(self.spec.progress_seconds)
             try:
                 self.tell()
             except Exception as why:  # the next one may succeed, and the job does not depend on it
@@ -1237,7 +1273,7 @@ class Progress:
                 "rows": {name: c[0].value for name, c in self.counters.items()},
                 "bytes_read": sum(c[1].value for c in self.counters.values()),
                 "bytes_total": sum(o["size"] for o in objects),
-                "files_done": sum(c[2].value for c in self.counters.values()),
+                "files_done": sum(c[2].value for c in self.counters.values()) + sum(o["size"] == 0 for o in objects),
                 "files_total": len(objects),
                 "tasks": [[s.stageId, s.numCompletedTasks, s.numTasks] for s in stages if s],
             }
@@ -1248,6 +1284,7 @@ class Progress:
 
 
 # ---- reading, by Spark ----
+
 
 def read_lines(spark: Any, uris: list[str], part_bytes: int, is_packed: bool) -> Any:
     """The lines of files as a DataFrame `value, file, start`: larger ones than part_bytes cut at LFs into blocks, one a
@@ -1266,7 +1303,11 @@ def hash_paths(spark: Any, storage: Storage, uris: list[str]) -> dict[int, str]:
     for uri in uris:
         path, fs = storage.path(uri)
         text = storage.path(fs.makeQualified(path).toString())[0].toUri().toString()
-        forms = {text} if not text.startswith("file:") else {"file:" + path.toUri().getRawPath(), "file://" + path.toUri().getRawPath()}
+        forms = (
+            {text}
+            if not text.startswith("file:")
+            else {"file:" + path.toUri().getRawPath(), "file://" + path.toUri().getRawPath()}
+        )
         spellings += [(uri, form) for form in forms]
     rows = spark.createDataFrame(spellings, "uri string, path string").selectExpr("uri", "xxhash64(path) hash").collect()
     hashes = {r.hash: r.uri for r in rows}
@@ -1275,24 +1316,28 @@ def hash_paths(spark: Any, storage: Storage, uris: list[str]) -> dict[int, str]:
     return hashes
 
 
-def survey(spark: Any, uris: dict[int, str], hashes: dict[int, int], part_bytes: int) -> tuple[set[int], dict[tuple[int, int], Any]]:
+def survey(
+    spark: Any, uris: dict[int, str], hashes: dict[int, int], part_bytes: int
+) -> tuple[set[int], dict[tuple[int, int], Any]]:
     """Looks through files that are to be cut. Returns those with a quoted cell that goes over a line end, which cannot be,
     and the parts of the others as Input has them."""
     lines = read_lines(spark, list(uris.values()), part_bytes, is_packed=False)
     not_blank = "value >= '!' or value rlike '[^\\\\x00-\\\\x20]'"
     lone_crs = "octet_length(value) - octet_length(replace(value, '\\r', '')) - cast(endswith(value, '\\r') as int)"
     lines.selectExpr("*", "monotonically_increasing_id() id").createOrReplaceTempView("lines")
-    blocks = spark.sql(
-        f"""select file, start, sum(1 + {lone_crs}) line_ends, max(contains(value, '"')) has_quotes,
+    blocks = spark.sql(f"""select file, start, sum(1 + {lone_crs}) line_ends, max(contains(value, '"')) has_quotes,
                    min_by(substring(cast(value as binary), 1, {PENDING_BYTES_MAX}), id) filter (where {not_blank}) head
-            from lines group by file, start"""
-    ).collect()
+            from lines group by file, start""").collect()
     quoted = {r.file for r in blocks if r.has_quotes}
     open_files: set[int] = set()
     if quoted:
         positions = {hashes[file] for file in quoted}
         lines = read_lines(spark, [uri for p, uri in uris.items() if p in positions], part_bytes, is_packed=False)
-        found = lines.where("contains(value, '\"')").selectExpr("file", "cast(value as binary) value").rdd.mapPartitions(files_with_open_lines)
+        found = (
+            lines.where("contains(value, '\"')")
+            .selectExpr("file", "cast(value as binary) value")
+            .rdd.mapPartitions(files_with_open_lines)
+        )
         open_files = {hashes[f] for f in found.distinct().collect()}
     return open_files, parts_of_blocks([(hashes[r.file], r.start, r.line_ends, r.head) for r in blocks])
 
@@ -1322,7 +1367,9 @@ def parts_of_blocks(blocks: list[tuple[int, int, int, Optional[bytearray]]]) -> 
     return parts
 
 
-def read_rows(spark: Any, spec: Spec, dataset: Dataset, uri_of: dict[int, str], progress: Progress) -> tuple[Any, dict[str, Any]]:
+def read_rows(
+    spark: Any, spec: Spec, dataset: Dataset, uri_of: dict[int, str], progress: Progress
+) -> tuple[Any, dict[str, Any]]:
     """The rows of a data set as a DataFrame of SCHEMAS, kept, and what the reports say. Raises Refusal."""
     objects = spec.datasets[dataset.name]
     uris = {n: o["uri"] for n, o in enumerate(objects) if o["size"] > 0}
@@ -1342,8 +1389,14 @@ def read_rows(spark: Any, spec: Spec, dataset: Dataset, uri_of: dict[int, str], 
     context = spark.sparkContext
     what = context.broadcast((dataset.name, [o["name"] for o in objects], [o["size"] for o in objects], hashes, parts))
     rules, counters = spec.rules, progress.counters[dataset.name]
-    lines = [read_lines(spark, list(files.values()), *how).selectExpr("cast(value as binary) value", "file", "start").rdd for files, *how in plans if files]
-    rows = context.union(lines or [context.emptyRDD()]).mapPartitions(lambda some: rows_of_partition(some, what, rules, counters))
+    lines = [
+        read_lines(spark, list(files.values()), *how).selectExpr("cast(value as binary) value", "file", "start").rdd
+        for files, *how in plans
+        if files
+    ]
+    rows = context.union(lines or [context.emptyRDD()]).mapPartitions(
+        lambda some: rows_of_partition(some, what, rules, counters)
+    )
     frame = spark.createDataFrame(rows, SCHEMAS[dataset.name], verifySchema=False).persist()
     report = merge_reports(r.report for r in frame.where("report is not null").select("report").collect())
     if report["refusal"]:
@@ -1421,6 +1474,7 @@ RESULT_FILES_MAX, ROWS_OF_A_RESULT_FILE = 64, 10_000_000  # of input: there are 
 
 def make_views(spark: Any, frames: dict[str, Any], is_text: dict[str, bool]) -> None:
     """Names the data sets, with the keys by which they are joined and counted, and the joins of them."""
+
     def of(column: str) -> bool:
         return is_text.get(column, False)
 
@@ -1496,7 +1550,11 @@ def whole_tally(reports: dict[str, Any], repeated_products: int) -> dict[str, An
     tally = new_tally()
     for name, report in reports.items():
         merge_tally(tally, report["tally"])
-        for check, finding in (("_repeated_header", "repeated_header"), ("_ragged_rows", "ragged"), ("_encoding", "undecodable")):
+        for check, finding in (
+            ("_repeated_header", "repeated_header"),
+            ("_ragged_rows", "ragged"),
+            ("_encoding", "undecodable"),
+        ):
             if report[finding]["count"]:
                 merge_findings(tally["found"], name + check, report[finding])
     if repeated_products:
@@ -1517,7 +1575,9 @@ def compute(spark: Any, storage: Storage, spec: Spec, progress: Progress) -> Non
         make_views(spark, frames, is_text)
         keys = spark.sql("select count(key) - count(distinct key) repeated from products").first()
         write_lines(spark, spec, "results", result_lines(spark, spec, sum(r["rows"] for r in reports.values())))
-        names = spark.sql("select distinct category from products where category is not null").rdd.map(lambda r: json.dumps(r.category))
+        names = spark.sql("select distinct category from products where category is not null").rdd.map(
+            lambda r: json.dumps(r.category)
+        )
         write_lines(spark, spec, "categories", names.coalesce(1))
         check_pinned(storage, spec)
         manifest = {
@@ -1529,7 +1589,10 @@ def compute(spark: Any, storage: Storage, spec: Spec, progress: Progress) -> Non
             "application_id": spark.sparkContext.applicationId,
             "files": written_files(spark, spec),
             "inputs": {
-                d.name: {"rows": reports[d.name]["rows"], "columns": [c for c, has in zip(d.columns, reports[d.name]["has_column"]) if has]}
+                d.name: {
+                    "rows": reports[d.name]["rows"],
+                    "columns": [c for c, has in zip(d.columns, reports[d.name]["has_column"]) if has],
+                }
                 for d in DATASETS
             },
             "text_ids": sorted(is_text),
@@ -1549,7 +1612,6 @@ FAULTS = (
     (r"ZipException|EOFException: Unexpected end of input stream|incorrect header check|incorrect data check|invalid (block|stored|distance|code|literal|bit)"
      r"|not a gzip file|FileNotFoundException", "source_unreadable"),
 )  # fmt: skip
-FAILED_FILE = re.compile(r"(?:error while reading file|FAILED_READ_FILE\S*\] Encountered error while reading file) (\S+?)\.? ")
 MESSAGE_MAX = 600
 
 
@@ -1561,7 +1623,8 @@ def error_of_any(why: BaseException, spec: Spec) -> dict[str, Any]:
         return why.args[0]
     text = str(getattr(why, "java_exception", None) or why)
     code = next((code for pattern, code in FAULTS if re.search(pattern, str(why))), "engine_failed")
-    name = next((o["name"] for o in spec.all_objects() if o["name"] in str(why)), "") if code != "engine_failed" else ""
+    names = [o["name"] for o in spec.all_objects() if o["name"] in str(why)] if code != "engine_failed" else []
+    name = max(names, key=len, default="")
     what = f"{name}: cannot be read: " if name else f"{type(why).__name__}: "
     return error_of(Refusal(code, (what + text.split("\n")[0])[:MESSAGE_MAX], name))
 
@@ -1571,14 +1634,20 @@ def run(spark: Any, spec_uri: str) -> int:
     storage = Storage(spark)
     storage.conf.set("mapreduce.fileoutputcommitter.marksuccessfuljobs", "false")
     spark.conf.set("spark.sql.ansi.enabled", "true")  # a sum that overflows fails, instead of being null
-    spec = Spec(spec_uri, storage.read(spec_uri))
+    try:
+        spec = Spec(spec_uri, storage.read(spec_uri))
+    except Exception:
+        traceback.print_exc()
+        return EXIT_USAGE
     try:
         check_job(spec)
         with Progress(spark, storage, spec) as progress:
             compute(spark, storage, spec, progress)
     except Exception as why:
-        traceback.print_exc()
+        if not isinstance(why, (Refusal, Refused)):
+            traceback.print_exc()
         error = {**spec.of_attempt(), **error_of_any(why, spec)}
+        print(f"kpi_job: {error['code']}: {error['message']}", file=sys.stderr)
         storage.write(spec.folder + "/error.json", json.dumps(error).encode())
         return EXIT_FAILED
     return 0

@@ -91,25 +91,29 @@ def write_spec(folder, spec):
 # ---- running ----
 
 
-def spark_submit(*args, timeout=600, **env):
-    """spark-submit with a small local Spark; returns the completed process."""
+SMALL = {
+    "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
+    "spark.ui.enabled": "false",
+    "spark.sql.shuffle.partitions": "1",
+    "spark.sql.adaptive.enabled": "false",
+    "spark.sql.codegen.wholeStage": "false",  # to compile takes longer than to interpret what is small
+}
+
+
+def spark_words(*args):
+    """The command of spark-submit with a small Spark in one process, and the environment for it."""
     venv = spark_venv()
     home = next(venv.glob("lib/python3*/site-packages/pyspark"))
-    settings = {
-        "spark.ui.enabled": "false",
-        "spark.sql.shuffle.partitions": "1",
-        "spark.sql.adaptive.enabled": "false",
-        "spark.sql.codegen.wholeStage": "false",  # to compile takes longer than to interpret what is small
-    }
-    words = [word for name, value in settings.items() for word in ("--conf", f"{name}={value}")]
-    return subprocess.run(
-        [home / "bin" / "spark-submit", "--master", "local[2]", "--driver-memory", "1g", *words, *map(str, args)],
-        env=clean_env(SPARK_HOME=str(home), PYSPARK_PYTHON=str(venv / "bin" / "python"), SPARK_LOCAL_IP="127.0.0.1", **env),
-        capture_output=True,
-        text=True,
-        timeout=timeout,
-        check=False,
-    )
+    words = [home / "bin" / "spark-submit", "--master", "local[2]", "--driver-memory", "1g"]
+    words += [word for name, value in SMALL.items() for word in ("--conf", f"{name}={value}")]
+    env = clean_env(SPARK_HOME=str(home), PYSPARK_PYTHON=str(venv / "bin" / "python"), SPARK_LOCAL_IP="127.0.0.1")
+    return [str(word) for word in (*words, *args)], env
+
+
+def spark_submit(*args, timeout):
+    """Runs a job to its end; returns the completed process."""
+    words, env = spark_words(*args)
+    return subprocess.run(words, env=env, capture_output=True, text=True, timeout=timeout, check=False)
 
 
 def run_specs(uris, timeout):
@@ -149,10 +153,14 @@ class Outcome:
 
     def tables(self):
         """The rows that the service would publish, as the program writes them."""
-        orders = [order_row(day, line["totals"], self.knows_order_status()) for day, line in self.days.items() if line["totals"]]
+        orders = [
+            order_row(day, line["totals"], self.knows_order_status()) for day, line in self.days.items() if line["totals"]
+        ]
         return {
             "order_kpis": sorted(orders, key=lambda row: row["order_date"]),
-            "category_kpis": sorted(map(category_row, self.rows), key=lambda row: (row["order_date"], row["category"].encode())),
+            "category_kpis": sorted(
+                map(category_row, self.rows), key=lambda row: (row["order_date"], row["category"].encode())
+            ),
         }
 
     def knows_order_status(self):
