@@ -1093,14 +1093,17 @@ def day_line(day: int, noted: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+SHOWN_AS: dict[str, Any] = {"created_at": day_text, "sale_price": money_text}
+
+
 def shown_tally(tally: dict[str, Any]) -> dict[str, Any]:
     """A tally as it is written: money as text, days as dates."""
     shown = {**tally, "columns": {}}
     for sum_of in ("item_revenue", "dropped_revenue", "orphan_revenue"):
         shown[sum_of] = money_text(tally[sum_of])
     for column, (nulls, least, greatest) in tally["columns"].items():
-        show = day_text if column.endswith(".created_at") else money_text if column.endswith(".sale_price") else lambda v: v
-        shown["columns"][column] = [nulls, *(None if v is None else show(v) for v in (least, greatest))]
+        show = SHOWN_AS.get(column.split(".")[1])
+        shown["columns"][column] = [nulls, *(show(v) if show and v is not None else v for v in (least, greatest))]
     return shown
 
 
@@ -1390,8 +1393,8 @@ def read_rows(
     what = context.broadcast((dataset.name, [o["name"] for o in objects], [o["size"] for o in objects], hashes, parts))
     rules, counters = spec.rules, progress.counters[dataset.name]
     lines = [
-        read_lines(spark, list(files.values()), *how).selectExpr("cast(value as binary) value", "file", "start").rdd
-        for files, *how in plans
+        read_lines(spark, list(files.values()), size, is_packed).selectExpr("cast(value as binary) value", "file", "start").rdd
+        for files, size, is_packed in plans
         if files
     ]
     rows = context.union(lines or [context.emptyRDD()]).mapPartitions(
@@ -1404,7 +1407,7 @@ def read_rows(
     if not report["has_column"]:
         name = objects[0]["name"]
         raise at_line("csv_header_missing", name, 1, f"no file of {dataset.name} has a header line: all are empty")
-    return frame.where("report is null").drop("report"), report
+    return frame, report
 
 
 class Refused(Exception):
@@ -1495,7 +1498,7 @@ def make_views(spark: Any, frames: dict[str, Any], is_text: dict[str, bool]) -> 
         ],
     }
     for view, frame in (("orders", frames["orders"]), ("products", frames["products"]), ("items", frames["order_items"])):
-        frame.selectExpr("*", *columns[view]).createOrReplaceTempView(view)
+        frame.where("report is null").drop("report").selectExpr("*", *columns[view]).createOrReplaceTempView(view)
     for view, text in JOINS.items():
         frame = spark.sql(text)
         if view == "joined":  # it is used by what counts rows and by what counts ids
@@ -1613,9 +1616,20 @@ FAULTS = (
      r"|not a gzip file|FileNotFoundException", "source_unreadable"),
 )  # fmt: skip
 MESSAGE_MAX = 600
+PROBED_MAX = 64
 
 
-def error_of_any(why: BaseException, spec: Spec) -> dict[str, Any]:
+def damaged_object(spark: Any, objects: list[dict[str, Any]]) -> str:
+    """The name of the first compressed object that cannot be read: not every version of Spark tells. Gives up on many."""
+    for o in [o for o in objects if o["gzip"] and o["size"]][:PROBED_MAX]:
+        try:
+            read_lines(spark, [o["uri"]], o["size"], is_packed=False).selectExpr("count(value)").collect()
+        except Exception:
+            return o["name"]
+    return ""
+
+
+def error_of_any(why: BaseException, spark: Any, spec: Spec) -> dict[str, Any]:
     """What error.json says of an exception."""
     if isinstance(why, Refusal):
         return error_of(why)
@@ -1625,6 +1639,8 @@ def error_of_any(why: BaseException, spec: Spec) -> dict[str, Any]:
     code = next((code for pattern, code in FAULTS if re.search(pattern, str(why))), "engine_failed")
     names = [o["name"] for o in spec.all_objects() if o["name"] in str(why)] if code != "engine_failed" else []
     name = max(names, key=len, default="")
+    if code == "source_unreadable" and not name:
+        name = damaged_object(spark, spec.all_objects())
     what = f"{name}: cannot be read: " if name else f"{type(why).__name__}: "
     return error_of(Refusal(code, (what + text.split("\n")[0])[:MESSAGE_MAX], name))
 
@@ -1646,7 +1662,7 @@ def run(spark: Any, spec_uri: str) -> int:
     except Exception as why:
         if not isinstance(why, (Refusal, Refused)):
             traceback.print_exc()
-        error = {**spec.of_attempt(), **error_of_any(why, spec)}
+        error = {**spec.of_attempt(), **error_of_any(why, spark, spec)}
         print(f"kpi_job: {error['code']}: {error['message']}", file=sys.stderr)
         storage.write(spec.folder + "/error.json", json.dumps(error).encode())
         return EXIT_FAILED

@@ -102,7 +102,7 @@ SMALL = {
 
 def spark_words(*args):
     """The command of spark-submit with a small Spark in one process, and the environment for it."""
-    venv = spark_venv()
+    venv = Path(os.environ.get("KPID_SPARK_VENV") or spark_venv())  # of another version of Spark
     home = next(venv.glob("lib/python3*/site-packages/pyspark"))
     words = [home / "bin" / "spark-submit", "--master", "local[2]", "--driver-memory", "1g"]
     words += [word for name, value in SMALL.items() for word in ("--conf", f"{name}={value}")]
@@ -119,7 +119,7 @@ def spark_submit(*args, timeout):
 def run_specs(uris, timeout):
     """Runs many specs in one Spark session: the exit code of each."""
     done = spark_submit(TESTS / "spark" / "run_specs.py", KPI_JOB, *uris, timeout=timeout)
-    codes = dict(re.findall(r"^spec (\S+) (\d+)$", done.stdout, re.MULTILINE))
+    codes = dict(re.findall(r"^spec (.+) (\d+)$", done.stdout, re.MULTILINE))
     assert set(codes) == set(uris), done.stderr[-4000:]
     return {uri: int(code) for uri, code in codes.items()}
 
