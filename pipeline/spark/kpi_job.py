@@ -50,7 +50,9 @@ def parse_price(cell: bytes) -> tuple[int, int]:
     significant = (whole + fraction).lstrip(b"0")
     if not significant:
         return PRICE_OK, 0
-    weight = len(significant) - len(fraction) + small_exponent(found[4] or b"0")  # of the first digit: 10^(weight-1)
+    weight = (
+        len(significant) - len(fraction) + (small_exponent(found[4]) if found[4] else 0)
+    )  # of the first digit: 10^(weight-1)
     if weight > INT_DIGITS_MAX:
         return PRICE_TOO_LARGE, 0
     kept_digits = max(weight + SCALE, 0)
@@ -872,6 +874,50 @@ def place_of(report: dict[str, Any]) -> tuple[int, int]:
 # ---- what joined rows add to ----
 
 PRICE_REFUSED = (PRICE_NOT_FINITE, PRICE_TOO_LARGE)
+
+
+class Order(NamedTuple):
+    """Columns of the view `orders`."""
+
+    object: int
+    line: int
+    day: int
+    id: Optional[str]
+    id_n: Optional[str]
+    customer: Optional[str]
+    customer_n: Optional[str]
+    status: Optional[str]
+    status_bits: int
+    key: Optional[str]
+
+
+class Item(NamedTuple):
+    """Columns of the view `joined`."""
+
+    object: int
+    line: int
+    day: int
+    is_wanted: bool
+    id: Optional[str]
+    id_n: Optional[str]
+    ord: Optional[str]
+    ord_n: Optional[str]
+    prod: Optional[str]
+    prod_n: Optional[str]
+    is_returned: bool
+    status: str
+    status_bits: int
+    price_is: int
+    units: str
+    price: str
+    dated: str
+    order_days: Optional[list[str]]  # "day:times", of its order's rows on days that are asked for
+    has_order: bool
+    sold_times: Optional[int]  # product rows with its product id
+    categories: Optional[list[str]]  # "times:category"
+    bad_product: Optional[str]  # "object:line:CATEGORY_*" of the first of them without a usable category
+
+
 DATASET_ORDER = {d.name: number for number, d in enumerate(DATASETS)}
 
 
@@ -897,7 +943,7 @@ def refuse_day(noted: dict[str, Any], dataset: Dataset, index: int, why: Refusal
 def orders_of_days(rows: Iterable[Any]) -> Iterator[tuple[Any, Any]]:
     """From orders of the days asked for to ((day, None), what they add to it)."""
     days: dict[Any, Any] = {}
-    for r in rows:
+    for r in map(Order._make, rows):
         noted, place = note_day(days, r.day), (r.object, r.line)
         tally = noted["tally"]
         noted["has_rows"] = True
@@ -918,7 +964,7 @@ def items_of_days(rows: Iterable[Any], names: Any, skips_bad_rows: bool) -> Iter
     """From items, each with its order's days and its product's categories, to ((day, None), what they add to it) and to
     ((day, category), [revenue, item rows, returned item rows, 0, 0, 0])."""
     totals: dict[Any, Any] = {}
-    for r in rows:
+    for r in map(Item._make, rows):
         is_added = not r.is_wanted
         for text in r.order_days or ():
             day, times = map(int, text.split(":"))
@@ -930,7 +976,7 @@ def items_of_days(rows: Iterable[Any], names: Any, skips_bad_rows: bool) -> Iter
 
 
 def add_item(
-    totals: dict[Any, Any], r: Any, day: int, order_times: int, names: dict[str, list[str]], skips_bad_rows: bool
+    totals: dict[Any, Any], r: Item, day: int, order_times: int, names: dict[str, list[str]], skips_bad_rows: bool
 ) -> None:
     """Adds an item to a day: its own or that of its order, which has `order_times` rows on it."""
     noted = note_day(totals, day)
@@ -966,7 +1012,7 @@ def add_item(
             group[2] += r.is_returned * times
 
 
-def refuse_price(noted: dict[str, Any], r: Any, names: dict[str, list[str]], skips_bad_rows: bool) -> None:
+def refuse_price(noted: dict[str, Any], r: Item, names: dict[str, list[str]], skips_bad_rows: bool) -> None:
     """A price that no sum can take: its row is left out, or its day fails."""
     value = r.price.encode("latin-1")
     if skips_bad_rows:
@@ -978,7 +1024,7 @@ def refuse_price(noted: dict[str, Any], r: Any, names: dict[str, list[str]], ski
     refuse_day(noted, ITEMS, r.object, bad_value(names[ITEMS.name][r.object], r.line, "sale_price", value, what))
 
 
-def note_item(tally: dict[str, Any], r: Any, day: int, units: int) -> None:
+def note_item(tally: dict[str, Any], r: Item, day: int, units: int) -> None:
     place = (r.object, r.line)
     tally["relevant"][ITEMS.name] += 1
     note_id(tally, "order_items.id", "order_items_id_not_null", place, r.id, r.id_n)
@@ -999,7 +1045,7 @@ def note_item(tally: dict[str, Any], r: Any, day: int, units: int) -> None:
         tally["orphan_revenue"] += units
 
 
-def note_price(tally: dict[str, Any], r: Any, units: int) -> None:
+def note_price(tally: dict[str, Any], r: Item, units: int) -> None:
     place, value = (r.object, r.line), r.price[:VALUE_BYTES_MAX]
     if r.price_is == PRICE_MISSING:
         column_of(tally, "order_items.sale_price")[0] += 1
@@ -1515,8 +1561,10 @@ def result_lines(spark: Any, spec: Spec, input_rows: int) -> Any:
     skips_bad_rows = spec.rules.skips_bad_rows
     totals = context.union(
         [
-            spark.table("orders").where("is_wanted").rdd.mapPartitions(orders_of_days),
-            spark.table("joined").rdd.mapPartitions(lambda rows: items_of_days(rows, names, skips_bad_rows)),
+            spark.table("orders").where("is_wanted").select(*Order._fields).rdd.mapPartitions(orders_of_days),
+            spark.table("joined")
+            .select(*Item._fields)
+            .rdd.mapPartitions(lambda rows: items_of_days(rows, names, skips_bad_rows)),
             spark.sql(COUNTS).rdd.mapPartitions(counts_of_days),
         ]
     )
