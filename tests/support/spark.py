@@ -67,7 +67,7 @@ def make_spec(source, days="all", options=(), env=None, **fields):
         "input_fingerprint": "0" * 64,
         "job_sha256": hashlib.sha256(KPI_JOB.read_bytes()).hexdigest(),
         "days": days,
-        "bad_rows": "skip" if "skip" in options else "fail",
+        "bad_rows": "skip" if "skip" in options else env.get("KPI_BAD_ROWS", "fail"),
         "status_match": env.get("KPI_STATUS_MATCH", "folded"),
         "unknown_category": env.get("KPI_UNKNOWN_CATEGORY"),
         "timezone": env.get("KPI_TIMEZONE", "UTC"),
