@@ -44,6 +44,11 @@ def airflow_programs() -> Path:
     return cached("venv", ("airflow.txt",), "install_python") / "bin"
 
 
+def spark_venv() -> Path:
+    """The environment in which install_spark of scripts/setup put Apache Spark."""
+    return cached("venv", ("spark.txt",), "install_spark")
+
+
 def cached(kind: str, pins: tuple[str, ...], installer: str) -> Path:
     """A folder of the cache, named by the content of the files in tests/tools that pin what it holds."""
     digest = hashlib.sha256()
