@@ -294,7 +294,7 @@ static enum kpi_code judge_day(struct native *n, struct day_result *day, bool *f
   }
   if (day_has_too_many_categories(day->day, day->result.tables[KPI_CATEGORIES].count, why))
     return KPI_OK;
-  noted->tally.found[CHECK_ORDER_WITHOUT_ITEMS].count += noted->unjoinable_orders;
+  noted->tally.found[CHECK_ORDER_WITHOUT_ITEMS].count += idset_seal(&noted->unjoinable_orders);
   quality_tally_merge(&tally, &n->all->whole);
   quality_tally_merge(&tally, &noted->tally);
   const struct quality_facts facts = facts_of(n, &tally, day);

@@ -48,15 +48,16 @@ bool native_day_refuse(struct native_day *day, struct budget *budget, const stru
 static void day_free(struct native_day *day, struct budget *budget) {
   plain_day_clear(&day->plain, budget);
   quality_tally_clear(&day->tally);
+  idset_clear(&day->unjoinable_orders, budget);
   budget_free(budget, day->refusal, sizeof *day->refusal);
   budget_free(budget, day, sizeof *day);
 }
 
-static bool day_absorb(struct native_day *to, const struct native_day *from, struct budget *budget) {
+static bool day_absorb(struct native_day *to, struct native_day *from, struct budget *budget) {
   quality_tally_merge(&to->tally, &from->tally);
   to->has_rows |= from->has_rows;
-  to->unjoinable_orders += from->unjoinable_orders;
-  return !from->refusal || native_day_refuse(to, budget, from->refusal);
+  return idset_absorb(&to->unjoinable_orders, &from->unjoinable_orders, budget) &&
+         (!from->refusal || native_day_refuse(to, budget, from->refusal));
 }
 
 bool native_days_merge(struct native_days *to, struct native_days *from, struct budget *budget) {

@@ -4,6 +4,7 @@
 #ifndef KPID_PIPELINE_NATIVE_DAYS_H
 #define KPID_PIPELINE_NATIVE_DAYS_H
 
+#include "pipeline/idset.h"
 #include "pipeline/plain_day.h"
 
 /* An error of a day that depends on what kind of ids a column holds, or on the joins, which is only known at
@@ -18,7 +19,7 @@ struct native_day {
   struct plain_day plain; /* first: what is written most */
   bool has_rows;          /* some row counts in its results */
   struct quality_tally tally;
-  uint64_t unjoinable_orders;     /* orders with ids that no item can name: the items have numbers */
+  struct idset unjoinable_orders; /* own codes of orders that no item can name: the items have numbers */
   struct native_refusal *refusal; /* owned: the first of the input; NULL: none */
 };
 

@@ -248,7 +248,8 @@ static bool add_order(struct native_worker *w, const struct scan_row *row, const
   g->order_id_rows++;
   if (native_is_returned(w, row->csv->cells[ORDERS_STATUS]) && !idset_add(&g->returned_orders, budget, order))
     return false;
-  noted->unjoinable_orders += key == ID_NULL;
+  if (key == ID_NULL && !idset_add(&noted->unjoinable_orders, budget, order))
+    return false;
   if (w->pass->order_marks)
     native_mark_id(w, w->pass->order_marks, &w->order_run, order);
   else if (!idset_add(&g->orders, budget, order))

@@ -956,7 +956,6 @@ def orders_of_days(rows: Iterable[Any]) -> Iterator[tuple[Any, Any]]:
         count(noted, "order_rows")
         if r.id is not None:
             count(noted, "order_id_rows")
-            count(noted, "unjoinable_orders", r.key is None)
     return iter(days.items())
 
 
@@ -1508,14 +1507,15 @@ JOINS = {
 # the counts are. The number of categories of a day is in the row of each, of which one is the first.
 COUNTS = """
     select 'orders' what, day, cast(null as string) category,
-           array(count(distinct own), count(distinct if(is_returned, own, null)), count(distinct own_customer), count(distinct key)) counts
+           array(count(distinct own), count(distinct if(is_returned, own, null)), count(distinct own_customer), count(distinct key),
+                 count(distinct if(key is null, own, null))) counts
     from orders where is_wanted group by day
     union all select 'items', day, null, array(count(distinct order_key), count(distinct own_item)) from with_order group by day
     union all select if(category = min(category) over (partition by day), 'first category', 'category'), day, category,
                      array(orders, returned_orders, count(*) over (partition by day)) from category_counts
 """
 COUNTED = {
-    "orders": ("orders", "returned_orders", "customers", "order_pairs"),
+    "orders": ("orders", "returned_orders", "customers", "order_pairs", "unjoinable_orders"),
     "items": ("met_pairs", "distinct_items"),
 }
 RESULT_FILES_MAX, ROWS_OF_A_RESULT_FILE = 64, 10_000_000  # of input: there are never more lines than these

@@ -37,6 +37,16 @@ def test_orders_that_no_item_can_name_are_without_items(tmp_path):
     assert report(source)["orders_without_items"]["unexpected_count"] == 2
 
 
+def test_orders_that_no_item_can_name_are_counted_once(tmp_path):
+    """Whether the columns are known for text and numbers from the start, or only when "01" has shown that it matters."""
+    for folder, item_order in ("one pass", "101"), ("two passes", "0101"):
+        orders = [f"A,1,c,{DAY}", f"A,1,c,{DAY}", f"B,1,c,{DAY}", f"01,1,c,{DAY}", f"101,1,c,{DAY}"]
+        source = write_source(tmp_path / folder, orders, [f"1,{item_order},1,5,c,{DAY}"], ["1,a,x"])
+        for threads in "1", "4":
+            checks = report(source, "--threads", threads)
+            assert checks["orders_without_items"]["unexpected_count"] == 3, (folder, threads)
+
+
 @pytest.mark.parametrize("files, threads", [(1, "1"), (4, "4"), (7, "2")])
 @pytest.mark.parametrize("backwards", [False, True])
 def test_status_checks_do_not_depend_on_the_order_of_rows(files, threads, backwards, tmp_path):
