@@ -22,6 +22,10 @@ enum {
 };
 _Static_assert(DAY_MAX - DAY_MIN + 2 < 1 << 2 * RADIX_BITS, "days can be sorted by two digits");
 
+/* Before the header of the object: nothing behind it is taken for a byte order mark, or another kind of file.
+ */
+#define HEADER_START "\xEF\xBB\xBF\n"
+
 struct cache_writer {
   int fd;
   bool asks_where;
@@ -359,7 +363,7 @@ static void encode_blocks(struct chunk *c) {
 static bool write_at(int fd, const void *bytes, size_t size, uint64_t at) {
   for (size_t done = 0; done < size;) {
     ssize_t n = pwrite(fd, (const char *)bytes + done, size - done, (off_t)(at + done));
-    if (n < 0 && errno != EINTR)
+    if (n == 0 || (n < 0 && errno != EINTR))
       return false;
     done += n > 0 ? (size_t)n : 0;
   }
@@ -439,7 +443,10 @@ static void fail(struct cache_writer *w) {
 /* Adds rows to those that are gathered; moves these into *full when they are enough for a chunk. */
 static void gather(struct cache_writer *w, struct cached_rows *rows, struct cached_rows *full) {
   SCOPE_LOCK(&w->lock);
-  append(&w->gathered, rows);
+  if (w->failed)
+    cached_rows_reset(rows);
+  else
+    append(&w->gathered, rows);
   if (w->gathered.count < CHUNK_ROWS_MIN && w->gathered.text.len < CHUNK_BYTES_MIN)
     return;
   *full = w->gathered;
@@ -477,9 +484,11 @@ bool cache_writer_finish(struct cache_writer *w, const char *name, const struct 
   const size_t headers_at = end.len;
   add_header(&end, schema, binding);
   head.header_bytes[CACHED_COLUMNS_NEEDED] = end.len - headers_at;
+  const size_t verbatim_at = end.len;
+  buf_add_cstr(&end, HEADER_START);
   buf_add(&end, binding->header);
   buf_add_char(&end, '\n');
-  head.header_bytes[CACHED_VERBATIM] = binding->header.len + 1;
+  head.header_bytes[CACHED_VERBATIM] = end.len - verbatim_at;
   if (buf_failed(&w->chunks) || buf_failed(&w->blocks) || buf_failed(&end))
     return false;
   view_to_cstr(view_of(name), head.name, sizeof head.name);

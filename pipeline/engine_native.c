@@ -11,7 +11,7 @@
 /* Three scans, products, orders, items, so that every item can be joined when it is read. All ids are first
  * taken for numbers, and those of orders and items, where many days are computed, for unique; when the input
  * shows that this is wrong and that it matters, another pass reads it as it is; and so does one without the
- * cache when that turns out to be damaged. */
+ * cache when that does not do. */
 
 enum { PASSES_MAX = 4, UNIQUE_IDS_DAYS_MIN = 8 };
 
@@ -350,7 +350,7 @@ static enum kpi_code judge_days(struct native *n, struct day_results *out, struc
 struct belief {
   enum id_kind kinds[ID_COLUMN_COUNT];
   bool ids_are_unique; /* of orders and items */
-  bool cache_is_sound; /* what it holds can be used */
+  bool cache_does;     /* nothing has to be read of the input itself */
 };
 
 /* True when a column was read by the wrong rule and that can have changed something; corrects the rule. */
@@ -396,7 +396,7 @@ static enum kpi_code native_init(struct native *n, struct pool *pool, const stru
                                  const struct source_listing *listing, const struct belief *belief,
                                  struct err *err) {
   *n = (struct native){.pool = pool, .worker_count = pool_threads(pool)};
-  n->cache = belief->cache_is_sound ? job->cache : NULL;
+  n->cache = belief->cache_does ? job->cache : NULL;
   n->pass.job = job;
   n->pass.listing = listing;
   n->pass.covers_all_days = day_set_is_all(&job->days);
@@ -430,11 +430,15 @@ static bool is_void(const struct native *n, const struct belief *belief, enum kp
          (atomic_load(&n->pass.ids_repeat) && (rc == KPI_OK || err_info(rc)->category == ERR_DATA));
 }
 
-static bool cache_is_damaged(const struct native *n) {
-  bool is_damaged = false;
-  for (int d = 0; d < DATASET_COUNT; d++)
+/* True when what the cache holds does not do: it is damaged, or a row is to be refused, and which is the
+ * first is only known of the input itself, since the cache has its rows in another order. */
+static bool needs_input_itself(const struct native *n, enum kpi_code rc) {
+  bool is_damaged = false, is_of_cache = false;
+  for (int d = 0; d < DATASET_COUNT; d++) {
     is_damaged |= n->reports[d].is_damaged;
-  return is_damaged;
+    is_of_cache |= n->reports[d].is_of_cache;
+  }
+  return is_damaged || (is_of_cache && rc && err_info(rc)->category == ERR_DATA);
 }
 
 /* Reads everything under a belief. *again: it was wrong, is right now, and nothing was written to out. */
@@ -442,8 +446,8 @@ static enum kpi_code run_pass(struct native *n, struct belief *belief, bool *aga
                               struct err *err) {
   atomic_store(&n->pass.job->progress->phase, PHASE_SCANNING);
   enum kpi_code rc = scan_all(n, err);
-  if (cache_is_damaged(n)) {
-    belief->cache_is_sound = false;
+  if (needs_input_itself(n, rc)) {
+    belief->cache_does = false;
     *again = true;
     return KPI_OK;
   }
@@ -492,6 +496,8 @@ static enum kpi_code native_compute(struct engine *e, const struct job *job,
       rc = run_pass(&n, &belief, &again, out, err);
     native_clear(&n);
   }
+  if (rc == KPI_OK && again)
+    return err_set(err, KPI_INTERNAL, "what was taken for granted of the input was wrong each time");
   return rc;
 }
 

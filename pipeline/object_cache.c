@@ -16,6 +16,7 @@
 enum {
   FILE_NAME_BYTES = 2 * SHA256_HEX_SIZE,
   OWNER_BYTES = 8,
+  STARTED_MAX = 16,         /* entries that are written at a time: each takes some 10 MB of memory */
   USED_SECONDS = 600,       /* entries are marked as used at most so often */
   ABANDONED_SECONDS = 3600, /* nobody writes to a file any more that was not written to for so long */
   FOLDER_MODE = 0700,
@@ -28,6 +29,7 @@ struct object_cache {
   int folder;
   uint64_t max_bytes;
   _Atomic uint64_t used;           /* bytes of all entries, as far as this process knows */
+  _Atomic int started;             /* entries that are being written */
   pthread_mutex_t lock;            /* one thread at a time makes room */
   char owner[2 * OWNER_BYTES + 1]; /* random: in the names of entries that were started here */
 };
@@ -194,7 +196,14 @@ void object_cache_remove(struct object_cache *c, const struct object_cache_name 
 int object_cache_start(struct object_cache *c, const struct object_cache_name *name) {
   char file[FILE_NAME_BYTES];
   started_file(c, name, file);
-  return openat(c->folder, file, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, FILE_MODE);
+  if (atomic_fetch_add(&c->started, 1) >= STARTED_MAX) {
+    atomic_fetch_sub(&c->started, 1);
+    return -1;
+  }
+  int fd = openat(c->folder, file, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, FILE_MODE);
+  if (fd < 0)
+    atomic_fetch_sub(&c->started, 1);
+  return fd;
 }
 
 /* Notes that the folder holds more; makes room when that is too much. */
@@ -206,6 +215,7 @@ static void grow(struct object_cache *c, uint64_t bytes) {
 
 void object_cache_end(struct object_cache *c, const struct object_cache_name *name, uint64_t bytes) {
   char started[FILE_NAME_BYTES], file[FILE_NAME_BYTES];
+  atomic_fetch_sub(&c->started, 1);
   started_file(c, name, started);
   entry_file(name, file);
   if (bytes == 0 || bytes > c->max_bytes || renameat(c->folder, started, c->folder, file) != 0)

@@ -35,7 +35,7 @@ int object_cache_find(struct object_cache *c, const struct object_cache_name *na
 void object_cache_remove(struct object_cache *c, const struct object_cache_name *name);
 
 /* Starts an entry, which nobody finds yet. Returns a file for the caller to close, -1 when that fails, as it
- * does for an entry that another thread is writing. */
+ * does for an entry that another thread is writing, and when many are being written. */
 int object_cache_start(struct object_cache *c, const struct object_cache_name *name);
 
 /* Ends an entry that was started: with `bytes` others find it from now on, and those that were not used for

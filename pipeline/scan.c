@@ -206,6 +206,7 @@ static bool read_block(struct scan_worker *w, struct open_object *o) {
   enum kpi_code rc = row_stream_next(&o->stream, w->state, &w->block, &err);
   if (rc)
     record_error(w->run, (struct place){o->index, o->stream.csv.next_line}, &err);
+  w->report.is_of_cache |= o->stream.is_cached;
   w->report.is_damaged |= o->stream.is_damaged;
   w->report.rows += w->block.skipped_rows;
   return rc == KPI_OK && w->block.text.rows.len > 0;
@@ -252,6 +253,7 @@ static void scan_work(void *arg) {
 static void merge_reports(struct scan_report *out, const struct scan_report *from) {
   out->rows += from->rows;
   out->has_header |= from->has_header;
+  out->is_of_cache |= from->is_of_cache;
   out->is_damaged |= from->is_damaged;
   for (int i = 0; i < COLUMNS_MAX; i++)
     out->has_column[i] |= from->has_column[i];

@@ -41,6 +41,7 @@ struct scan_report {
   uint64_t rows;                /* without headers and blank lines */
   bool has_column[COLUMNS_MAX]; /* in at least one object */
   bool has_header;              /* at least one object had one */
+  bool is_of_cache; /* some rows came out of it: the first error may be another one than in the input */
   bool is_damaged; /* what the cache held of an object: nothing else that was found counts; read again without
                       it */
   struct finding ragged, undecodable, repeated_header;

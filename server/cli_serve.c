@@ -44,6 +44,7 @@ static void block_signals(sigset_t *set) {
   sigaddset(set, SIGHUP);
   pthread_sigmask(SIG_BLOCK, set, NULL);
   signal(SIGPIPE, SIG_IGN);
+  signal(SIGXFSZ, SIG_IGN); /* a file that may not grow is an error of the write */
 }
 
 static void log_error(const struct err *err) {

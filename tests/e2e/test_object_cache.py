@@ -202,6 +202,45 @@ def test_damage_is_found_wherever_it_is(tmp_path):
         shutil.rmtree(cache)
 
 
+@pytest.mark.parametrize("threads", ["1", "8"])
+def test_first_bad_row_is_told_also_when_the_cache_has_the_rows(threads, tmp_path):
+    """Rows that are refused only now were kept in whatever order the workers had come to them."""
+    day = f"{DAY} 10:00:00"
+    orders = [f"{n},1,c,{'bad' if n > 9_000 and n % 997 == 5 else day}" for n in range(200_000)]
+    source, cache = write_source(tmp_path / "in", orders, [f"1,1,1,5,c,{day}"], ["1,a,x"]), tmp_path / "cache"
+    wanted = outcome(source, ["run", "--date", DAY], ["--threads", threads], {})
+    assert wanted[0] != OK and "a.csv:9977:" in wanted[2], wanted
+    skipping = ["--bad-rows", "skip", "--max-bad-rows", "5%", "--threads", "8"]
+    for _ in range(3):
+        shutil.rmtree(cache, ignore_errors=True)
+        assert run(source, cache, *skipping)[0] == OK
+        assert run(source, cache, "--threads", threads) == wanted
+
+
+@pytest.mark.parametrize("start", ["", "\ufeff", "\ufeff\ufeff", "\n", "\n<", "\ufeff\n<", "\n\x1f\x8b", "\n\x00"], ids=repr)
+def test_header_is_bound_as_in_the_object(start, tmp_path):
+    source, cache = copy_base(tmp_path / "in"), tmp_path / "cache"
+    products = next((source / "products").iterdir())
+    header, rows = products.read_text(encoding="utf-8").split("\n", 1)
+    first_line = start.rsplit("\n", 1)[-1].removeprefix("\ufeff") + f"x,{header}"
+    lines = "\n".join(f"x,{line}" for line in rows.splitlines())
+    products.write_bytes(f"{start}x,{header}\n{lines}\n{first_line}\n".encode())
+    wanted = outcome(source, ["run", "--date", DAY], [], {})
+    assert run(source, cache) == wanted
+    kept = entries(cache)
+    assert run(source, cache) == wanted
+    assert entries(cache) == kept
+
+
+def test_file_that_may_not_grow_is_done_without(tmp_path):
+    source, cache = copy_base(tmp_path / "in"), tmp_path / "cache"
+    command = ("run", "--date", DAY, "--no-publish", "--format", "json", "--source", source_url(source))
+    through = ("bash", "-c", 'ulimit -f 0; exec "$@"', "sh")
+    result = kpid(*command, env={"KPI_CACHE_DIR": str(cache)}, through=through)
+    assert (result.code, result.out, result.err) == outcome(source, ["run", "--date", DAY], [], {})
+    assert entries(cache) == {}
+
+
 def test_entry_of_another_object_is_not_taken(tmp_path):
     source, cache = copy_base(tmp_path / "in"), tmp_path / "cache"
     wanted = run(source, cache)
