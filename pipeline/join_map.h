@@ -77,6 +77,12 @@ struct join_walk {
 /* Returns the next pair of a key, NULL at the end. ID_NULL and ID_UNKNOWN have none. Any thread. */
 const struct join_pair *join_map_next(const struct join_map *m, id_code key, struct join_walk *walk);
 
+/* True when some pair has the key. Any thread. */
+static inline bool join_map_has(const struct join_map *m, id_code key) {
+  struct join_walk walk = {0};
+  return join_map_may_have(m, key) && join_map_next(m, key, &walk) != NULL;
+}
+
 /* Marks a pair as met by a row of the other side. Any thread. */
 void join_map_meet(const struct join_map *m, const struct join_pair *pair);
 

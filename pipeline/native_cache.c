@@ -76,15 +76,9 @@ static bool look_at_orders(void *worker, uint16_t forms, const struct cached_ord
   return true;
 }
 
-/* True for an order of the days of the pass. */
-static bool is_wanted(const struct native_worker *w, id_code order) {
-  struct join_walk walk = {0};
-  const struct join_map *orders = &w->pass->orders;
-  return join_map_may_have(orders, order) && join_map_next(orders, order, &walk) != NULL;
-}
-
+/* Wants the block of an order of the days of the pass. */
 static void want(const struct native_worker *w, id_code order, cached_where where, unsigned char *wanted) {
-  if (where != CACHED_NOWHERE && where != CACHED_IN_SEVERAL && is_wanted(w, order))
+  if (where != CACHED_NOWHERE && where != CACHED_IN_SEVERAL && join_map_has(&w->pass->orders, order))
     wanted[where - 1] = true;
 }
 
@@ -100,7 +94,7 @@ static bool look_at_items(void *worker, uint16_t forms, const struct cached_orde
        orders->kind == CACHED_SPAN && join_map_find_key(&w->pass->orders, &order, end); order++)
     want(w, order, orders->where[order - orders->least], wanted);
   for (uint64_t i = 0; i < orders->pair_count; i++)
-    if (is_wanted(w, orders->pairs[i].order))
+    if (join_map_has(&w->pass->orders, orders->pairs[i].order))
       wanted[orders->pairs[i].block] = true;
   return true;
 }

@@ -301,11 +301,9 @@ struct item {
 
 /* Looks up whether the order is one of the job's days. */
 static bool find_order(const struct native_worker *w, struct item_keys *k, bool *found) {
-  struct join_walk walk = {0};
   if (!join_code(w, &k->order, ID_ORDERS_ORDER, ID_FIND, &k->order_key))
     return false;
-  *found = join_map_may_have(&w->pass->orders, k->order_key) &&
-           join_map_next(&w->pass->orders, k->order_key, &walk) != NULL;
+  *found = join_map_has(&w->pass->orders, k->order_key);
   return true;
 }
 
