@@ -4,35 +4,10 @@
 #include "server/backfill_submit_store.h"
 #include "server/run_move_store.h"
 
-#include "unit.h"
+#include "unit_db.h"
 
-#include <unistd.h>
 
 enum { FIRST_DAY = 15000, MANY_DAYS = 3600 };
-
-static char folder[64];
-static struct db *db;
-
-static int open_db(void **state) {
-  (void)state;
-  struct err err;
-  char path[96];
-  strcpy(folder, "/tmp/kpid-unit-XXXXXX");
-  if (!mkdtemp(folder))
-    return 1;
-  snprintf(path, sizeof path, "%s/k.db", folder);
-  return db_open(path, "unit test", &db, &err) != KPI_OK;
-}
-
-static int close_db(void **state) {
-  (void)state;
-  char command[128];
-  db_close(db);
-  snprintf(command, sizeof command, "rm -rf %s", folder);
-  return system(command);
-}
-
-static const struct run_defaults defaults = {"UTC", "native", "file:///data", "1%"};
 
 /* Submits a backfill that does not publish and writes its id. */
 static void submit(size_t count, const char *labels, char id[UUID_TEXT_SIZE]) {

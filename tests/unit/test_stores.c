@@ -7,33 +7,10 @@
 #include "server/run_submit_store.h"
 #include "server/upkeep_store.h"
 
-#include "unit.h"
+#include "unit_db.h"
 
 #include <sqlite3.h>
 #include <unistd.h>
-
-static char folder[64], path[96];
-static struct db *db;
-
-static int open_db(void **state) {
-  (void)state;
-  struct err err;
-  strcpy(folder, "/tmp/kpid-unit-XXXXXX");
-  if (!mkdtemp(folder))
-    return 1;
-  snprintf(path, sizeof path, "%s/k.db", folder);
-  return db_open(path, "unit test", &db, &err) != KPI_OK;
-}
-
-static int close_db(void **state) {
-  (void)state;
-  char command[128];
-  db_close(db);
-  snprintf(command, sizeof command, "rm -rf %s", folder);
-  return system(command);
-}
-
-static const struct run_defaults defaults = {"UTC", "native", "file:///data", "1%"};
 
 static struct run submit(day_t date, bool publish, enum disposition *disposition) {
   struct run_request request = {
