@@ -54,8 +54,7 @@ def test_error_that_no_retry_mends_ends_the_run_at_once(start_server, tmp_path):
 
 def test_run_that_was_not_started_in_time_expires(slow_server):
     first = slow_server.start_run(DAY)
-    while slow_server.get(f"/runs/{first['id']}").json["state"] == "queued":  # or they would be computed together
-        time.sleep(0.01)
+    slow_server.await_begin(f"/runs/{first['id']}")  # or they would be computed together
     late = slow_server.start_run(NEXT_DAY, expires_in_seconds=1)
     assert late["expires_at"]
     done = slow_server.finish(late["id"])
@@ -159,8 +158,7 @@ def test_gate_of_an_unknown_run_is_gone(server):
 def test_wait_for_a_change_ends_at_once_when_the_tag_is_old(slow_server):
     run = slow_server.start_run(DAY)
     seen = slow_server.get(f"/runs/{run['id']}")
-    while slow_server.get(f"/runs/{run['id']}").json["state"] == "queued":
-        time.sleep(0.01)
+    slow_server.await_begin(f"/runs/{run['id']}")
     started = time.monotonic()
     reply = slow_server.get(
         f"/runs/{run['id']}?wait=20&until=change", If_None_Match=seen.headers["etag"]

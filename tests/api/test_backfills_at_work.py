@@ -60,8 +60,7 @@ def test_a_day_that_is_retried_is_cancelled_with_its_backfill_once_more(slow_ser
 def test_days_that_are_being_cancelled_are_not_attached_to(slow_server):
     days = {"start_date": "2023-01-01", "end_date": "2023-01-31"}
     first = backfill(slow_server, **days).json
-    while slow_server.get(f"/backfills/{first['id']}").json["state"] == "queued":
-        time.sleep(0.01)
+    slow_server.await_begin(f"/backfills/{first['id']}")
     assert slow_server.post(f"/backfills/{first['id']}/cancel").status == 202
     deadline = time.monotonic() + 20
     while (reply := backfill(slow_server, **days)).status == 409:
@@ -201,8 +200,7 @@ def test_a_single_day_does_not_wait_for_a_backfill(slow_server):
 
 def test_a_single_day_that_is_attached_to_does_not_wait_for_a_backfill_either(slow_server):
     at_work = backfill(slow_server, start_date="2022-01-01", end_date="2023-12-31").json
-    while slow_server.get(f"/backfills/{at_work['id']}").json["state"] == "queued":
-        time.sleep(0.01)
+    slow_server.await_begin(f"/backfills/{at_work['id']}")
     waiting = backfill(slow_server, start_date="2024-01-01", end_date="2024-01-09").json
     run = slow_server.start_run("2024-01-05")
     assert (run["disposition"], run["state"]) == ("attached", "queued")
@@ -239,8 +237,7 @@ def test_a_stopped_service_hands_its_backfills_back(slow_input, start_server):
 def test_a_full_queue_takes_no_backfill(slow_server):
     ten_years = {"start_date": "2010-01-01", "end_date": "2020-01-07", "publish": False}
     first = backfill(slow_server, **ten_years).json
-    while slow_server.get(f"/backfills/{first['id']}").json["state"] == "queued":
-        time.sleep(0.01)
+    slow_server.await_begin(f"/backfills/{first['id']}")
     others = [backfill(slow_server, **ten_years) for _ in range(3)]  # the first is at work, not in the queue
     assert [reply.status for reply in others] == [202, 202, 429]
     assert_problem(others[2], 429, "queue-full")

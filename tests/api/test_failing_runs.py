@@ -122,8 +122,7 @@ def test_file_that_changes_while_it_is_read(start_server, tmp_path):
     changing.write_bytes((source / "order_items" / "a.csv").read_bytes())
     server = start_server(source)
     run = server.start_run(DAY)["id"]
-    while server.get(f"/runs/{run}").json["state"] == "queued":
-        time.sleep(0.01)
+    server.await_begin(f"/runs/{run}")
     running = threading.Event()
     running.set()
     writer = threading.Thread(target=rewrite_while, args=(running, changing))

@@ -174,8 +174,7 @@ def test_active_run_is_attached_to_refused_or_superseded(slow_server):
     refused = post(slow_server, {"date": DAY, "on_active": "reject"})
     problem = assert_problem(refused, 409, "run-already-active")
     assert first["id"] in problem["detail"]
-    while slow_server.get(f"/runs/{first['id']}").json["state"] == "queued":
-        pass
+    slow_server.await_begin(f"/runs/{first['id']}")
     reply = post(slow_server, {"date": DAY, "on_active": "supersede"})
     assert (reply.status, reply.json["disposition"]) == (202, "superseded")
     assert reply.json["id"] != first["id"]
@@ -194,8 +193,7 @@ def test_active_run_is_attached_to_refused_or_superseded(slow_server):
 def test_run_that_was_superseded_does_not_answer(slow_server, on_finished):
     """It has finished by the time the new run may be created, but only because of this request."""
     first = post(slow_server, {"date": DAY}).json["id"]
-    while slow_server.get(f"/runs/{first}").json["state"] == "queued":
-        pass
+    slow_server.await_begin(f"/runs/{first}")
     reply = post(slow_server, {"date": DAY, "on_active": "supersede", "on_finished": on_finished})
     assert (reply.status, reply.json["disposition"]) == (202, "superseded"), reply
     assert reply.json["id"] != first

@@ -182,8 +182,7 @@ def test_queued_runs(start_server, tmp_path):
     server = start_server(slow_source(tmp_path / "in", 20_000), KPI_MAX_ACTIVE_RUNS="1")
     at_work = [f"/backfills/{backfill(server, 1)}", f"/runs/{server.start_run(DAY, publish=False)['id']}"]
     for path in at_work:
-        while server.get(path).json["state"] == "queued":
-            time.sleep(0.01)
+        server.await_begin(path)
     left = QUEUE_MAX - 2
     while left:
         size = min(left, RANGE_DAYS_MAX)

@@ -257,8 +257,7 @@ def test_etag_of_a_finished_run_is_honoured(server):
 
 def test_running_run_is_cancelled_promptly(slow_server):
     run = slow_server.start_run(DAY)["id"]
-    while slow_server.get(f"/runs/{run}").json["state"] == "queued":
-        time.sleep(0.02)
+    slow_server.await_begin(f"/runs/{run}")
     started = time.monotonic()
     reply = slow_server.post(f"/runs/{run}/cancel")
     assert reply.status in (200, 202), reply
@@ -271,7 +270,8 @@ def test_running_run_is_cancelled_promptly(slow_server):
 
 
 def test_queued_run_is_cancelled_at_once(slow_server):
-    slow_server.start_run(DAY)
+    first = slow_server.start_run(DAY)
+    slow_server.await_begin(f"/runs/{first['id']}")
     queued = slow_server.start_run("2023-02-02")
     assert queued["state"] == "queued"
     reply = slow_server.post(f"/runs/{queued['id']}/cancel")

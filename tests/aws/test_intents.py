@@ -137,8 +137,7 @@ def test_superseded_runs_leave_the_intent_of_the_new_one_only(held):
     site, gate = held
     server = site.server().await_ready()
     first = server.start_run(DAY)
-    while server.get(f"/runs/{first['id']}").json["state"] == "queued":
-        time.sleep(0.02)
+    server.await_begin(f"/runs/{first['id']}")
     second = server.post("/runs", {"date": DAY, "on_active": "supersede"})
     assert (second.status, second.json["disposition"]) == (202, "superseded"), second
     assert intents_become(site, second.json["id"])

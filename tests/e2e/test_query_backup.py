@@ -20,7 +20,7 @@ from support.cli import BUSY, CONFIG, INTERRUPTED, OK, USAGE, kpid
 from support.datasets import slow_source
 from support.paths import clean_env, kpid_binary
 from support.series import CATEGORIES, day, publish_days, published_server, write_shop
-from support.server import Server
+from support.server import END_SECONDS, Server
 from support.walk import walk
 
 DAYS = 3
@@ -304,17 +304,20 @@ def test_long_paths_have_a_socket_too(tmp_path, start_server):
 def test_backups_of_a_busy_service_are_each_of_one_moment(start_server, tmp_path):
     """Runs are published all the while; in every copy each published run has its rows and its digest."""
     server = start_server(write_shop(tmp_path / "in", 20), KPI_MAX_ACTIVE_RUNS="2")
-    over = threading.Event()
+    over, many = threading.Event(), threading.Event()
 
     def publish() -> None:
         for n in range(20 * 100):
             if over.is_set():
                 return
+            if n == 60:
+                many.set()
             server.run(day(n % 20))
 
     thread = threading.Thread(target=publish)
     thread.start()
     try:
+        assert many.wait(END_SECONDS)
         for n in range(8):
             target = tmp_path / f"copy{n}.db"
             result = backup(server.db, target)
@@ -332,7 +335,7 @@ def test_backups_of_a_busy_service_are_each_of_one_moment(start_server, tmp_path
     finally:
         over.set()
         thread.join(60)
-    assert target.stat().st_size > 64 * 4096  # more than one step
+    assert target.stat().st_size > 64 * 4096  # more than one step of the copy
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -147,8 +147,7 @@ def test_kill_at_any_instant_loses_and_doubles_nothing(start_server, month, tell
 def test_killed_run_is_taken_up_again(start_server, tmp_path):
     server = start_server(slow_source(tmp_path / "in"))
     run = server.start_run(DAY)["id"]
-    while server.get(f"/runs/{run}").json["state"] == "queued":
-        time.sleep(0.01)
+    server.await_begin(f"/runs/{run}")
     server.kill()
     server.start()
     final = server.finish(run)
@@ -239,8 +238,7 @@ def test_drain_hands_long_work_back_without_charge(start_server, tmp_path):
         KPI_MAX_ACTIVE_RUNS="1",
     )
     run = server.start_run(DAY)["id"]
-    while server.get(f"/runs/{run}").json["state"] == "queued":
-        time.sleep(0.01)
+    server.await_begin(f"/runs/{run}")
     started = time.monotonic()
     assert server.terminate() == 0
     assert time.monotonic() - started < 10

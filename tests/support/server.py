@@ -204,6 +204,16 @@ class Server:
                 return reply.json
         raise AssertionError(f"{path} is still {reply.json['state']} in phase {reply.json.get('phase')}")
 
+    def await_begin(self, path: str) -> None:
+        """Return once the run or backfill at `path` is no longer queued: what is posted from now on is not computed
+        together with it."""
+        deadline = time.monotonic() + END_SECONDS
+        while time.monotonic() < deadline:
+            if self.get(path).json["state"] != "queued":
+                return
+            time.sleep(0.01)
+        raise AssertionError(f"{path} is still queued")
+
     def scans(self) -> int:
         """How often the inputs were read for runs: by several together, and by one alone."""
         return sum(line["event"] in ("scan.finished", "run.listed") for line in self.logs)
