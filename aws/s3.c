@@ -13,10 +13,21 @@ enum {
   GET_TIMEOUT_MS = 300 * 1000,
   STALL_SECONDS = 15,
   PAGES_MAX = 100 * 1000,
-  TOKEN_BYTES_MAX = 8 * 1024,
-  PATH_BYTES_MAX = 8 * 1024,
-  ERROR_BYTES_MAX = 256 * 1024
+  TOKEN_BYTES_MAX = 8 * 1024
 };
+
+void s3_path(struct view key, struct buf *out) {
+  buf_add_char(out, '/');
+  uri_encode(key, true, out);
+}
+
+void s3_blame(struct view bucket, struct view key, struct err *err) {
+  struct err_remote remote = err->remote;
+  err_set(err, err->code, "%.*s: %s", (int)key.len, key.ptr, err->message);
+  err->remote = remote;
+  view_to_cstr(bucket, err->remote.bucket, sizeof err->remote.bucket);
+  view_to_cstr(key, err->object, sizeof err->object);
+}
 
 /* ---- listing ---- */
 
@@ -171,33 +182,22 @@ static bool accept(struct aws_call *call, const struct http_reply *reply, const 
   return g->got == g->range->size;
 }
 
-static void name_object(const struct s3_range *range, struct err *err) {
-  view_to_cstr(range->bucket, err->remote.bucket, sizeof err->remote.bucket);
-  view_to_cstr(range->key, err->object, sizeof err->object);
-}
-
-static enum kpi_code explain(const struct get *g, enum kpi_code rc, struct err *err) {
-  struct err why = *err;
-  struct view key = g->range->key;
-  if (g->changed)
-    rc = KPI_S3_OBJECT_CHANGED;
-  if (rc == KPI_S3_OBJECT_CHANGED)
-    err_set(err, rc, "%.*s: the object is not the one that was listed: %s", (int)key.len, key.ptr,
-            g->changed ? g->changed : why.message);
-  else
-    err_set(err, rc, "%.*s: %s", (int)key.len, key.ptr, why.message);
-  err->remote = why.remote;
-  name_object(g->range, err);
-  return rc;
+static enum kpi_code explain(const struct get *g, struct err *err) {
+  struct err_remote remote = err->remote;
+  if (g->changed || err->code == KPI_S3_OBJECT_CHANGED)
+    err_set(err, KPI_S3_OBJECT_CHANGED, "the object is not the one that was listed: %s",
+            g->changed ? g->changed : err->message);
+  err->remote = remote;
+  s3_blame(g->range->bucket, g->range->key, err);
+  return err->code;
 }
 
 enum kpi_code s3_get_range(struct aws *a, const struct s3_range *range, s3_bytes_fn fn, void *arg,
                            struct err *err) {
   auto_buf struct buf path;
   struct http_reply reply;
-  buf_init(&path, PATH_BYTES_MAX);
-  buf_add_char(&path, '/');
-  uri_encode(range->key, true, &path);
+  buf_init(&path, S3_PATH_BYTES_MAX);
+  s3_path(range->key, &path);
   if (buf_failed(&path))
     return err_set(err, KPI_OUT_OF_MEMORY, "no memory to read an object");
   struct get g = {.call = {.service = AWS_S3,
@@ -209,7 +209,7 @@ enum kpi_code s3_get_range(struct aws *a, const struct s3_range *range, s3_bytes
                            .header_count = 2,
                            .timeout_ms = GET_TIMEOUT_MS,
                            .stall_seconds = STALL_SECONDS,
-                           .reply_max = ERROR_BYTES_MAX,
+                           .reply_max = S3_ERROR_BYTES_MAX,
                            .sink = on_bytes,
                            .sink_arg = &g,
                            .prepare = prepare,
@@ -220,5 +220,5 @@ enum kpi_code s3_get_range(struct aws *a, const struct s3_range *range, s3_bytes
                   .arg = arg};
   enum kpi_code rc = aws_call(a, &g.call, &reply, NULL, err);
   http_reply_clear(&reply);
-  return rc ? explain(&g, rc, err) : KPI_OK;
+  return rc ? explain(&g, err) : KPI_OK;
 }

@@ -1,10 +1,19 @@
 /* SPDX-License-Identifier: MIT
- * The two operations of S3 that kpid needs: listing a prefix and reading a range of one version of an object.
- * Source: Amazon S3 API Reference, ListObjectsV2 and GetObject. */
+ * The two operations of S3 that input needs: listing a prefix and reading a range of one version of an
+ * object. Files of kpid's own: s3_files.h. Source: Amazon S3 API Reference, ListObjectsV2 and GetObject. */
 #ifndef KPID_AWS_S3_H
 #define KPID_AWS_S3_H
 
 #include "aws/aws_call.h"
+
+/* The most bytes of a key's path, and of a refusal. */
+enum { S3_PATH_BYTES_MAX = 8 * 1024, S3_ERROR_BYTES_MAX = 256 * 1024 };
+
+/* Appends the path of a key as it stands in requests. */
+void s3_path(struct view key, struct buf *out);
+
+/* Says in err which object it is about: in front of the message, and where programs look for it. */
+void s3_blame(struct view bucket, struct view key, struct err *err);
 
 /* One object of a listing; borrowed for the call. */
 struct s3_object {

@@ -8,9 +8,26 @@
 #include "base/pool.h"
 
 struct aws;
-struct spark_store;
 
-/* True for file:///absolute/folder and s3://bucket/prefix. */
+struct spark_store;
+struct spark_store_vtable {
+  enum kpi_code (*put)(struct spark_store *s, const char *name, struct view bytes,
+                       const struct stop_flag *stop, struct err *err);
+  enum kpi_code (*get)(struct spark_store *s, const char *name, const struct stop_flag *stop, struct buf *out,
+                       bool *found, struct err *err);
+  enum kpi_code (*remove_all)(struct spark_store *s, const char *prefix, const struct stop_flag *stop,
+                              struct err *err);
+  void (*free)(struct spark_store *s);
+};
+
+/* The first member of every implementation. Any thread. */
+struct spark_store {
+  const struct spark_store_vtable *vtable;
+};
+
+/* True for file:///absolute/folder and s3://bucket[/prefix], as Spark reads them: nothing in them is
+ * percent-encoded, and since that is not clear to everybody, there is no percent sign either; no empty parts,
+ * no "." and "..". */
 bool spark_store_url_is_valid(const char *url);
 
 /* Opens a place without touching it. Borrows aws, which a folder does not need. Returns owned in *out.
@@ -22,7 +39,8 @@ KPI_MUST_CHECK enum kpi_code spark_store_new(const char *url, struct aws *aws, s
 void spark_store_free(struct spark_store *s);
 
 /* Names are relative to the place: "kpi-runs/RUN/1/spec.json". Errors of all calls: those of S3 for a bucket;
- * KPI_ENGINE_FAILED for a folder that cannot be written or read. Any thread. */
+ * KPI_ENGINE_FAILED for a folder that cannot be written or read, for a name with empty parts, "." or "..",
+ * for what is no file and for one that the buffer has no room for; KPI_CANCELLED, KPI_OUT_OF_MEMORY. */
 
 /* Writes a file, whole or not at all; one that is there already is replaced. */
 KPI_MUST_CHECK enum kpi_code spark_store_put(struct spark_store *s, const char *name, struct view bytes,

@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: MIT */
+#include "pipeline/spark_cluster.h"
+
+enum kpi_code spark_cluster_start(struct spark_cluster *c, const struct spark_submission *s,
+                                  char id[SPARK_JOB_ID_SIZE], struct err *err) {
+  id[0] = '\0';
+  return c->vtable->start(c, s, id, err);
+}
+
+enum kpi_code spark_cluster_look(struct spark_cluster *c, const char *id, const struct stop_flag *stop,
+                                 struct spark_job_status *out, struct err *err) {
+  *out = (struct spark_job_status){SPARK_JOB_WAITING, ""};
+  return c->vtable->look(c, id, stop, out, err);
+}
+
+enum kpi_code spark_cluster_cancel(struct spark_cluster *c, const char *id, const struct stop_flag *stop,
+                                   struct err *err) {
+  return c->vtable->cancel(c, id, stop, err);
+}
+
+void spark_cluster_free(struct spark_cluster *c) {
+  if (c)
+    c->vtable->free(c);
+}
