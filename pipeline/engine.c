@@ -36,15 +36,27 @@ enum kpi_code day_results_take(struct day_results *r, struct job_result *out, st
   return rc;
 }
 
+static void day_result_free(struct day_result *day) {
+  day->result.categories = (struct names){0}; /* borrowed */
+  job_result_clear(&day->result);
+  free(day->err);
+}
+
+void day_results_keep(struct day_results *r, const struct day_set *days) {
+  size_t kept = 0;
+  for (size_t i = 0; i < r->count; i++)
+    if (day_set_has(days, r->at[i].day))
+      r->at[kept++] = r->at[i];
+    else
+      day_result_free(&r->at[i]);
+  r->count = kept;
+}
+
 void day_results_clear(struct day_results *r) {
   if (!r)
     return;
-  for (size_t i = 0; i < r->count; i++) {
-    struct day_result *day = &r->at[i];
-    day->result.categories = (struct names){0};
-    job_result_clear(&day->result);
-    free(day->err);
-  }
+  for (size_t i = 0; i < r->count; i++)
+    day_result_free(&r->at[i]);
   free(r->at);
   names_clear(&r->categories);
   *r = (struct day_results){0};
@@ -53,6 +65,25 @@ void day_results_clear(struct day_results *r) {
 enum kpi_code engine_compute(struct engine *e, const struct job *job, const struct source_listing *listing,
                              struct day_results *out, struct err *err) {
   return e->vtable->compute(e, job, listing, out, err);
+}
+
+enum kpi_code engine_discard(struct engine *e, const char *owner, const struct handed_job *job,
+                             const struct stop_flag *stop, bool *over, struct err *err) {
+  *over = !e->vtable->discard;
+  return *over ? KPI_OK : e->vtable->discard(e, owner, job, stop, over, err);
+}
+
+enum engine_kind engines_choose(const struct engines *e, enum engine_kind asked, uint64_t bytes) {
+  if (asked != ENGINE_AUTO)
+    return asked;
+  return e->spark && bytes > e->native_max_bytes ? ENGINE_SPARK : ENGINE_NATIVE;
+}
+
+enum kpi_code engines_get(const struct engines *e, enum engine_kind chosen, struct engine **out,
+                          struct err *err) {
+  *out = chosen == ENGINE_SPARK ? e->spark : e->native;
+  return *out ? KPI_OK
+              : err_set(err, KPI_ENGINE_UNAVAILABLE, "there is no Spark cluster: KPI_SPARK_KIND is not set");
 }
 
 void engine_free(struct engine *e) {

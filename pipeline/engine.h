@@ -4,6 +4,7 @@
 #ifndef KPID_PIPELINE_ENGINE_H
 #define KPID_PIPELINE_ENGINE_H
 
+#include "pipeline/hand_off.h"
 #include "pipeline/job.h"
 #include "pipeline/kpi_table.h"
 #include "pipeline/names.h"
@@ -40,6 +41,9 @@ struct day_result *day_results_find(const struct day_results *r, day_t day);
 /* Takes what there is of a job of one day; `r` is empty afterwards. Errors: that of the day. */
 KPI_MUST_CHECK enum kpi_code day_results_take(struct day_results *r, struct job_result *out, struct err *err);
 
+/* Removes the days that are not in a set. */
+void day_results_keep(struct day_results *r, const struct day_set *days);
+
 /* Frees and empties. Accepts NULL. */
 void day_results_clear(struct day_results *r);
 
@@ -48,6 +52,9 @@ struct engine_vtable {
   const char *name; /* "native" */
   enum kpi_code (*compute)(struct engine *e, const struct job *job, const struct source_listing *listing,
                            struct day_results *out, struct err *err);
+  /* Of engines that hand jobs to a cluster; NULL: it does not. */
+  enum kpi_code (*discard)(struct engine *e, const char *owner, const struct handed_job *job,
+                           const struct stop_flag *stop, bool *over, struct err *err);
   void (*free)(struct engine *e);
 };
 
@@ -62,11 +69,29 @@ KPI_MUST_CHECK enum kpi_code engine_compute(struct engine *e, const struct job *
                                             const struct source_listing *listing, struct day_results *out,
                                             struct err *err);
 
+/* Ends a job that was given up, and removes its files. *over false: to be called again after a while. */
+KPI_MUST_CHECK enum kpi_code engine_discard(struct engine *e, const char *owner, const struct handed_job *job,
+                                            const struct stop_flag *stop, bool *over, struct err *err);
+
 /* Accepts NULL. */
 void engine_free(struct engine *e);
 
 /* The engine that computes on a worker pool of this process. Borrows the pool. Returns owned, NULL when
  * memory is exhausted. */
 struct engine *engine_native_new(struct pool *pool);
+
+/* The engines there are; borrowed. */
+struct engines {
+  struct engine *native;
+  struct engine *spark;      /* NULL: no cluster is known */
+  uint64_t native_max_bytes; /* auto: more is for Spark */
+};
+
+/* Says which engine computes so many bytes of input: native or Spark. */
+enum engine_kind engines_choose(const struct engines *e, enum engine_kind asked, uint64_t bytes);
+
+/* Returns the engine of a kind that was chosen. Errors: KPI_ENGINE_UNAVAILABLE when there is none. */
+KPI_MUST_CHECK enum kpi_code engines_get(const struct engines *e, enum engine_kind chosen,
+                                         struct engine **out, struct err *err);
 
 #endif

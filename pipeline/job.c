@@ -7,12 +7,17 @@
 static const char *const phase_names[PHASE_COUNT] = {
     [PHASE_LISTING] = "listing",   [PHASE_SCANNING] = "scanning",     [PHASE_AGGREGATING] = "aggregating",
     [PHASE_CHECKING] = "checking", [PHASE_PUBLISHING] = "publishing", [PHASE_FINALIZING] = "finalizing"};
+static const char *const engine_names[ENGINE_KIND_COUNT] = {"native", "spark", "auto"};
 static const char *const bad_rows_names[BAD_ROWS_COUNT] = {"fail", "skip"};
 static const char *const gate_names[GATE_COUNT] = {"off", "warn", "block"};
 static const char *const match_names[STATUS_MATCH_COUNT] = {"folded", "exact"};
 
 const char *run_phase_name(enum run_phase p) {
   return phase_names[p];
+}
+
+const char *engine_kind_name(enum engine_kind k) {
+  return engine_names[k];
 }
 
 const char *bad_rows_name(enum bad_rows b) {
@@ -30,6 +35,12 @@ const char *status_match_name(enum status_match m) {
 bool run_phase_of(struct view name, enum run_phase *out) {
   int i = view_index_of(name, phase_names, PHASE_COUNT);
   *out = i < 0 ? PHASE_NONE : (enum run_phase)i;
+  return i >= 0;
+}
+
+bool engine_kind_of(struct view name, enum engine_kind *out) {
+  int i = view_index_of(name, engine_names, ENGINE_KIND_COUNT);
+  *out = i < 0 ? ENGINE_NATIVE : (enum engine_kind)i;
   return i >= 0;
 }
 

@@ -22,18 +22,23 @@ enum run_phase {
   PHASE_COUNT
 };
 
+/* What computes a run; auto: native or Spark, by how much there is to read. */
+enum engine_kind { ENGINE_NATIVE, ENGINE_SPARK, ENGINE_AUTO, ENGINE_KIND_COUNT };
+
 enum bad_rows { BAD_ROWS_FAIL, BAD_ROWS_SKIP, BAD_ROWS_COUNT };
 enum quality_gate { GATE_OFF, GATE_WARN, GATE_BLOCK, GATE_COUNT };
 enum status_match { STATUS_FOLDED, STATUS_EXACT, STATUS_MATCH_COUNT };
 
 /* Names as they stand in JSON, SQL, settings and openapi.yaml; NULL for PHASE_NONE. */
 const char *run_phase_name(enum run_phase p);
+const char *engine_kind_name(enum engine_kind k);
 const char *bad_rows_name(enum bad_rows b);
 const char *quality_gate_name(enum quality_gate g);
 const char *status_match_name(enum status_match m);
 
 /* The inverse; false for an unknown name. */
 bool run_phase_of(struct view name, enum run_phase *out);
+bool engine_kind_of(struct view name, enum engine_kind *out);
 bool bad_rows_of(struct view name, enum bad_rows *out);
 bool quality_gate_of(struct view name, enum quality_gate *out);
 bool status_match_of(struct view name, enum status_match *out);
@@ -59,12 +64,17 @@ struct run_progress {
   uint64_t items_published, items_total;
 };
 
+/* Whether a cluster has the work. What runs there goes on without this process. */
+enum elsewhere { ELSEWHERE_NOT, ELSEWHERE_WAITING, ELSEWHERE_RUNNING };
+
 /* The live counters of a run: written by its workers, read by anyone. Zero-initialise. */
 struct job_progress {
   _Atomic uint64_t bytes_read, bytes_total, files_done, files_total;
   _Atomic uint64_t rows[DATASET_COUNT];
   _Atomic uint64_t items_published, items_total;
   _Atomic int phase;
+  _Atomic int elsewhere;  /* enum elsewhere */
+  _Atomic uint64_t beats; /* signs of life that no counter shows */
   struct pool_load tasks; /* of the shared pool of workers */
 };
 
@@ -76,6 +86,7 @@ void job_progress_set(struct job_progress *p, const struct job_progress *from);
 
 struct source;
 struct object_cache;
+struct hand_off;
 struct kpi_rows;
 
 /* One computation: some days of what the source holds now, in one pass over it. All pointers are borrowed for
@@ -87,15 +98,18 @@ struct job {
   enum status_match status_match;
   const char *unknown_category; /* stands for a null category; NULL: refuse such a product when it was sold */
   const struct tz *zone;        /* business zone of timestamps that carry a zone */
+  const char *timezone;         /* its name */
   struct source *source;
-  struct object_cache *cache;     /* of what the source holds; NULL: none */
-  const struct kpi_rows *history; /* order rows that are published for the weeks before the days, or among
-                                     them; NULL: not known */
+  struct object_cache *cache;      /* of what the source holds; NULL: none */
+  const struct kpi_rows *history;  /* order rows that are published for the weeks before the days, or among
+                                      them; NULL: not known */
+  const struct hand_off *hand_off; /* keeps what is handed to a cluster; NULL: it is not kept */
   struct budget *budget;
   struct stop_flag *stop;
   const struct stop_flag *abandon; /* ends publishing too, which `stop` lets go on: raised after it, when the
                                       process has to go; NULL: never */
   struct job_progress *progress;
+  uint32_t timeout_seconds; /* of what is handed to a cluster; 0: none */
 };
 
 /* Fills err for a job that was stopped: KPI_CANCELLED, KPI_INTERRUPTED, KPI_STALLED or KPI_TIMEOUT. */

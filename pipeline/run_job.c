@@ -11,6 +11,7 @@ enum { SHRINK_PERCENT = 50, PERCENT = 100 };
 struct rounds {
   struct publication *publication; /* owned; NULL: compute only */
   struct source_listing listing;   /* of this round */
+  enum engine_kind engine;         /* that reads it */
   bool has_results;                /* of the inputs named by fingerprint */
   char fingerprint[SHA256_HEX_SIZE];
   int superseded, changed; /* how often a round had to be started again, and why */
@@ -39,13 +40,24 @@ static enum kpi_code observe_and_list(const struct run_plan *plan, struct rounds
                    "the inputs have changed since the results were computed: retry from the start");
   atomic_store(&plan->job->progress->bytes_total, r->listing.bytes);
   atomic_store(&plan->job->progress->files_total, r->listing.objects);
-  return plan->listener.listed ? plan->listener.listed(plan->listener.arg, &r->listing, err) : KPI_OK;
+  r->engine = engines_choose(plan->engines, plan->engine, r->listing.bytes);
+  return plan->listener.listed ? plan->listener.listed(plan->listener.arg, &r->listing, r->engine, err)
+                               : KPI_OK;
 }
 
 enum kpi_code run_job_gate(enum quality_gate gate, const struct quality *quality, struct err *err) {
   if (gate == GATE_BLOCK && quality->status == QUALITY_FAILED)
     return err_set(err, KPI_QUALITY_BLOCKED, "failed check: %s", quality->failed_title);
   return KPI_OK;
+}
+
+/* Computes what was listed. */
+static enum kpi_code scan(const struct run_plan *plan, const struct rounds *r, struct day_results *out,
+                          struct err *err) {
+  struct engine *engine = NULL;
+  enter(plan, PHASE_SCANNING);
+  enum kpi_code rc = engines_get(plan->engines, r->engine, &engine, err);
+  return rc ? rc : engine_compute(engine, plan->job, &r->listing, out, err);
 }
 
 static enum kpi_code check_quality(const struct run_plan *plan, const struct job_result *result,
@@ -64,8 +76,7 @@ static enum kpi_code compute(const struct run_plan *plan, struct rounds *r, stru
   struct day_results days = {0};
   job_result_clear(result);
   r->has_results = false;
-  enter(plan, PHASE_SCANNING);
-  enum kpi_code rc = engine_compute(plan->engine, plan->job, &r->listing, &days, err);
+  enum kpi_code rc = scan(plan, r, &days, err);
   if (rc == KPI_OK)
     rc = day_results_take(&days, result, err);
   day_results_clear(&days);
@@ -157,10 +168,8 @@ enum kpi_code run_job_days(const struct run_plan *plan, struct day_results *out,
   do {
     day_results_clear(out);
     rc = observe_and_list(plan, &r, err);
-    if (rc == KPI_OK) {
-      enter(plan, PHASE_SCANNING);
-      rc = engine_compute(plan->engine, plan->job, &r.listing, out, err);
-    }
+    if (rc == KPI_OK)
+      rc = scan(plan, &r, out, err);
     source_listing_clear(&r.listing);
   } while (rc && try_again(plan, &r, rc));
   return rc;

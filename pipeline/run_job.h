@@ -13,15 +13,17 @@ struct run_listener {
   void *arg;
   /* A new phase has begun. */
   void (*phase)(void *arg, enum run_phase phase);
-  /* The inputs are known. */
-  enum kpi_code (*listed)(void *arg, const struct source_listing *listing, struct err *err);
+  /* The inputs are known, and what engine is going to read them. */
+  enum kpi_code (*listed)(void *arg, const struct source_listing *listing, enum engine_kind engine,
+                          struct err *err);
   /* The results are complete and may be published: time to keep them. Not called for results kept before. */
   enum kpi_code (*computed)(void *arg, const struct job_result *result, struct err *err);
 };
 
 struct run_plan {
   const char *run_id; /* NULL when nothing is published */
-  struct engine *engine;
+  const struct engines *engines;
+  enum engine_kind engine; /* that is asked for */
   const struct job *job;
   enum quality_gate gate;
   struct publisher *publisher; /* NULL: compute only */

@@ -2,12 +2,19 @@
 #include "server/backends.h"
 
 #include "pipeline/publish_dynamodb.h"
+#include "server/assets.h"
 #include "server/publish_local.h"
 
 #include <string.h>
 
 /* Requests beside the downloads: credentials, listings, publishing. */
-enum { OTHER_REQUESTS = 32 };
+enum { OTHER_REQUESTS = 32, STANDALONE_REQUESTS = 8 };
+
+extern char **environ;
+
+struct view backends_spark_job(void) {
+  return (struct view){(const char *)asset_kpi_job_py, asset_kpi_job_py_len};
+}
 
 struct dynamodb_tables backends_tables(const struct config *config) {
   struct dynamodb_tables t = {.control = NULL};
@@ -34,9 +41,86 @@ static struct publisher *open_publisher(const struct config *config, struct aws 
   return publish_dynamodb_new(aws, &options, local);
 }
 
+/* ---- Spark ---- */
+
+/* Appends the settings of Spark that the environment names, and their names: spark_executor_memory is
+ * spark.executor.memory. False when memory is exhausted. */
+static bool read_spark_properties(struct backends *b, size_t *count, struct err *err) {
+  const size_t prefix = strlen(SPARK_CONF_PREFIX);
+  size_t bytes = 1, entries = 1;
+  for (char **entry = environ; *entry; entry++) {
+    bytes += strlen(*entry);
+    entries++;
+  }
+  b->spark_job.names = malloc(bytes);
+  b->spark_job.properties = calloc(entries, sizeof *b->spark_job.properties);
+  if (!b->spark_job.names || !b->spark_job.properties)
+    return err_set(err, KPI_OUT_OF_MEMORY, "no memory for the settings of Spark") == KPI_OK;
+  char *to = b->spark_job.names;
+  for (char **entry = environ; *entry; entry++) {
+    struct view rest = view_of(*entry);
+    const struct view name = view_split(&rest, '=');
+    if (!view_starts(name, SPARK_CONF_PREFIX))
+      continue;
+    struct spark_property *p = &b->spark_job.properties[(*count)++];
+    *p = (struct spark_property){{to, name.len - prefix}, rest};
+    for (size_t i = prefix; i < name.len; i++)
+      *to++ = (char)(name.ptr[i] == '_' ? '.' : name.ptr[i]);
+  }
+  return true;
+}
+
+/* What is in the properties of a job can be read by everybody who sees its command line. */
+static enum kpi_code refuse_secrets(const struct spark_property *properties, size_t count, struct err *err) {
+  static const char *const secret[] = {"access.key", "secret.key", "session.token"};
+  for (size_t i = 0; i < count; i++)
+    for (size_t s = 0; s < sizeof secret / sizeof secret[0]; s++)
+      if (view_ends(properties[i].name, secret[s]))
+        return err_set(err, KPI_CONFIG_INVALID,
+                       SPARK_CONF_PREFIX "...: %.*s would show on command lines; give the cluster a role, or "
+                                         "credentials in its environment",
+                       (int)properties[i].name.len, properties[i].name.ptr);
+  return KPI_OK;
+}
+
+static struct spark_cluster *open_cluster(const struct spark_settings *s, struct aws *aws,
+                                          const struct spark_job_file *file) {
+  if (s->kind == SPARK_EMR_SERVERLESS)
+    return spark_emr_new(aws, s->application_id, s->role_arn, file);
+  struct http_client *http = http_client_new(STANDALONE_REQUESTS, NULL);
+  return http ? spark_standalone_new(http, s->rest_url, s->master, s->token_file, file) : NULL;
+}
+
+static enum kpi_code open_spark(const struct config *config, struct backends *out, struct err *err) {
+  const struct spark_settings *s = &config->spark;
+  struct spark_job_file *file = &out->spark_job.file;
+  struct spark_options options = {.work_uri = s->work_uri, .job_sha256 = out->spark_job.sha256};
+  crypto_sha256_hex(backends_spark_job(), out->spark_job.sha256);
+  if (!read_spark_properties(out, &file->property_count, err))
+    return err->code;
+  file->uri = s->job_uri;
+  file->properties = out->spark_job.properties;
+  enum kpi_code rc = refuse_secrets(file->properties, file->property_count, err);
+  if (rc == KPI_OK)
+    rc = spark_store_new(s->work_uri, out->aws, &options.store, err);
+  if (rc)
+    return rc;
+  options.cluster = open_cluster(s, out->aws, file);
+  if (options.cluster)
+    out->spark = engine_spark_new(&options);
+  else
+    spark_store_free(options.store);
+  return out->spark ? KPI_OK : err_set(err, KPI_OUT_OF_MEMORY, "no memory or threads for the Spark cluster");
+}
+
+/* ---- all ---- */
+
 enum kpi_code backends_open(const struct config *config, struct db *db, struct backends *out,
                             struct err *err) {
+  const struct spark_settings *spark = &config->spark;
   bool needs_aws = (config->source && source_needs_aws(config->source)) ||
+                   spark->kind == SPARK_EMR_SERVERLESS ||
+                   (spark->kind != SPARK_NONE && source_needs_aws(spark->work_uri)) ||
                    (db && (config->publish_to_dynamodb || config->intents_in_dynamodb));
   enum kpi_code rc = KPI_OK;
   if (needs_aws)
@@ -45,6 +129,8 @@ enum kpi_code backends_open(const struct config *config, struct db *db, struct b
     rc = source_new(config->source, out->aws, config->s3_concurrency, &out->source, err);
   if (rc == KPI_OK && config->cache_dir)
     rc = object_cache_open(config->cache_dir, config->cache_max_bytes, &out->cache, err);
+  if (rc == KPI_OK && spark->kind != SPARK_NONE)
+    rc = open_spark(config, out, err);
   if (rc || !db)
     return rc;
   out->publisher = open_publisher(config, out->aws, db);
@@ -52,6 +138,9 @@ enum kpi_code backends_open(const struct config *config, struct db *db, struct b
 }
 
 void backends_close(struct backends *b) {
+  engine_free(b->spark);
+  free(b->spark_job.properties);
+  free(b->spark_job.names);
   publisher_free(b->publisher);
   source_free(b->source);
   object_cache_close(b->cache);

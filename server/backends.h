@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT
- * The outside world as the settings name it: source, its cache and publisher, and the connection to AWS where
- * one of them needs it. Used by the service and by the command line. */
+ * The outside world as the settings name it: source, its cache, publisher and Spark cluster, and the
+ * connection to AWS where one of them needs it. Used by the service and by the command line. */
 #ifndef KPID_SERVER_BACKENDS_H
 #define KPID_SERVER_BACKENDS_H
 
 #include "pipeline/dynamodb_tables.h"
+#include "pipeline/engine_spark.h"
 #include "pipeline/object_cache.h"
 #include "pipeline/publish.h"
 #include "pipeline/source.h"
@@ -17,6 +18,13 @@ struct backends {
   struct source *source;       /* NULL when none is configured */
   struct object_cache *cache;  /* NULL when none is configured */
   struct publisher *publisher; /* NULL without a database */
+  struct engine *spark;        /* NULL when no cluster is configured */
+  struct {
+    struct spark_job_file file;
+    struct spark_property *properties; /* of the file */
+    char *names;                       /* of the properties */
+    char sha256[SHA256_HEX_SIZE];
+  } spark_job; /* what the cluster borrows */
 };
 
 /* Opens what the settings name, without talking to anybody yet. Publishing needs db (borrowed; NULL: no
@@ -26,6 +34,9 @@ KPI_MUST_CHECK enum kpi_code backends_open(const struct config *config, struct d
 
 /* Returns the names of the tables that the settings name; they borrow from config. */
 struct dynamodb_tables backends_tables(const struct config *config);
+
+/* Returns the bytes of kpi_job.py, as this version needs it. */
+struct view backends_spark_job(void);
 
 /* Accepts a zeroed one. */
 void backends_close(struct backends *b);

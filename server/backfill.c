@@ -73,6 +73,7 @@ struct run_request backfill_run_request(const struct backfill *b) {
   return (struct run_request){.publish = b->publish,
                               .gate = b->gate,
                               .bad_rows = b->bad_rows,
+                              .engine = b->engine,
                               .force = b->force,
                               .max_bad_rows = view_of(b->max_bad_rows),
                               .labels_json = view_of(b->labels_json),

@@ -97,6 +97,7 @@ struct backfill {
   bool publish, force;
   enum quality_gate gate;
   enum bad_rows bad_rows;
+  enum engine_kind engine; /* that its days are to be computed by */
   char *max_bad_rows;
   uint32_t timeout_seconds, max_attempts;
   char *labels_json, *reason, *idempotency_key, *principal, *user_agent, *request_id, *trace_id;

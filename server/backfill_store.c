@@ -17,7 +17,7 @@
   "b.id, b.created_at, b.updated_at, b.cancel_requested_at, b.first_date, b.last_date, b.discovery, "        \
   "b.error_json, b.reprocess, b.day_order = 'desc', b.publish, b.force, b.quality_gate, b.bad_rows, "        \
   "b.max_bad_rows, b.timeout_seconds, b.max_attempts, b.labels_json, b.reason, b.idempotency_key, "          \
-  "b.principal, b.user_agent, b.request_id, b.trace_id, b.failures, b.next_attempt_at, " version             \
+  "b.principal, b.user_agent, b.request_id, b.trace_id, b.failures, b.next_attempt_at, b.engine, " version   \
   ", coalesce(max(r.finished_at), b.finished_at, b.created_at), "                                            \
   "count(*) FILTER (WHERE r.state = 'queued'), count(*) FILTER (WHERE r.state = 'running'), "                \
   "count(*) FILTER (WHERE r.state = 'retry_wait'), count(*) FILTER (WHERE r.state = 'cancelling'), "         \
@@ -58,19 +58,20 @@ static void read_backfill(sqlite3_stmt *s, struct backfill *out) {
                            .trace_id = copy_at(s, 23),
                            .failures = (uint32_t)sqlite3_column_int64(s, 24),
                            .next_attempt_at = sqlite3_column_int64(s, 25),
-                           .version = (uint64_t)sqlite3_column_int64(s, 26)};
+                           .version = (uint64_t)sqlite3_column_int64(s, 27)};
   view_to_cstr(text_at(s, 0), out->id, sizeof out->id);
   out->has_days = day_parse(text_at(s, 4), &out->first) && day_parse(text_at(s, 5), &out->last);
   discovery_of(text_at(s, 6), &out->discovery);
   reprocess_of(text_at(s, 8), &out->reprocess);
   quality_gate_of(text_at(s, 12), &out->gate);
   bad_rows_of(text_at(s, 13), &out->bad_rows);
+  engine_kind_of(text_at(s, 26), &out->engine);
   for (int i = 0; i < RUN_STATE_COUNT; i++)
-    out->counts.by_state[i] = (uint64_t)sqlite3_column_int64(s, 28 + i);
-  out->counts.skipped = (uint64_t)sqlite3_column_int64(s, 28 + RUN_STATE_COUNT);
-  out->counts.pruned = (uint64_t)sqlite3_column_int64(s, 29 + RUN_STATE_COUNT);
+    out->counts.by_state[i] = (uint64_t)sqlite3_column_int64(s, 29 + i);
+  out->counts.skipped = (uint64_t)sqlite3_column_int64(s, 29 + RUN_STATE_COUNT);
+  out->counts.pruned = (uint64_t)sqlite3_column_int64(s, 30 + RUN_STATE_COUNT);
   bool is_over = run_state_is_terminal(backfill_state(out));
-  out->finished_at = is_over ? sqlite3_column_int64(s, 27) : 0;
+  out->finished_at = is_over ? sqlite3_column_int64(s, 28) : 0;
 }
 
 enum kpi_code backfill_row_get(struct db_conn *c, struct view id, struct backfill *out, struct err *err) {

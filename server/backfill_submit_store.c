@@ -108,9 +108,9 @@ static enum kpi_code insert_backfill(struct db_conn *c, const char *id, const st
   sqlite3_stmt *s = db_statement(
       c, "INSERT INTO backfills (id, created_at, updated_at, discovery, reprocess, day_order, publish,"
          " quality_gate, bad_rows, max_bad_rows, force, timeout_seconds, max_attempts, labels_json, reason,"
-         " idempotency_key, principal, user_agent, request_id, trace_id)"
+         " idempotency_key, principal, user_agent, request_id, trace_id, engine)"
          " VALUES (?1, ?2, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18,"
-         " ?19)");
+         " ?19, ?20)");
   db_bind_text(s, 1, id);
   db_bind_int(s, 2, now);
   db_bind_text(s, 3, discovery_name(q->count ? DISCOVERY_NONE : DISCOVERY_QUEUED));
@@ -130,6 +130,7 @@ static enum kpi_code insert_backfill(struct db_conn *c, const char *id, const st
   db_bind_view(s, 17, r->user_agent);
   db_bind_view(s, 18, r->request_id);
   db_bind_view(s, 19, r->trace_id);
+  db_bind_text(s, 20, engine_kind_name(r->engine));
   return db_run(c, s, err);
 }
 

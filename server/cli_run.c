@@ -5,6 +5,7 @@
 #include "server/backends.h"
 #include "server/cli_options.h"
 #include "server/cli_output.h"
+#include "server/engine_reaper.h"
 #include "server/publish_days.h"
 #include "server/run_exec.h"
 #include "server/run_move_store.h"
@@ -17,7 +18,14 @@
 #include <string.h>
 #include <time.h>
 
-enum { POOL_QUEUE = 1024, PROGRESS_MS = 200, MS_PER_SECOND = 1000, SECONDS_PER_DAY = 86400 };
+enum {
+  POOL_QUEUE = 1024,
+  PROGRESS_MS = 200,
+  MS_PER_SECOND = 1000,
+  SECONDS_PER_DAY = 86400,
+  JOB_LOOK_MS = 500,
+  JOB_LOOKS_MAX = 40
+};
 
 #define USER_AGENT "kpid command line"
 
@@ -55,8 +63,17 @@ struct workshop {
   char boot_id[UUID_TEXT_SIZE];
 };
 
+/* Ends what was handed to a cluster; what does not end soon is for the next process on the database. */
+static void end_jobs(const struct workshop *w) {
+  const struct stop_flag go_on = {0};
+  for (int i = 0; i < JOB_LOOKS_MAX && engine_reap(w->x.db, w->x.engines.spark, &go_on) > 0; i++)
+    nanosleep(&(struct timespec){.tv_nsec = JOB_LOOK_MS * 1000000L}, NULL);
+}
+
 static void workshop_close(struct workshop *w) {
-  engine_free(w->x.engine);
+  if (w->x.db && w->x.engines.spark)
+    end_jobs(w);
+  engine_free(w->x.engines.native);
   pool_free(w->pool);
   backends_close(&w->backends);
   free(w->own_runs);
@@ -82,8 +99,10 @@ static enum kpi_code workshop_open(struct workshop *w, const char *what, struct 
   w->x.cache = w->backends.cache;
   w->x.publisher = w->backends.publisher;
   w->pool = pool_new(w->options.config.threads, POOL_QUEUE);
-  w->x.engine = w->pool ? engine_native_new(w->pool) : NULL;
-  return w->x.engine ? KPI_OK : err_set(err, KPI_OUT_OF_MEMORY, "no memory or threads for the workers");
+  w->x.engines = (struct engines){w->pool ? engine_native_new(w->pool) : NULL, w->backends.spark,
+                                  w->options.config.native_max_bytes};
+  return w->x.engines.native ? KPI_OK
+                             : err_set(err, KPI_OUT_OF_MEMORY, "no memory or threads for the workers");
 }
 
 /* ---- progress on a terminal ---- */
@@ -127,10 +146,10 @@ static void meter_stop(struct meter *m) {
 /* Computes all days of the options in one pass, without publishing. */
 static enum kpi_code compute(struct workshop *w, struct err *err) {
   const struct config *config = &w->options.config;
-  const struct day_scan_plan plan = {
-      .x = &w->x,
-      .ask = {day_set_range(w->options.from, w->options.to), config->bad_rows, config->max_bad_rows_text},
-      .live = &the_live};
+  const struct day_scan_plan plan = {.x = &w->x,
+                                     .ask = {day_set_range(w->options.from, w->options.to), config->bad_rows,
+                                             config->max_bad_rows_text, config->engine},
+                                     .live = &the_live};
   return day_scan_compute(&plan, &w->scan, err);
 }
 
@@ -188,12 +207,12 @@ static enum kpi_code claim_day(struct workshop *w, day_t day, struct run *out, s
                                 .force = w->options.force,
                                 .gate = w->options.gate,
                                 .bad_rows = config->bad_rows,
+                                .engine = config->engine,
                                 .max_bad_rows = view_of(config->max_bad_rows_text),
                                 .max_attempts = 1, /* who calls it tries again */
                                 .labels_json = VIEW_LIT("{}"),
                                 .user_agent = VIEW_LIT(USER_AGENT)};
-  struct run_defaults defaults = {config->timezone, w->x.engine->vtable->name, config->source,
-                                  config->max_bad_rows_text};
+  struct run_defaults defaults = {config->timezone, config->source, config->max_bad_rows_text};
   struct run queued;
   bool found;
   enum kpi_code rc = submit(w, &request, &defaults, &queued, err);

@@ -2,6 +2,7 @@
 #include "server/config.h"
 
 #include "pipeline/source.h"
+#include "pipeline/spark_store.h"
 
 #include <stddef.h>
 #include <stdlib.h>
@@ -159,6 +160,37 @@ static bool parse_category(const char *value, struct config *out, size_t offset)
   return strlen(value) <= 2048 && view_is_utf8(view_of(value)) && parse_text(value, out, offset);
 }
 
+static bool parse_engine(const char *value, struct config *out, size_t offset) {
+  return engine_kind_of(view_of(value), member(out, offset));
+}
+
+static bool parse_spark_kind(const char *value, struct config *out, size_t offset) {
+  static const char *const names[] = {"", "emr-serverless", "standalone"};
+  int i = view_index_of(view_of(value), names, sizeof names / sizeof names[0]);
+  *(enum spark_kind *)member(out, offset) = i < 0 ? SPARK_NONE : (enum spark_kind)i;
+  return i >= 0;
+}
+
+/* s3://bucket/key or file:///path, of a file with a name. */
+static bool parse_job_uri(const char *value, struct config *out, size_t offset) {
+  return (*value == '\0' || (spark_store_url_is_valid(value) && !view_ends(view_of(value), "/"))) &&
+         parse_text(value, out, offset);
+}
+
+static bool parse_work_uri(const char *value, struct config *out, size_t offset) {
+  return (*value == '\0' || spark_store_url_is_valid(value)) && parse_text(value, out, offset);
+}
+
+static bool parse_rest_url(const char *value, struct config *out, size_t offset) {
+  const struct view v = view_of(value);
+  return (v.len == 0 || view_starts(v, "http://") || view_starts(v, "https://")) &&
+         parse_text(value, out, offset);
+}
+
+static bool parse_master(const char *value, struct config *out, size_t offset) {
+  return (*value == '\0' || view_starts(view_of(value), "spark://")) && parse_text(value, out, offset);
+}
+
 static bool parse_level(const char *value, struct config *out, size_t offset) {
   return log_level_of(value, member(out, offset));
 }
@@ -184,6 +216,28 @@ static const struct setting settings[] = {
      parse_slots, AT(max_active_runs)},
     {"KPI_TIMEZONE", "UTC", "IANA name", "zone of today and yesterday, and of timestamps that carry a zone",
      parse_zone, AT(timezone)},
+    {"KPI_ENGINE", "native", "native|spark|auto",
+     "what computes runs that do not say so; auto: spark for more input than KPI_NATIVE_MAX_BYTES",
+     parse_engine, AT(engine)},
+    {"KPI_NATIVE_MAX_BYTES", "64GiB", "bytes, KiB, MiB or GiB; at least 1MiB",
+     "auto: most bytes of input, as stored, that the native engine computes", parse_bytes,
+     AT(native_max_bytes)},
+    {"KPI_SPARK_KIND", "", "emr-serverless|standalone", "the cluster of engine spark; unset: none",
+     parse_spark_kind, AT(spark.kind)},
+    {"KPI_SPARK_JOB_URI", "", "s3://bucket/key or file:///path",
+     "where `kpid spark install` puts kpi_job.py; needed by engine spark", parse_job_uri, AT(spark.job_uri)},
+    {"KPI_SPARK_WORK_URI", "", "s3://bucket/prefix or file:///folder",
+     "where jobs find what to do and leave their results; needed by engine spark", parse_work_uri,
+     AT(spark.work_uri)},
+    {"KPI_SPARK_APPLICATION_ID", "", "id", "emr-serverless: the application", parse_text,
+     AT(spark.application_id)},
+    {"KPI_SPARK_ROLE_ARN", "", "ARN", "emr-serverless: the role of the jobs", parse_text, AT(spark.role_arn)},
+    {"KPI_SPARK_REST_URL", "", "http://host:6066", "standalone: REST server of the master", parse_rest_url,
+     AT(spark.rest_url)},
+    {"KPI_SPARK_MASTER", "", "spark://host:7077", "standalone: the master, as its workers reach it",
+     parse_master, AT(spark.master)},
+    {"KPI_SPARK_TOKEN_FILE", "", "path", "standalone: file with a token for the REST server (JWT of Spark 4)",
+     parse_text, AT(spark.token_file)},
     {"KPI_S3_CONCURRENCY", "8", "1-64", "ranges of 8 MiB that are downloaded from S3 at the same time",
      parse_slots, AT(s3_concurrency)},
     {"KPI_CACHE_DIR", "", "path", "folder for what was read of the input before; unset: none is kept",
@@ -239,12 +293,31 @@ static enum kpi_code check_names(struct err *err) {
   for (char **entry = environ; *entry; entry++) {
     struct view rest = view_of(*entry);
     struct view name = view_split(&rest, '=');
-    bool known = !view_starts(name, "KPI_");
+    bool known = !view_starts(name, "KPI_") || view_starts(name, SPARK_CONF_PREFIX "spark");
     for (size_t i = 0; i < SETTING_COUNT && !known; i++)
       known = view_is(name, settings[i].name);
     if (!known)
       return err_set(err, KPI_CONFIG_INVALID, "%.*s: there is no such setting", (int)name.len, name.ptr);
   }
+  return KPI_OK;
+}
+
+/* A cluster needs all of its settings. */
+static enum kpi_code check_spark(const struct config *config, struct err *err) {
+  const struct spark_settings *s = &config->spark;
+  const bool is_emr = s->kind == SPARK_EMR_SERVERLESS;
+  const struct {
+    const char *name, *value;
+  } needed[] = {
+      {"KPI_SPARK_JOB_URI", s->job_uri},
+      {"KPI_SPARK_WORK_URI", s->work_uri},
+      {is_emr ? "KPI_SPARK_APPLICATION_ID" : "KPI_SPARK_REST_URL", is_emr ? s->application_id : s->rest_url},
+      {is_emr ? "KPI_SPARK_ROLE_ARN" : "KPI_SPARK_MASTER", is_emr ? s->role_arn : s->master}};
+  if (s->kind == SPARK_NONE && config->engine == ENGINE_SPARK)
+    return err_set(err, KPI_CONFIG_INVALID, "KPI_ENGINE=spark: KPI_SPARK_KIND is not set");
+  for (size_t i = 0; s->kind != SPARK_NONE && i < sizeof needed / sizeof needed[0]; i++)
+    if (!needed[i].value)
+      return err_set(err, KPI_CONFIG_INVALID, "%s is not set, but KPI_SPARK_KIND is", needed[i].name);
   return KPI_OK;
 }
 
@@ -256,7 +329,8 @@ enum kpi_code config_load(struct config *out, struct err *err) {
       return err_set(err, KPI_CONFIG_INVALID, "%s=%.200s: must be %s (%s)", s->name, value_of(s), s->range,
                      s->meaning);
   }
-  return check_names(err);
+  enum kpi_code rc = check_names(err);
+  return rc ? rc : check_spark(out, err);
 }
 
 void config_describe(struct buf *out) {

@@ -11,6 +11,21 @@
 
 enum { ACTIVE_RUNS_MAX = 64 };
 
+enum spark_kind { SPARK_NONE, SPARK_EMR_SERVERLESS, SPARK_STANDALONE };
+
+/* The cluster of engine spark. Texts are NULL where they are not set. */
+struct spark_settings {
+  enum spark_kind kind;
+  const char *application_id, *role_arn; /* emr-serverless */
+  const char *rest_url, *master;         /* standalone */
+  const char *token_file;
+  const char *job_uri, *work_uri;
+};
+
+/* Settings of the names SPARK_CONF_PREFIX... are Spark's own: the rest of the name, with dots for
+ * underscores, and the value are given to every job. */
+#define SPARK_CONF_PREFIX "KPI_SPARK_CONF_"
+
 /* Parsed settings. Strings point into the environment or to constants and live as long as the process. */
 struct config {
   const char *listen;
@@ -31,6 +46,9 @@ struct config {
   uint64_t stall_seconds;
   uint64_t keep_days;
   uint64_t memory_limit_bytes; /* of one run; 0: none */
+  enum engine_kind engine;
+  uint64_t native_max_bytes;
+  struct spark_settings spark;
   uint64_t s3_concurrency;
   const char *cache_dir; /* NULL: none */
   uint64_t cache_max_bytes;

@@ -24,11 +24,12 @@ static void on_phase(void *arg, enum run_phase phase) {
     p->plan->phase(p->plan->arg, phase);
 }
 
-static enum kpi_code on_listed(void *arg, const struct source_listing *l, struct err *err) {
+static enum kpi_code on_listed(void *arg, const struct source_listing *l, enum engine_kind engine,
+                               struct err *err) {
   const struct pass *p = arg;
   (void)err;
   buf_clear(&p->scan->listing);
-  run_input_of(l, &p->scan->listing, &p->scan->input);
+  run_input_of(l, engine, &p->scan->listing, &p->scan->input);
   if (p->plan->listed)
     p->plan->listed(p->plan->arg, &p->scan->input);
   return KPI_OK;
@@ -50,8 +51,11 @@ enum kpi_code day_scan_compute(const struct day_scan_plan *plan, struct day_scan
   struct pass pass = {.plan = plan, .scan = out};
   day_scan_clear(out);
   enum kpi_code rc = run_exec_job(x, &plan->ask, &budget, plan->live, &job, err);
-  const struct run_plan run = {
-      .engine = x->engine, .job = &job, .listener = {.arg = &pass, .phase = on_phase, .listed = on_listed}};
+  const struct run_plan run = {.engines = &x->engines,
+                               .engine = plan->ask.engine,
+                               .job = &job,
+                               .listener = {.arg = &pass, .phase = on_phase, .listed = on_listed}};
+  job.hand_off = plan->hand_off;
   if (rc == KPI_OK && x->db) {
     rc = run_exec_history(x, &job.days, &history, err);
     job.history = &history;

@@ -22,6 +22,7 @@ struct day_scan_plan {
   const struct run_exec *x; /* without a database no history is judged by */
   struct job_ask ask;
   struct run_live *live;
+  const struct hand_off *hand_off; /* NULL: what is handed to a cluster is not kept */
   /* Any may be NULL. */
   void (*phase)(void *arg, enum run_phase phase);
   void (*listed)(void *arg, const struct run_input *input);

@@ -6,6 +6,7 @@
 #include "base/scope.h"
 #include "server/backfill_store.h"
 #include "server/backfill_submit_store.h"
+#include "server/run_hand_off.h"
 #include "server/run_move_store.h"
 
 #include <string.h>
@@ -87,10 +88,16 @@ enum kpi_code discovery_exec(const struct discovery_plan *p, const struct backfi
   struct day_scan scan = {0};
   struct run_list runs = {0};
   const int64_t timeout_ms = (int64_t)b->timeout_seconds * MS_PER_SECOND;
-  struct run_live live = {.is_scan = true, .overdue_ms = clock_mono_ms() + timeout_ms};
+  struct run_live live = {
+      .is_scan = true, .timeout_ms = timeout_ms, .overdue_ms = clock_mono_ms() + timeout_ms};
+  struct run_hand_off hand_off;
   const struct day_scan_plan plan = {
-      .x = p->x, .ask = {day_set_range(DAY_MIN, DAY_MAX), b->bad_rows, b->max_bad_rows}, .live = &live};
+      .x = p->x,
+      .ask = {day_set_range(DAY_MIN, DAY_MAX), b->bad_rows, b->max_bad_rows, b->engine},
+      .live = &live,
+      .hand_off = &hand_off.base};
   memcpy(live.run_id, b->id, sizeof live.run_id);
+  run_hand_off_init(&hand_off, p->x->db, p->x->reaper, b->id, NULL, 0);
   live_runs_enter(p->live, &live);
   look_for_cancel(p, b, &live);
   enum kpi_code rc = day_scan_compute(&plan, &scan, err);

@@ -1,6 +1,6 @@
-# Writes FILES as byte arrays into the C file OUT: asset_openapi_yaml[], asset_openapi_yaml_len, those of openapi.json, and
-# the migrations as a table in the order of their names.
-set(text "/* generated from openapi.yaml, openapi.json and migrations/ */\n#include \"server/assets.h\"\n\n")
+# Writes FILES as byte arrays into the C file OUT: asset_openapi_yaml[], asset_openapi_yaml_len, those of openapi.json and
+# kpi_job.py, and the migrations as a table in the order of their names.
+set(text "/* generated from openapi.yaml, openapi.json, kpi_job.py and migrations/ */\n#include \"server/assets.h\"\n\n")
 set(table "")
 set(count 0)
 foreach(file IN LISTS FILES)

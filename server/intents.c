@@ -72,6 +72,7 @@ static json_t *intent_item(const struct intents *i, const char *id, const struct
                {"date", view_of(day_text(q->date, date))},
                {"quality_gate", view_of(quality_gate_name(q->gate))},
                {"bad_rows", view_of(bad_rows_name(q->bad_rows))},
+               {"engine", view_of(engine_kind_name(q->engine))},
                {"max_bad_rows", q->max_bad_rows},
                {"labels", q->labels_json},
                {"reason", q->reason},
@@ -131,6 +132,7 @@ static bool read_intent(const struct intents *i, const json_t *item, char id[UUI
             quality_gate_of(dynamodb_get_text(item, "quality_gate"), &out->gate) &&
             bad_rows_of(dynamodb_get_text(item, "bad_rows"), &out->bad_rows) &&
             dynamodb_get_count(item, "publish", &publish) && dynamodb_get_count(item, "force", &force);
+  engine_kind_of(dynamodb_get_text(item, "engine"), &out->engine); /* earlier versions had native only */
   out->publish = publish != 0;
   out->force = force != 0;
   if (!ok)

@@ -72,12 +72,13 @@ void live_runs_stop(struct live_runs *r, struct view run_id, enum stop_reason wh
 static uint64_t progress_sum(const struct job_progress *p) {
   struct run_progress now = job_progress_copy(p);
   return now.bytes_read + now.rows_orders + now.rows_order_items + now.rows_products + now.files_done +
-         now.items_published + (uint64_t)atomic_load(&p->phase);
+         now.items_published + atomic_load(&p->beats) + (uint64_t)atomic_load(&p->phase);
 }
 
 /* What waits is not stalled: for a scan or its turn after that, for workers that another run has. */
 static bool only_waits(const struct run_live *live) {
   return live->scan || pool_load_waits(&live->progress.tasks) ||
+         atomic_load(&live->progress.elsewhere) == ELSEWHERE_WAITING ||
          (live->is_scan && atomic_load(&live->progress.phase) == PHASE_PUBLISHING);
 }
 
@@ -126,8 +127,9 @@ size_t live_runs_drain(struct live_runs *r, int64_t waited_ms, int64_t left_ms) 
   size_t active = 0;
   for (struct run_live *live = r->synced.first; live; live = live->next) {
     active++;
+    bool is_elsewhere = atomic_load(&counters_of(live)->elsewhere) != ELSEWHERE_NOT;
     bool is_hopeless = waited_ms >= HOPELESS_AFTER_MS && remaining_ms(live, waited_ms) > left_ms * 2;
-    if (left_ms <= 0 || is_hopeless)
+    if (left_ms <= 0 || is_hopeless || is_elsewhere)
       stop_raise(&live->stop, STOP_DRAIN);
     if (left_ms <= 0)
       stop_raise(&live->abandon, STOP_DRAIN);

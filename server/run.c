@@ -66,6 +66,7 @@ struct run_request run_request_of(const struct run *r) {
                               .publish = r->publish,
                               .gate = r->gate,
                               .bad_rows = r->bad_rows,
+                              .engine = r->engine_asked,
                               .force = r->force,
                               .max_bad_rows = view_of(r->max_bad_rows),
                               .labels_json = view_of(r->labels_json),
@@ -82,10 +83,10 @@ void run_clear(struct run *r) {
   if (!r)
     return;
   char *owned[] = {
-      r->timezone,          r->engine,       r->max_bad_rows,    r->input_base,     r->input_fingerprint,
-      r->summary_json,      r->quality_json, r->output_json,     r->error_json,     r->attempts_json,
-      r->backfill_ids_json, r->labels_json,  r->reason,          r->user_agent,     r->request_id,
-      r->principal,         r->trace_id,     r->idempotency_key, r->service_version};
+      r->timezone,          r->engine_job_owner, r->max_bad_rows,    r->input_base,     r->input_fingerprint,
+      r->summary_json,      r->quality_json,     r->output_json,     r->error_json,     r->attempts_json,
+      r->backfill_ids_json, r->labels_json,      r->reason,          r->user_agent,     r->request_id,
+      r->principal,         r->trace_id,         r->idempotency_key, r->service_version};
   for (size_t i = 0; i < sizeof owned / sizeof owned[0]; i++)
     free(owned[i]);
   memset(r, 0, sizeof *r);

@@ -85,6 +85,7 @@ struct run_request {
   bool publish;
   enum quality_gate gate;
   enum bad_rows bad_rows;
+  enum engine_kind engine;
   bool force;               /* publish also against the guard, and what is published already */
   struct view max_bad_rows; /* as written: "100", "0.5%"; empty for the service's default */
   struct view labels_json;  /* a JSON object of strings, {} if none */
@@ -112,7 +113,9 @@ struct run {
   char id[UUID_TEXT_SIZE];
   day_t date;
   char *timezone;
-  char *engine; /* "native" */
+  enum engine_kind engine;       /* that computes it; auto: not decided yet */
+  enum engine_kind engine_asked; /* that it is to be computed by */
+  char *engine_job_owner;        /* of the job that a cluster has for it; NULL: none */
   enum run_state state;
   enum run_phase phase;
   uint32_t attempt, max_attempts; /* attempt is 0 until it starts first */

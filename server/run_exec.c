@@ -7,6 +7,7 @@
 #include "pipeline/quality_history.h"
 #include "server/published_store.h"
 #include "server/results_store.h"
+#include "server/run_hand_off.h"
 #include "server/run_move_store.h"
 #include "server/run_trace.h"
 
@@ -96,10 +97,11 @@ static void write_output(const struct config *config, const struct publish_count
 
 /* ---- listener ---- */
 
-void run_input_of(const struct source_listing *l, struct buf *text, struct run_input *out) {
+void run_input_of(const struct source_listing *l, enum engine_kind engine, struct buf *text,
+                  struct run_input *out) {
   buf_init(text, LISTING_BYTES_MAX);
   source_listing_text(l, text);
-  *out = (struct run_input){.objects = l->objects, .bytes = l->bytes};
+  *out = (struct run_input){.objects = l->objects, .bytes = l->bytes, .engine = engine};
   memcpy(out->fingerprint, l->fingerprint, sizeof out->fingerprint);
   if (!buf_failed(text))
     out->listing = buf_view(text);
@@ -117,11 +119,12 @@ static void on_phase(void *arg, enum run_phase phase) {
   tell_changed(e);
 }
 
-static enum kpi_code on_listed(void *arg, const struct source_listing *l, struct err *err) {
+static enum kpi_code on_listed(void *arg, const struct source_listing *l, enum engine_kind engine,
+                               struct err *err) {
   struct execution *e = arg;
   auto_buf struct buf text;
   struct run_input input;
-  run_input_of(l, &text, &input);
+  run_input_of(l, engine, &text, &input);
   const char *const id = e->run->id;
   run_trace_listed(&e->trace, l);
   return run_store_input(e->x->db, &id, 1, &input, err);
@@ -184,12 +187,14 @@ enum kpi_code run_exec_job(const struct run_exec *x, const struct job_ask *ask, 
                       .status_match = x->config->status_match,
                       .unknown_category = x->config->unknown_category,
                       .zone = x->config->zone,
+                      .timezone = x->config->timezone,
                       .source = x->source,
                       .cache = x->cache,
                       .budget = budget,
                       .stop = &live->stop,
                       .abandon = &live->abandon,
-                      .progress = &live->progress};
+                      .progress = &live->progress,
+                      .timeout_seconds = (uint32_t)(live->timeout_ms / MS_PER_SECOND)};
   if (bad_rows_limit_parse(view_of(ask->max_bad_rows), &out->max_bad_rows))
     return KPI_OK;
   return err_set(err, KPI_INTERNAL, "max_bad_rows is unreadable: %s", ask->max_bad_rows);
@@ -249,16 +254,22 @@ enum kpi_code run_exec(const struct run_exec *x, const struct run *run, struct r
   struct budget budget;
   struct job job;
   struct publish_counts counts[KPI_TABLE_COUNT] = {0};
-  const struct job_ask ask = {day_set_range(run->date, run->date), run->bad_rows, run->max_bad_rows};
+  const struct job_ask ask = {day_set_range(run->date, run->date), run->bad_rows, run->max_bad_rows,
+                              run->engine_asked};
   enum kpi_code rc = run_exec_job(x, &ask, &budget, live, &job, err);
+  const char *const id = run->id;
+  struct run_hand_off hand_off;
   struct kept_results kept = {0};
   struct run_plan plan = {.run_id = run->id,
-                          .engine = x->engine,
+                          .engines = &x->engines,
+                          .engine = run->engine_asked,
                           .job = &job,
                           .gate = run->gate,
                           .publisher = run->publish ? x->publisher : NULL,
                           .force = run->force,
                           .listener = {&e, on_phase, on_listed, on_computed}};
+  run_hand_off_init(&hand_off, x->db, x->reaper, run->engine_job_owner ? run->engine_job_owner : id, &id, 1);
+  job.hand_off = &hand_off.base;
   if (rc == KPI_OK && run->from_publish && strcmp(run->timezone, x->config->timezone) != 0)
     rc = err_set(err, x->source->vtable->changed,
                  "KPI_TIMEZONE was %s when the results were computed: retry from the start", run->timezone);

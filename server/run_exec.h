@@ -14,7 +14,8 @@
 struct run_exec {
   const struct config *config;
   struct db *db;
-  struct engine *engine;
+  struct engines engines;
+  struct engine_reaper *reaper; /* NULL: none */
   struct source *source;
   struct object_cache *cache; /* NULL: none */
   struct publisher *publisher;
@@ -44,11 +45,12 @@ struct run_live {
 /* The live side of an attempt that begins now. */
 struct run_live run_live_of(const struct run *run);
 
-/* Which days a job computes, and by which rules for bad rows. Borrows everything. */
+/* Which days a job computes, by what, and by which rules for bad rows. Borrows everything. */
 struct job_ask {
   struct day_set days;
   enum bad_rows bad_rows;
   const char *max_bad_rows; /* as written */
+  enum engine_kind engine;
 };
 
 /* Fills a job from settings and what is asked for, whose days it borrows as `budget`, `live` and the source.
@@ -93,7 +95,8 @@ enum kpi_code run_exec_failed(const struct run_exec *x, const struct run *run, s
 enum { LISTING_BYTES_MAX = 4 * 1024 * 1024 };
 
 /* Describes a listing; its text, which is left empty beyond LISTING_BYTES_MAX, goes into *text. */
-void run_input_of(const struct source_listing *l, struct buf *text, struct run_input *out);
+void run_input_of(const struct source_listing *l, enum engine_kind engine, struct buf *text,
+                  struct run_input *out);
 
 /* Codes of the storage are no run errors: gives the error the word that the closed list has for them. */
 void run_error_close(struct err *err);

@@ -6,6 +6,7 @@
 #include "base/scope.h"
 #include "pipeline/run_job.h" /* RUN_RESTARTS_MAX */
 #include "server/publish_days.h"
+#include "server/run_hand_off.h"
 
 enum { LOOK_MS = 100, ENDINGS = 64 /* at a time */ };
 
@@ -127,15 +128,22 @@ static void end_all(struct batch *b, const struct err *why) {
 
 /* ---- computing ---- */
 
+/* Lists the runs that wait. Returns owned, NULL without memory: then there are none. */
+static const char **ids_that_wait(struct batch *b, size_t *count) {
+  const char **ids = calloc(b->count, sizeof *ids);
+  *count = 0;
+  for (size_t i = 0; ids && i < b->count; i++)
+    if (waits(b->g, &b->members[i]))
+      ids[(*count)++] = b->members[i].run.id;
+  return ids;
+}
+
 /* Tells the runs that wait what is done for all of them. What is shown only is no reason to stop. */
 static void tell_all(struct batch *b, enum run_phase phase, const struct run_input *input) {
   struct run_group *g = b->g;
   struct err err;
-  auto_free const char **ids = calloc(b->count, sizeof *ids);
-  size_t count = 0;
-  for (size_t i = 0; ids && i < b->count; i++)
-    if (waits(g, &b->members[i]))
-      ids[count++] = b->members[i].run.id;
+  size_t count;
+  auto_free const char **ids = ids_that_wait(b, &count);
   const struct run_progress now = job_progress_copy(&g->scan.progress);
   enum kpi_code rc = input ? run_store_input(g->x->db, ids, count, input, &err)
                            : run_store_progress(g->x->db, ids, count, phase, &now, &err);
@@ -172,14 +180,23 @@ static bool days_of(struct batch *b, struct day_set *out, size_t *count) {
 static enum kpi_code compute(struct batch *b, const struct day_set *days, struct day_scan *out,
                              struct err *err) {
   struct run_group *g = b->g;
+  struct run_hand_off hand_off;
+  size_t count;
+  auto_free const char **ids = ids_that_wait(b, &count);
   const struct run *any = &b->members[0].run;
   const struct job_progress nothing = {0};
   const struct day_scan_plan plan = {.x = g->x,
-                                     .ask = {*days, any->bad_rows, any->max_bad_rows},
+                                     .ask = {*days, any->bad_rows, any->max_bad_rows, any->engine_asked},
                                      .live = &g->scan,
+                                     .hand_off = &hand_off.base,
                                      .phase = on_phase,
                                      .listed = on_listed,
                                      .arg = b};
+  run_hand_off_init(&hand_off, g->x->db, g->x->reaper,
+                    any->engine_job_owner ? any->engine_job_owner : any->id, ids, count);
+  for (size_t i = 0; i < b->count; i++)
+    if (b->members[i].live.timeout_ms > g->scan.timeout_ms)
+      g->scan.timeout_ms = b->members[i].live.timeout_ms;
   job_progress_set(&g->scan.progress, &nothing);
   enum kpi_code rc = day_scan_compute(&plan, out, err);
   atomic_store(&g->scan.progress.phase, PHASE_PUBLISHING);

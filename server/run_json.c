@@ -125,7 +125,7 @@ void run_json(struct json_out *j, const char *key, const struct run *r, const ch
     jout_string(j, "disposition", disposition);
   jout_string(j, "date", day_text(r->date, date));
   jout_string(j, "timezone", r->timezone);
-  jout_string(j, "engine", r->engine);
+  jout_string(j, "engine", engine_kind_name(r->engine));
   jout_string(j, "state", run_state_name(r->state));
   jout_bool(j, "terminal", run_state_is_terminal(r->state));
   jout_string(j, "phase", r->state == RUN_RUNNING ? run_phase_name(r->phase) : NULL);

@@ -28,8 +28,8 @@ static enum kpi_code claim_row(struct db_conn *c, const struct claim_call *call,
                                struct run *out, struct err *err) {
   sqlite3_stmt *s = db_statement(
       c, "UPDATE runs SET state = 'running', phase = 'listing', attempt = attempt + 1, boot_id = ?2,"
-         " engine = iif(from_publish, engine, ?4), timezone = iif(from_publish, timezone, ?5),"
-         " input_base = iif(from_publish, input_base, ?6),"
+         " engine = iif(from_publish, engine, engine_asked), timezone = iif(from_publish, timezone, ?4),"
+         " input_base = iif(from_publish, input_base, ?5),"
          " started_at = ?3, updated_at = ?3, finished_at = NULL, error_json = NULL,"
          " summary_json = iif(from_publish, summary_json, NULL),"
          " quality_json = iif(from_publish, quality_json, NULL),"
@@ -38,9 +38,8 @@ static enum kpi_code claim_row(struct db_conn *c, const struct claim_call *call,
   db_bind_text(s, 1, id);
   db_bind_text(s, 2, call->boot_id);
   db_bind_int(s, 3, clock_wall_ms());
-  db_bind_text(s, 4, call->defaults->engine);
-  db_bind_text(s, 5, call->defaults->timezone);
-  db_bind_text(s, 6, call->defaults->source);
+  db_bind_text(s, 4, call->defaults->timezone);
+  db_bind_text(s, 5, call->defaults->source);
   enum kpi_code rc = db_run(c, s, err);
   return rc ? rc : run_row_get(c, view_of(id), out, err);
 }
@@ -77,11 +76,14 @@ static enum kpi_code list_together(struct db_conn *c, const struct claim_call *c
   run_list_clear(list);
   sqlite3_stmt *s = db_statement(
       c,
-      "WITH candidates AS (SELECT id, from_publish, bad_rows, max_bad_rows FROM runs WHERE"
+      "WITH candidates AS (SELECT id, from_publish, bad_rows, max_bad_rows, engine_asked, engine_job_owner "
+      "FROM runs WHERE"
       " state = 'queued' AND priority = ?1 AND (?2 IS NULL OR id IN (SELECT run_id FROM backfill_days"
       " WHERE backfill_id = ?2 AND action = 'run'))), first AS (SELECT * FROM candidates ORDER BY id LIMIT 1)"
       " SELECT r.id FROM first f JOIN candidates r ON r.id = f.id OR (NOT f.from_publish AND NOT"
-      " r.from_publish AND r.bad_rows = f.bad_rows AND r.max_bad_rows = f.max_bad_rows) ORDER BY r.id");
+      " r.from_publish AND r.bad_rows = f.bad_rows AND r.max_bad_rows = f.max_bad_rows AND r.engine_asked = "
+      "f.engine_asked"
+      " AND r.engine_job_owner IS f.engine_job_owner) ORDER BY r.id");
   db_bind_int(s, 1, call->filter->priority);
   db_bind_view(s, 2, call->filter->backfill_id);
   int step = SQLITE_ERROR;

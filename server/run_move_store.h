@@ -6,8 +6,8 @@
 
 #include "server/run_store.h"
 
-/* Moves a queued run to running as a new attempt of this boot. It then says what `defaults` says of engine,
- * zone and source, which it is computed with, whoever accepted it. *found false: it is not queued. Returns
+/* Moves a queued run to running as a new attempt of this boot. It then says what `defaults` says of zone
+ * and source, which it is computed with, whoever accepted it. *found false: it is not queued. Returns
  * owned in *out. */
 KPI_MUST_CHECK enum kpi_code run_store_claim(struct db *db, const char *boot_id, const char *id,
                                              const struct run_defaults *defaults, struct run *out,
@@ -20,7 +20,8 @@ struct claim_filter {
 };
 
 /* Moves queued runs to running that can be computed together: the first, and those with its rules for bad
- * rows; one that only publishes what it has kept is alone. As run_store_claim. Returns owned in *out, in the
+ * rows, its engine and, if a cluster has a job for it already, that job; one that only publishes what it has
+ * kept is alone. As run_store_claim. Returns owned in *out, in the
  * order of their ids; none when nothing is queued. */
 KPI_MUST_CHECK enum kpi_code run_store_claim_together(struct db *db, const char *boot_id,
                                                       const struct claim_filter *filter,

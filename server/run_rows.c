@@ -53,7 +53,9 @@ void run_row_read(sqlite3_stmt *stmt, struct run *out) {
   view_to_cstr(look_at_text(&r), out->id, sizeof out->id);
   day_parse(look_at_text(&r), &out->date);
   out->timezone = take_text(&r);
-  out->engine = take_text(&r);
+  engine_kind_of(look_at_text(&r), &out->engine);
+  engine_kind_of(look_at_text(&r), &out->engine_asked);
+  out->engine_job_owner = take_text(&r);
   run_state_of(look_at_text(&r), &out->state);
   run_phase_of(look_at_text(&r), &out->phase);
   out->attempt = (uint32_t)take_int(&r);
@@ -136,15 +138,16 @@ enum kpi_code run_row_insert(struct db_conn *c, const struct new_run *run,
   int64_t now = clock_wall_ms();
   sqlite3_stmt *s = db_statement(
       c,
-      "INSERT INTO runs (id, date, timezone, engine, state, max_attempts, created_at, updated_at, publish,"
+      "INSERT INTO runs (id, date, timezone, engine, engine_asked, state, max_attempts, created_at, "
+      "updated_at, publish,"
       " quality_gate, bad_rows, max_bad_rows, input_base, labels_json, reason, user_agent, request_id,"
       " service_version, force, timeout_seconds, expires_at, idempotency_key, principal, trace_id, priority)"
-      " VALUES (?1, ?2, ?3, ?4, 'queued', ?5, ?6, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17,"
+      " VALUES (?1, ?2, ?3, ?4, ?4, 'queued', ?5, ?6, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17,"
       " ?18, ?19, ?20, ?21, ?22, ?23)");
   db_bind_text(s, 1, run->id);
   db_bind_text(s, 2, day_text(run->date, date));
   db_bind_text(s, 3, defaults->timezone);
-  db_bind_text(s, 4, defaults->engine);
+  db_bind_text(s, 4, engine_kind_name(q->engine));
   db_bind_int(s, 5, q->max_attempts ? q->max_attempts : ATTEMPTS_DEFAULT);
   db_bind_int(s, 6, now);
   db_bind_int(s, 7, q->publish);

@@ -8,7 +8,8 @@
 
 /* What a statement selects from runs for run_row_read. */
 #define RUN_COLUMNS                                                                                          \
-  "id, date, timezone, engine, state, phase, attempt, max_attempts, created_at, started_at, finished_at, "   \
+  "id, date, timezone, engine, engine_asked, engine_job_owner, state, phase, attempt, max_attempts, "        \
+  "created_at, started_at, finished_at, "                                                                    \
   "updated_at, next_attempt_at, cancel_requested_at, published_at, expires_at, timeout_seconds, failures, "  \
   "version, publish, quality_gate, "                                                                         \
   "bad_rows, "                                                                                               \

@@ -191,15 +191,17 @@ static enum kpi_code do_input(struct db_conn *c, void *arg, struct err *err) {
   const struct runs_call *call = arg;
   enum kpi_code rc = call->input->listing.len ? keep_listing(c, call->input, err) : KPI_OK;
   for (size_t i = 0; rc == KPI_OK && i < call->count; i++) {
-    sqlite3_stmt *s =
-        db_statement(c, "UPDATE runs SET input_fingerprint = ?2, input_objects = ?3, input_bytes = ?4,"
-                        " bytes_total = ?4, files_total = ?3, version = version + 1,"
-                        " results_sha256 = iif(results_fingerprint = ?2, results_sha256, NULL)"
-                        " WHERE id = ?1");
+    sqlite3_stmt *s = db_statement(
+        c,
+        "UPDATE runs SET input_fingerprint = ?2, input_objects = ?3, input_bytes = ?4,"
+        " bytes_total = ?4, files_total = ?3, engine = iif(from_publish, engine, ?5), version = version + 1,"
+        " results_sha256 = iif(results_fingerprint = ?2, results_sha256, NULL)"
+        " WHERE id = ?1");
     db_bind_text(s, 1, call->ids[i]);
     db_bind_text(s, 2, call->input->fingerprint);
     db_bind_int(s, 3, (int64_t)call->input->objects);
     db_bind_int(s, 4, (int64_t)call->input->bytes);
+    db_bind_text(s, 5, engine_kind_name(call->input->engine));
     rc = db_run(c, s, err);
   }
   return rc;

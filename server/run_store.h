@@ -11,7 +11,7 @@ enum { QUEUE_MAX = 10000 };
 
 /* What a new run gets beside its request. Borrows everything. */
 struct run_defaults {
-  const char *timezone, *engine, *source, *max_bad_rows;
+  const char *timezone, *source, *max_bad_rows;
 };
 
 /* Returns owned in *out. Errors: KPI_RUN_NOT_FOUND. */
@@ -28,7 +28,8 @@ KPI_MUST_CHECK enum kpi_code run_store_progress(struct db *db, const char *const
 struct run_input {
   char fingerprint[SHA256_HEX_SIZE];
   uint64_t objects, bytes;
-  struct view listing; /* source_listing_text; empty when it was too long to keep */
+  enum engine_kind engine; /* that reads it */
+  struct view listing;     /* source_listing_text; empty when it was too long to keep */
 };
 
 /* Stores what the source held for runs; a listing that is stored already is shared. */

@@ -57,9 +57,12 @@ void service_note_burst(struct service *s) {
 
 /* ---- supervisors ---- */
 
+struct engines service_engines_of(const struct service *s) {
+  return (struct engines){s->native, s->backends.spark, s->config->native_max_bytes};
+}
+
 struct run_defaults service_defaults_of(const struct service *s) {
-  return (struct run_defaults){s->config->timezone, s->engine->vtable->name, s->config->source,
-                               s->config->max_bad_rows_text};
+  return (struct run_defaults){s->config->timezone, s->config->source, s->config->max_bad_rows_text};
 }
 
 /* Sleeps until a run was posted after `seen`, the service stops, or a while has passed. */
@@ -204,9 +207,15 @@ static enum kpi_code drive_discovery(struct service *s, const struct run_exec *x
 static void *supervise(void *arg) {
   const struct supervisor *me = arg;
   struct service *s = me->service;
-  const struct run_exec x = {
-      s->config,      s->db, s->engine, s->backends.source, s->backends.cache, s->backends.publisher,
-      on_run_changed, s};
+  const struct run_exec x = {.config = s->config,
+                             .db = s->db,
+                             .engines = service_engines_of(s),
+                             .reaper = s->reaper,
+                             .source = s->backends.source,
+                             .cache = s->backends.cache,
+                             .publisher = s->backends.publisher,
+                             .changed = on_run_changed,
+                             .changed_arg = s};
   uint64_t seen;
   while (service_takes_runs(s, &seen)) {
     bool found;
@@ -368,9 +377,11 @@ static enum kpi_code open_parts(struct service *s, struct err *err) {
   if (rc)
     return rc;
   s->pool = pool_new_background(s->config->threads, POOL_QUEUE);
-  s->engine = s->pool ? engine_native_new(s->pool) : NULL;
+  s->native = s->pool ? engine_native_new(s->pool) : NULL;
   s->input = input_look_new(s->backends.source, on_run_changed, s);
-  if (!s->engine || !s->input)
+  if (s->backends.spark)
+    s->reaper = engine_reaper_new(s->db, s->backends.spark);
+  if (!s->native || !s->input || (s->backends.spark && !s->reaper))
     return err_set(err, KPI_OUT_OF_MEMORY, "no memory or threads for %llu workers",
                    (unsigned long long)s->config->threads);
   return open_intents(s, err);
@@ -455,7 +466,8 @@ void service_stop(struct service *s) {
       pthread_join(s->supervisors[i].thread, NULL);
   if (s->ticker_started)
     pthread_join(s->ticker, NULL);
-  engine_free(s->engine);
+  engine_reaper_free(s->reaper);
+  engine_free(s->native);
   pool_free(s->pool);
   input_look_free(s->input);
   intents_free(s->intents);

@@ -6,6 +6,7 @@
 
 #include "server/backends.h"
 #include "server/config.h"
+#include "server/engine_reaper.h"
 #include "server/health.h"
 #include "server/input_look.h"
 #include "server/intents.h"
@@ -28,9 +29,10 @@ struct service {
   const struct config *config;
   struct db *db;
   struct pool *pool;
-  struct engine *engine;
+  struct engine *native;
   struct backends backends;
-  struct intents *intents; /* NULL: none are kept */
+  struct engine_reaper *reaper; /* NULL: no cluster is configured */
+  struct intents *intents;      /* NULL: none are kept */
   struct input_look *input;
   struct watch *watch;
   char boot_id[UUID_TEXT_SIZE];
@@ -62,6 +64,9 @@ void service_wake_supervisors(struct service *s);
 
 /* A run was queued while others are under way: more may follow, which can be computed together. */
 void service_note_burst(struct service *s);
+
+/* What can compute. */
+struct engines service_engines_of(const struct service *s);
 
 /* What a run is computed with here. */
 struct run_defaults service_defaults_of(const struct service *s);

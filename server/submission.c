@@ -64,15 +64,17 @@ static void read_date(const struct request *rq, const json_t *body, day_t *out, 
     problem_add(p, "/date", "Must be a real date as YYYY-MM-DD, or \"yesterday\" or \"today\".");
 }
 
-static void read_words(struct submission *s, struct problem *p) {
+static void read_words(struct submission *s, bool has_spark, struct problem *p) {
   const json_t *gate = json_object_get(s->body, "quality_gate"),
                *bad_rows = json_object_get(s->body, "bad_rows"), *engine = json_object_get(s->body, "engine");
   if (gate && !quality_gate_of(body_text(gate), &s->request.gate))
     problem_add(p, "/quality_gate", "Must be \"off\", \"warn\" or \"block\".");
   if (bad_rows && !bad_rows_of(body_text(bad_rows), &s->request.bad_rows))
     problem_add(p, "/bad_rows", "Must be \"fail\" or \"skip\".");
-  if (engine && !view_is(body_text(engine), "native") && !view_is(body_text(engine), "auto"))
-    problem_add(p, "/engine", "Must be \"native\" or \"auto\".");
+  if (engine && !engine_kind_of(body_text(engine), &s->request.engine))
+    problem_add(p, "/engine", "Must be \"native\", \"spark\" or \"auto\".");
+  else if (s->request.engine == ENGINE_SPARK && !has_spark)
+    problem_add(p, "/engine", "There is no Spark cluster: KPI_SPARK_KIND is not set.");
 }
 
 static void read_max_bad_rows(const json_t *value, struct submission *s, struct problem *p) {
@@ -193,7 +195,9 @@ static bool make_fingerprint(const struct service *service, const struct submiss
   buf_printf(&b, "%d %d %s %s\n", s->request.publish, s->request.force, quality_gate_name(s->request.gate),
              bad_rows_name(s->request.bad_rows));
   buf_add(&b, s->request.max_bad_rows);
-  buf_printf(&b, "\nnative\n%s\n", service_config(service)->source);
+  const json_t *engine = json_object_get(s->body, "engine"); /* the default may be another one tomorrow */
+  buf_printf(&b, "\n%s\n%s\n", engine ? engine_kind_name(s->request.engine) : "native",
+             service_config(service)->source);
   if (buf_failed(&b))
     return false;
   crypto_sha256_hex(buf_view(&b), s->fingerprint);
@@ -230,7 +234,7 @@ bool submission_is_empty(struct request *rq, struct reply *rp) {
 }
 
 static void read_fields(const struct request *rq, struct submission *s, struct problem *p) {
-  read_words(s, p);
+  read_words(s, service_config(rq->app)->spark.kind != SPARK_NONE, p);
   read_max_bad_rows(json_object_get(s->body, "max_bad_rows"), s, p);
   read_labels(json_object_get(s->body, "labels"), s, p);
   read_reason(json_object_get(s->body, "reason"), s, p);
@@ -248,7 +252,9 @@ bool submission_read_as(struct request *rq, struct reply *rp, const struct submi
                         struct submission *s) {
   struct err err;
   struct problem p = {.code = KPI_VALIDATION_FAILED};
-  *s = (struct submission){.request = {.gate = GATE_WARN, .bad_rows = service_default_bad_rows(rq->app)}};
+  *s = (struct submission){.request = {.gate = GATE_WARN,
+                                       .bad_rows = service_default_bad_rows(rq->app),
+                                       .engine = service_config(rq->app)->engine}};
   if (body_read_object(rq, kind->form, &s->body, &err)) {
     reply_err(rp, rq, &err);
     return false;

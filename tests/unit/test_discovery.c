@@ -102,7 +102,7 @@ static void bench_init(struct bench *b) {
   live_runs_init(&b->live);
   b->x = (struct run_exec){.config = &b->config,
                            .db = b->db,
-                           .engine = b->engine,
+                           .engines = {.native = b->engine},
                            .source = b->backends.source,
                            .publisher = b->backends.publisher,
                            .changed = changed,

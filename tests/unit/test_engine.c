@@ -73,7 +73,8 @@ static void compute(size_t threads, size_t memory, enum stop_reason stopped, day
                     .stop = &stop,
                     .progress = &progress};
   assert_int_equal(source_new(url, NULL, 1, &job.source, &o->err), KPI_OK);
-  struct run_plan plan = {.engine = engine, .job = &job};
+  const struct engines engines = {.native = engine};
+  struct run_plan plan = {.engines = &engines, .job = &job};
   o->code = run_job_days(&plan, &o->days, &o->err);
   source_free(job.source);
   engine_free(engine);

@@ -1,0 +1,406 @@
+/* SPDX-License-Identifier: MIT */
+#include "pipeline/engine_spark.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/scope.h"
+#include "pipeline/spark_collect.h"
+#include "pipeline/spark_report.h"
+#include "pipeline/spark_spec.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+enum {
+  SPEC_BYTES_MAX = 1 << 30,
+  REPORT_BYTES_MAX = 64 * 1024 * 1024, /* of progress, error and manifest */
+  NAME_SIZE = 256,
+  TOKEN_SIZE = 64,
+  LOOK_MS_MIN = 500,
+  LOOK_MS_MAX = 5000,
+  STEP_MS = 100,           /* so often a stop flag is looked at */
+  AWAY_MS_MAX = 60 * 1000, /* so long a cluster may be out of reach, */
+  FORGOTTEN_MS_MAX = 5000, /* or know nothing of a job */
+  END_MS_MAX = 30 * 1000,  /* so long the end of a job is awaited that nobody keeps */
+};
+
+_Static_assert((int)ENGINE_JOB_ID_SIZE == (int)SPARK_JOB_ID_SIZE, "one size of ids");
+
+struct engine_spark {
+  struct engine base;
+  struct spark_cluster *cluster; /* owned */
+  struct spark_store *store;     /* owned */
+  const char *work_uri, *job_sha256;
+};
+
+/* A job while it is followed. */
+struct following {
+  struct engine_spark *engine;
+  const struct job *job;
+  const struct source_listing *listing;
+  const char *owner;
+  struct handed_job handed;
+  struct day_set days; /* owned; of its spec: those of the job, and maybe some that nobody wants any more */
+  char progress_seen[SHA256_HEX_SIZE]; /* of the progress file */
+};
+
+/* ---- names ---- */
+
+/* The name of a file of a job, or with "" its prefix. */
+static void file_name(char out[NAME_SIZE], const char *owner, uint32_t number, const char *file) {
+  snprintf(out, NAME_SIZE, "kpi-runs/%s/%u/%s", owner, number, file);
+}
+
+static enum kpi_code get_file(const struct following *f, const char *file, struct buf *out, bool *found,
+                              struct err *err) {
+  char name[NAME_SIZE];
+  file_name(name, f->owner, f->handed.number, file);
+  return spark_store_get(f->engine->store, name, f->job->stop, out, found, err);
+}
+
+static bool is_over(enum spark_job_state s) {
+  return s != SPARK_JOB_WAITING && s != SPARK_JOB_RUNNING;
+}
+
+/* ---- keeping what was handed over ---- */
+
+static enum kpi_code keep(const struct following *f, struct err *err) {
+  const struct hand_off *h = f->job->hand_off;
+  return h ? h->keep(h->arg, &f->handed, err) : KPI_OK;
+}
+
+/* Nobody goes on with the job: who keeps jobs ends it in his own time, otherwise it is ended here. */
+static void give_up(struct following *f) {
+  const struct hand_off *h = f->job->hand_off;
+  const int64_t until = clock_mono_ms() + END_MS_MAX;
+  struct err err;
+  if (h) {
+    h->give_up(h->arg, &f->handed);
+    return;
+  }
+  bool over = false;
+  enum kpi_code rc;
+  do {
+    rc = engine_discard(&f->engine->base, f->owner, &f->handed, NULL, &over, &err);
+    if (!over)
+      nanosleep(&(struct timespec){.tv_nsec = LOOK_MS_MIN * 1000000L}, NULL);
+  } while (!over && clock_mono_ms() < until);
+  if (!over)
+    log_at(LOG_WARN, "engine.job_not_ended", rc ? err.message : "the job goes on", LOG_S("run_id", f->owner),
+           LOG_S("job_id", f->handed.id));
+}
+
+/* ---- submitting ---- */
+
+/* Writes the spec for the days of `f`. False when it is too large. */
+static bool write_spec(const struct following *f, struct buf *out, char sha256[SHA256_HEX_SIZE]) {
+  const struct spark_spec spec = {.owner = f->owner,
+                                  .number = f->handed.number,
+                                  .days = &f->days,
+                                  .job_sha256 = f->engine->job_sha256,
+                                  .s3_scheme = f->engine->cluster->vtable->s3_scheme};
+  spark_spec_write(&spec, f->job, f->listing, out);
+  if (!buf_failed(out))
+    crypto_sha256_hex(buf_view(out), sha256);
+  return !buf_failed(out);
+}
+
+static enum kpi_code start(struct following *f, struct err *err) {
+  char name[NAME_SIZE], token[TOKEN_SIZE];
+  auto_buf struct buf uri;
+  const struct engine_spark *e = f->engine;
+  file_name(name, f->owner, f->handed.number, "spec.json");
+  snprintf(token, sizeof token, "kpi-%s-%u", f->owner, f->handed.number);
+  buf_init(&uri, SIZE_MAX);
+  spark_uri_write(e->work_uri, e->cluster->vtable->s3_scheme, &uri);
+  buf_printf(&uri, "%s%s", view_ends(buf_view(&uri), "/") ? "" : "/", name);
+  if (buf_failed(&uri))
+    return job_memory_err(f->job, err);
+  const struct spark_submission s = {
+      .token = token, .spec_uri = uri.ptr, .timeout_seconds = f->job->timeout_seconds, .stop = f->job->stop};
+  enum kpi_code rc = spark_cluster_start(e->cluster, &s, f->handed.id, err);
+  if (rc)
+    return rc;
+  log_at(LOG_INFO, "engine.job_submitted", "job handed to the cluster", LOG_S("run_id", f->owner),
+         LOG_S("job_id", f->handed.id), LOG_S("token", token), LOG_I("days", day_set_count(&f->days)));
+  return keep(f, err);
+}
+
+/* The intent is kept before anything is done: what follows can be undone by who finds it. */
+static enum kpi_code submit(struct following *f, struct err *err) {
+  char name[NAME_SIZE];
+  auto_buf struct buf spec;
+  buf_init(&spec, SPEC_BYTES_MAX);
+  f->handed.id[0] = '\0';
+  if (!write_spec(f, &spec, f->handed.spec_sha256))
+    return job_memory_err(f->job, err);
+  enum kpi_code rc = keep(f, err);
+  if (rc)
+    return rc;
+  file_name(name, f->owner, f->handed.number, "spec.json");
+  rc = spark_store_put(f->engine->store, name, buf_view(&spec), f->job->stop, err);
+  if (rc == KPI_OK)
+    rc = start(f, err);
+  return rc;
+}
+
+/* True when each of the days is also one of the others. */
+static bool days_are_among(const struct day_set *days, const struct day_set *others) {
+  for (day_t day = days->from; day <= days->to; day++)
+    if (day_set_has(days, day) && !day_set_has(others, day))
+      return false;
+  return true;
+}
+
+/* True when a job that was handed over before does what is asked for now: its spec would be written again,
+ * byte by byte, but for days that are no longer wanted. */
+static bool is_same_job(struct following *f) {
+  auto_buf struct buf spec, again;
+  char sha256[SHA256_HEX_SIZE];
+  struct err err;
+  bool found = false;
+  buf_init(&spec, SPEC_BYTES_MAX);
+  buf_init(&again, SPEC_BYTES_MAX);
+  if (get_file(f, "spec.json", &spec, &found, &err) || !found || buf_failed(&spec) ||
+      !spark_spec_days(buf_view(&spec), &f->days))
+    return false;
+  return days_are_among(&f->job->days, &f->days) && write_spec(f, &again, sha256) &&
+         strcmp(sha256, f->handed.spec_sha256) == 0;
+}
+
+/* Goes on with a job. One that may or may not have been submitted is submitted again, if that is the same. */
+static enum kpi_code adopt(struct following *f, bool *adopted, struct err *err) {
+  const bool is_known = f->handed.id[0] != '\0';
+  *adopted = (is_known || f->engine->cluster->vtable->start_is_idempotent) && is_same_job(f);
+  if (!*adopted)
+    return KPI_OK;
+  log_at(LOG_INFO, "engine.job_found", "going on with a job that was handed to the cluster before",
+         LOG_S("run_id", f->owner), LOG_S("job_id", f->handed.id));
+  return is_known ? KPI_OK : start(f, err);
+}
+
+/* Copies the days of the job. */
+static bool copy_days(struct following *f) {
+  const struct day_set *days = &f->job->days;
+  day_set_clear(&f->days);
+  f->days = *days;
+  if (!days->bits)
+    return true;
+  size_t size = (size_t)(days->to - days->from) / 8 + 1;
+  f->days.bits = malloc(size);
+  if (f->days.bits)
+    memcpy(f->days.bits, days->bits, size);
+  return f->days.bits;
+}
+
+/* Finds the job to go on with, or submits one. After an error there is none. */
+static enum kpi_code hand_over(struct following *f, struct err *err) {
+  const struct hand_off *h = f->job->hand_off;
+  bool found = false, adopted = false;
+  enum kpi_code rc = h ? h->find(h->arg, &f->handed, &found, err) : KPI_OK;
+  if (rc == KPI_OK && found)
+    rc = adopt(f, &adopted, err);
+  if (rc == KPI_OK && !adopted) {
+    if (found)
+      give_up(f);
+    f->handed.number++;
+    rc = copy_days(f) ? submit(f, err) : job_memory_err(f->job, err);
+  }
+  return rc;
+}
+
+/* ---- following ---- */
+
+/* Takes over what the job tells of its progress. What cannot be read is told again later. */
+static void show_progress(struct following *f) {
+  auto_buf struct buf text;
+  char digest[SHA256_HEX_SIZE];
+  struct err err;
+  bool found = false;
+  buf_init(&text, REPORT_BYTES_MAX);
+  if (get_file(f, "progress.json", &text, &found, &err) || !found || buf_failed(&text))
+    return;
+  crypto_sha256_hex(buf_view(&text), digest);
+  if (strcmp(digest, f->progress_seen) == 0 || !spark_progress_read(buf_view(&text), f->job->progress))
+    return;
+  memcpy(f->progress_seen, digest, sizeof digest);
+  atomic_fetch_add(&f->job->progress->beats, 1);
+}
+
+/* Waits for the next look, or until the job is stopped. */
+static void wait_a_while(const struct following *f, int64_t ms) {
+  for (; ms > 0 && stop_reason(f->job->stop) == STOP_NONE; ms -= STEP_MS)
+    nanosleep(&(struct timespec){.tv_nsec = STEP_MS * 1000000L}, NULL);
+}
+
+/* Looks at a job again and again. */
+struct watching {
+  struct spark_job_status status;      /* when it was last told */
+  int64_t away_since, forgotten_since; /* monotonic ms; 0: it is not */
+  struct err err;                      /* of the last look */
+};
+
+/* Looks at the job once. True when there is nothing more to be seen of it. */
+static bool look(struct following *f, struct watching *w) {
+  struct spark_job_status now = {.state = SPARK_JOB_WAITING};
+  const int64_t at = clock_mono_ms();
+  if (spark_cluster_look(f->engine->cluster, f->handed.id, f->job->stop, &now, &w->err)) {
+    w->away_since = w->away_since ? w->away_since : at;
+    return at - w->away_since > AWAY_MS_MAX;
+  }
+  w->away_since = 0;
+  w->err.code = KPI_OK;
+  w->status = now;
+  if (now.state == SPARK_JOB_UNKNOWN) {
+    w->forgotten_since = w->forgotten_since ? w->forgotten_since : at;
+    return at - w->forgotten_since > FORGOTTEN_MS_MAX;
+  }
+  w->forgotten_since = 0;
+  atomic_store(&f->job->progress->elsewhere,
+               now.state == SPARK_JOB_WAITING ? ELSEWHERE_WAITING : ELSEWHERE_RUNNING);
+  return is_over(now.state);
+}
+
+/* Reads the manifest into `out` if there is one. What cannot be read now is asked for again. */
+static bool find_manifest(struct following *f, struct buf *out, struct err *err) {
+  bool found = false;
+  buf_reset(out);
+  return get_file(f, "manifest.json", out, &found, err) == KPI_OK && found;
+}
+
+/* Why a job has left no manifest. */
+static enum kpi_code failure(const struct following *f, const struct watching *w, struct err *err) {
+  static const char *const words[SPARK_JOB_STATE_COUNT] = {
+      [SPARK_JOB_SUCCEEDED] = "has ended without results",
+      [SPARK_JOB_FAILED] = "has failed",
+      [SPARK_JOB_CANCELLED] = "was ended from outside",
+      [SPARK_JOB_UNKNOWN] = "is not known to the cluster any more, and has left no results",
+  };
+  auto_buf struct buf text;
+  struct err told = {0};
+  bool found = false;
+  buf_init(&text, REPORT_BYTES_MAX);
+  if (get_file(f, "error.json", &text, &found, err))
+    return err->code;
+  if (found && spark_error_parse(buf_view(&text), &told)) {
+    *err = told;
+    return err->code;
+  }
+  if (w->err.code) {
+    *err = w->err;
+    return err->code;
+  }
+  return err_set(err, KPI_ENGINE_FAILED, "the Spark job %s %s%s%s", f->handed.id, words[w->status.state],
+                 w->status.reason[0] ? ": " : "", w->status.reason);
+}
+
+/* Follows the job to its end. Reads its manifest. */
+static enum kpi_code follow(struct following *f, struct buf *manifest, struct err *err) {
+  struct watching w = {0};
+  int64_t wait_ms = LOOK_MS_MIN;
+  for (;;) {
+    const bool is_end = look(f, &w);
+    if (stop_reason(f->job->stop) != STOP_NONE)
+      return job_stopped_err(f->job, err);
+    if (find_manifest(f, manifest, err))
+      return KPI_OK;
+    if (is_end)
+      return failure(f, &w, err);
+    show_progress(f);
+    wait_a_while(f, wait_ms);
+    wait_ms = wait_ms * 2 < LOOK_MS_MAX ? wait_ms * 2 : LOOK_MS_MAX;
+  }
+}
+
+/* ---- results ---- */
+
+static enum kpi_code read_result(void *arg, const char *name, struct buf *out, struct err *err) {
+  return get_file(arg, name, out, NULL, err);
+}
+
+static enum kpi_code collect(struct following *f, struct view manifest, struct day_results *out,
+                             struct err *err) {
+  struct job job = *f->job;
+  const struct spark_attempt attempt = {f->owner, f->handed.number, f->handed.spec_sha256};
+  const struct spark_files files = {f, read_result};
+  job.days = f->days;
+  enum kpi_code rc = spark_collect(&job, f->listing, &attempt, manifest, &files, out, err);
+  if (rc == KPI_OK)
+    day_results_keep(out, &f->job->days);
+  return rc;
+}
+
+/* ---- engine ---- */
+
+/* A job that is left to the next process is not given up. */
+static bool is_left(const struct job *job) {
+  return job->hand_off && stop_reason(job->stop) == STOP_DRAIN;
+}
+
+static enum kpi_code compute(struct engine *e, const struct job *job, const struct source_listing *listing,
+                             struct day_results *out, struct err *err) {
+  char owner[UUID_TEXT_SIZE];
+  auto_buf struct buf manifest;
+  buf_init(&manifest, REPORT_BYTES_MAX);
+  crypto_uuid7(owner);
+  struct following f = {.engine = (struct engine_spark *)e,
+                        .job = job,
+                        .listing = listing,
+                        .owner = job->hand_off ? job->hand_off->owner : owner};
+  atomic_store(&job->progress->elsewhere, ELSEWHERE_WAITING);
+  enum kpi_code rc = hand_over(&f, err);
+  if (rc == KPI_OK)
+    rc = follow(&f, &manifest, err);
+  if (rc == KPI_OK)
+    rc = collect(&f, buf_view(&manifest), out, err);
+  if (rc && stop_reason(job->stop) != STOP_NONE)
+    rc = job_stopped_err(job, err);
+  if (f.handed.spec_sha256[0] && !is_left(job) && (rc || !job->hand_off))
+    give_up(&f);
+  atomic_store(&job->progress->elsewhere, ELSEWHERE_NOT);
+  day_set_clear(&f.days);
+  return rc;
+}
+
+/* Without its spec a job ends by itself, also one that the cluster cannot be asked about. What it has written
+ * until then is removed at its end. */
+static enum kpi_code discard(struct engine *e, const char *owner, const struct handed_job *job,
+                             const struct stop_flag *stop, bool *over, struct err *err) {
+  struct engine_spark *spark = (struct engine_spark *)e;
+  struct spark_job_status status = {.state = SPARK_JOB_UNKNOWN};
+  char prefix[NAME_SIZE];
+  file_name(prefix, owner, job->number, "");
+  enum kpi_code rc = spark_store_remove_all(spark->store, prefix, stop, err);
+  enum kpi_code looked =
+      job->id[0] ? spark_cluster_look(spark->cluster, job->id, stop, &status, err) : KPI_OK;
+  if (looked == KPI_OK && !is_over(status.state))
+    return spark_cluster_cancel(spark->cluster, job->id, stop, err);
+  if (looked == KPI_OK && rc == KPI_OK)
+    rc = spark_store_remove_all(spark->store, prefix, stop, err);
+  *over = looked == KPI_OK && rc == KPI_OK;
+  return looked ? looked : rc;
+}
+
+static void engine_spark_free(struct engine *e) {
+  struct engine_spark *spark = (struct engine_spark *)e;
+  spark_cluster_free(spark->cluster);
+  spark_store_free(spark->store);
+  free(spark);
+}
+
+struct engine *engine_spark_new(const struct spark_options *options) {
+  static const struct engine_vtable vtable = {"spark", compute, discard, engine_spark_free};
+  struct engine_spark *spark = malloc(sizeof *spark);
+  if (!spark) {
+    spark_cluster_free(options->cluster);
+    spark_store_free(options->store);
+    return NULL;
+  }
+  *spark = (struct engine_spark){.base = {&vtable},
+                                 .cluster = options->cluster,
+                                 .store = options->store,
+                                 .work_uri = options->work_uri,
+                                 .job_sha256 = options->job_sha256};
+  return &spark->base;
+}

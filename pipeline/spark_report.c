@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: MIT */
+#include "pipeline/spark_report.h"
+
+#include "base/scope.h"
+#include "pipeline/spark_tally.h"
+
+SCOPE_DEFINE(json_t *, json_decref)
+#define auto_json AUTO(json_decref_scope)
+
+/* A task that ran twice counts twice: no more than there is. */
+static void take_count(const json_t *json, const char *name, uint64_t most, _Atomic uint64_t *out) {
+  uint64_t count;
+  if (spark_get_count(json, name, &count))
+    atomic_store(out, count < most ? count : most);
+}
+
+bool spark_progress_read(struct view text, struct job_progress *out) {
+  auto_json json_t *json = json_loadb(text.ptr, text.len, 0, NULL);
+  struct view phase;
+  for (int d = 0; json && d < DATASET_COUNT; d++)
+    take_count(json_object_get(json, "rows"), schema_of((enum dataset)d)->name, UINT64_MAX, &out->rows[d]);
+  take_count(json, "bytes_read", atomic_load(&out->bytes_total), &out->bytes_read);
+  take_count(json, "files_done", atomic_load(&out->files_total), &out->files_done);
+  if (spark_get_text(json, "phase", &phase) && view_is(phase, run_phase_name(PHASE_AGGREGATING)))
+    atomic_store(&out->phase, PHASE_AGGREGATING);
+  return json;
+}
+
+bool spark_error_parse(struct view text, struct err *out) {
+  auto_json json_t *json = json_loadb(text.ptr, text.len, 0, NULL);
+  return json && spark_error_read(json, out);
+}

@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: MIT */
+#include "pipeline/spark_spec.h"
+
+#include "base/scope.h"
+
+#include <jansson.h>
+#include <string.h>
+
+SCOPE_DEFINE(json_t *, json_decref)
+#define auto_json AUTO(json_decref_scope)
+
+#define S3 "s3://"
+
+void spark_uri_write(const char *uri, const char *s3_scheme, struct buf *out) {
+  if (view_starts(view_of(uri), S3))
+    buf_printf(out, "%s://%s", s3_scheme, uri + strlen(S3));
+  else
+    buf_add_cstr(out, uri);
+}
+
+/* ---- writing ---- */
+
+static void add_text(struct buf *out, const char *name, const char *value) {
+  buf_printf(out, "\"%s\":", name);
+  if (value) {
+    buf_add_char(out, '"');
+    buf_add_json(out, view_of(value));
+    buf_add_char(out, '"');
+  } else {
+    buf_add_cstr(out, "null");
+  }
+  buf_add_char(out, ',');
+}
+
+static void add_days(struct buf *out, const struct day_set *days) {
+  char text[DAY_TEXT_SIZE];
+  const char *separator = "[";
+  buf_add_cstr(out, "\"days\":");
+  if (day_set_is_all(days)) {
+    buf_add_cstr(out, "\"all\",");
+    return;
+  }
+  for (day_t day = days->from; day <= days->to; day++)
+    if (day_set_has(days, day)) {
+      buf_printf(out, "%s\"%s\"", separator, day_text(day, text));
+      separator = ",";
+    }
+  buf_add_cstr(out, "],");
+}
+
+/* A file is known by its time, an object of S3 by its ETag. */
+static void add_object(struct buf *out, const struct source_object *object, const struct source *source,
+                       const char *s3_scheme) {
+  auto_buf struct buf uri;
+  const bool is_s3 = source_needs_aws(source->url);
+  buf_init(&uri, SIZE_MAX);
+  spark_uri_write(source->url, s3_scheme, &uri);
+  if (!view_ends(buf_view(&uri), "/"))
+    buf_add_char(&uri, '/');
+  buf_add_cstr(&uri, object->name);
+  buf_add_char(out, '{');
+  add_text(out, "name", object->name);
+  add_text(out, "uri", buf_failed(&uri) ? NULL : uri.ptr);
+  add_text(out, "etag", is_s3 ? object->version : NULL);
+  buf_printf(out, "\"size\":%llu,\"modified_ms\":", (unsigned long long)object->size);
+  if (is_s3)
+    buf_add_cstr(out, "null");
+  else
+    buf_printf(out, "%lld", (long long)object->modified_ms);
+  buf_printf(out, ",\"gzip\":%s}", object->is_gzip ? "true" : "false");
+}
+
+void spark_spec_write(const struct spark_spec *spec, const struct job *job,
+                      const struct source_listing *listing, struct buf *out) {
+  buf_add_cstr(out, "{\"format\":1,");
+  add_text(out, "run_id", spec->owner);
+  buf_printf(out, "\"attempt\":%u,", spec->number);
+  add_text(out, "input_fingerprint", listing->fingerprint);
+  add_text(out, "job_sha256", spec->job_sha256);
+  add_days(out, spec->days);
+  add_text(out, "bad_rows", bad_rows_name(job->bad_rows));
+  add_text(out, "status_match", status_match_name(job->status_match));
+  add_text(out, "unknown_category", job->unknown_category);
+  add_text(out, "timezone", job->timezone);
+  buf_add_cstr(out, "\"datasets\":{");
+  for (int d = 0; d < DATASET_COUNT; d++) {
+    const struct source_objects *objects = &listing->datasets[d];
+    buf_printf(out, "%s\"%s\":[", d ? "," : "", schema_of((enum dataset)d)->name);
+    for (size_t i = 0; i < objects->count; i++) {
+      if (i)
+        buf_add_cstr(out, ",\n");
+      add_object(out, &objects->at[i], job->source, spec->s3_scheme);
+    }
+    buf_add_char(out, ']');
+  }
+  buf_add_cstr(out, "}}\n");
+}
+
+/* ---- reading ---- */
+
+bool spark_spec_days(struct view spec, struct day_set *out) {
+  auto_json json_t *json = json_loadb(spec.ptr, spec.len, JSON_ALLOW_NUL, NULL);
+  const json_t *days = json_object_get(json, "days"), *text;
+  size_t i, count = json_array_size(days);
+  if (json_is_string(days) && strcmp(json_string_value(days), "all") == 0) {
+    *out = day_set_range(DAY_MIN, DAY_MAX);
+    return true;
+  }
+  auto_free day_t *list = calloc(count + 1, sizeof *list);
+  json_array_foreach(days, i, text) {
+    if (!list || !json_is_string(text) || !day_parse(view_of(json_string_value(text)), &list[i]))
+      return false;
+  }
+  return list && count > 0 && day_set_of(list, count, out);
+}

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: MIT
+ * Writes what a Spark job is asked to do, spec.json. The format: pipeline/spark/README.md. */
+#ifndef KPID_PIPELINE_SPARK_SPEC_H
+#define KPID_PIPELINE_SPARK_SPEC_H
+
+#include "pipeline/engine.h"
+
+/* What a spec says beside the job. Borrows all. */
+struct spark_spec {
+  const char *owner;
+  uint32_t number;
+  const struct day_set *days;
+  const char *job_sha256; /* hex, of kpi_job.py */
+  const char *s3_scheme;  /* "s3", "s3a" */
+};
+
+/* Appends the spec. The same spec, job and listing give the same bytes. */
+void spark_spec_write(const struct spark_spec *spec, const struct job *job,
+                      const struct source_listing *listing, struct buf *out);
+
+/* Reads the days of a spec. False when it is none. */
+bool spark_spec_days(struct view spec, struct day_set *out);
+
+/* Appends a URI of the settings as jobs know it: s3:// gets the scheme. */
+void spark_uri_write(const char *uri, const char *s3_scheme, struct buf *out);
+
+#endif

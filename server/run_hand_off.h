@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: MIT
+ * Keeps what an engine hands to a cluster for runs, in the database and with the reaper. */
+#ifndef KPID_SERVER_RUN_HAND_OFF_H
+#define KPID_SERVER_RUN_HAND_OFF_H
+
+#include "pipeline/hand_off.h"
+#include "server/db.h"
+#include "server/engine_reaper.h"
+
+/* Zero-initialise; run_hand_off_init. */
+struct run_hand_off {
+  struct hand_off base;
+  struct db *db;
+  struct engine_reaper *reaper; /* NULL: none */
+  const char *const *run_ids;   /* that wait for the job */
+  size_t count;
+};
+
+/* Prepares a keeper; borrows everything. */
+void run_hand_off_init(struct run_hand_off *h, struct db *db, struct engine_reaper *reaper, const char *owner,
+                       const char *const *run_ids, size_t count);
+
+#endif
