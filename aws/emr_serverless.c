@@ -129,6 +129,16 @@ static bool is_without_run(const struct emr_exchange *x, const struct emr_job_ru
                                                !view_starts(view_of(x->error.message), "Application"));
 }
 
+/* Sends a call about a job run; that there is none is no error. */
+static enum kpi_code send_about(struct aws *a, struct emr_exchange *x, const struct emr_job_run *run,
+                                struct err *err) {
+  enum kpi_code rc = send(a, x, err);
+  if (!rc || !is_without_run(x, run))
+    return rc;
+  err_clear(err);
+  return KPI_OK;
+}
+
 static enum kpi_code read_status(const struct emr_exchange *x, struct emr_job_status *out, struct err *err) {
   const json_t *run = json_object_get(x->reply, "jobRun");
   struct view state = view_of(json_string_value(json_object_get(run, "state")));
@@ -146,11 +156,9 @@ enum kpi_code emr_get_job_run(struct aws *a, const struct emr_job_run *run, stru
   struct emr_exchange x;
   *out = (struct emr_job_status){0};
   begin(&x, "GetJobRun", "GET", run->application_id, run->id, run->stop);
-  enum kpi_code rc = send(a, &x, err);
-  if (rc == KPI_OK)
+  enum kpi_code rc = send_about(a, &x, run, err);
+  if (rc == KPI_OK && x.reply)
     rc = read_status(&x, out, err);
-  else if (is_without_run(&x, run))
-    rc = KPI_OK;
   end(&x);
   return rc;
 }
@@ -159,9 +167,7 @@ enum kpi_code emr_cancel_job_run(struct aws *a, const struct emr_job_run *run, s
                                  struct err *err) {
   struct emr_exchange x;
   begin(&x, "CancelJobRun", "DELETE", run->application_id, run->id, run->stop);
-  enum kpi_code rc = send(a, &x, err);
-  if (rc && is_without_run(&x, run))
-    rc = KPI_OK;
+  enum kpi_code rc = send_about(a, &x, run, err);
   if (error)
     *error = x.error;
   end(&x);

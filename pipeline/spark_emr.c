@@ -137,8 +137,10 @@ static enum kpi_code emr_cancel(struct spark_cluster *base, const char *id, cons
   if (rc == KPI_OK ||
       (strcmp(error.code, "ValidationException") != 0 && strcmp(error.code, "ConflictException") != 0))
     return rc;
-  return emr_look(base, id, stop, &status, &ignored) == KPI_OK && status.state >= SPARK_JOB_SUCCEEDED ? KPI_OK
-                                                                                                      : rc;
+  if (emr_look(base, id, stop, &status, &ignored) != KPI_OK || status.state < SPARK_JOB_SUCCEEDED)
+    return rc;
+  err_clear(err);
+  return KPI_OK;
 }
 
 static void emr_free(struct spark_cluster *base) {

@@ -310,6 +310,7 @@ static void a_missing_job_run_is_told_from_a_missing_application(void **state) {
     assert_int_equal(look(&b), cases[i].code);
     assert_int_equal(b.status.state, cases[i].code ? SPARK_JOB_WAITING : SPARK_JOB_UNKNOWN);
     assert_int_equal(cancel(&b), cases[i].code);
+    assert_int_equal(b.err.code, cases[i].code);
     bench_clear(&b);
   }
 }
@@ -353,6 +354,7 @@ static void a_cancel_of_what_is_over_is_no_error(void **state) {
     struct bench b;
     bench_init(&b, cases[i].script, 2, &plain);
     assert_int_equal(cancel(&b), cases[i].code);
+    assert_int_equal(b.err.code, cases[i].code);
     assert_int_equal(b.http.asked, cases[i].asked);
     assert_int_equal(fake_http_count(&b.http, "DELETE " RUNS "/00run1\n"), 1);
     if (cases[i].code)
