@@ -6,7 +6,6 @@
 
 #include "unit_db.h"
 
-
 enum { FIRST_DAY = 15000, MANY_DAYS = 3600 };
 
 /* Submits a backfill that does not publish and writes its id. */
