@@ -56,16 +56,20 @@ static struct view find_region(const struct aws *a) {
 
 /* The service's variable, the common one, the profile's services section, the profile. */
 static struct view find_endpoint(const struct aws *a, enum aws_service service) {
-  static const char *const variables[AWS_SERVICE_COUNT] = {"AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL_DYNAMODB",
-                                                           "AWS_ENDPOINT_URL_STS"};
+  static const struct {
+    const char *variable, *section; /* of a profile's services */
+  } names[AWS_SERVICE_COUNT] = {{"AWS_ENDPOINT_URL_S3", "s3"},
+                                {"AWS_ENDPOINT_URL_DYNAMODB", "dynamodb"},
+                                {"AWS_ENDPOINT_URL_STS", "sts"},
+                                {"AWS_ENDPOINT_URL_EMR_SERVERLESS", "emr_serverless"}};
   if (is_true(setting(a, "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "ignore_configured_endpoint_urls")))
     return (struct view){0};
-  const char *own = getenv(variables[service]), *common = getenv("AWS_ENDPOINT_URL");
+  const char *own = getenv(names[service].variable), *common = getenv("AWS_ENDPOINT_URL");
   if (own && *own)
     return view_of(own);
   if (common && *common)
     return view_of(common);
-  struct view found = profiles_get_service(&a->profiles, aws_service_name(service), "endpoint_url");
+  struct view found = profiles_get_service(&a->profiles, names[service].section, "endpoint_url");
   return found.len ? found : profiles_get(&a->profiles, "endpoint_url");
 }
 

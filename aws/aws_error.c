@@ -57,15 +57,23 @@ static void parse_reasons(const json_t *reasons, struct aws_error *e) {
   }
 }
 
-/* {"__type":"com.amazonaws...#Code","message":...}; some write "Message". */
+/* "com.amazonaws...#Code", "Code:http://...": the code alone. */
+static struct view bare_code(struct view type) {
+  const char *hash = type.len ? memchr(type.ptr, '#', type.len) : NULL;
+  struct view rest = hash ? (struct view){hash + 1, type.len - (size_t)(hash + 1 - type.ptr)} : type;
+  return view_split(&rest, ':');
+}
+
+/* {"__type":"com.amazonaws...#Code","message":...}; some write "Message", and some the code into the head. */
 static void parse_json(const struct http_reply *reply, struct aws_error *e) {
   json_t *root = json_loadb(reply->body.ptr, reply->body.len, 0, NULL);
-  const char *type = json_string_value(json_object_get(root, "__type"));
+  struct view type = http_header(buf_view(&reply->head), "x-amzn-errortype");
+  if (!type.len)
+    type = view_of(json_string_value(json_object_get(root, "__type")));
   const char *message = json_string_value(json_object_get(root, "message"));
   if (!message)
     message = json_string_value(json_object_get(root, "Message"));
-  const char *hash = type ? strchr(type, '#') : NULL;
-  set_text(view_of(hash ? hash + 1 : type), e->code, sizeof e->code);
+  set_text(bare_code(type), e->code, sizeof e->code);
   set_text(view_of(message), e->message, sizeof e->message);
   parse_reasons(json_object_get(root, "CancellationReasons"), e);
   json_decref(root);
@@ -82,7 +90,7 @@ void aws_error_parse(enum aws_service service, const struct http_reply *reply, s
   set_text(request_id_of(reply), out->request_id, sizeof out->request_id);
   set_text(http_header(buf_view(&reply->head), "x-amz-bucket-region"), out->region, sizeof out->region);
   struct aws_error parsed = *out;
-  if (service == AWS_DYNAMODB)
+  if (service == AWS_DYNAMODB || service == AWS_EMR_SERVERLESS)
     parse_json(reply, &parsed);
   else if (!xml_walk(buf_view(&reply->body), on_element, &parsed))
     return; /* not from the service: a proxy's page, say */
@@ -196,6 +204,9 @@ static const struct mapping dynamodb_codes[] = {
     {"ItemCollectionSizeLimitExceededException", KPI_DYNAMODB_VALIDATION},
     {NULL, KPI_OK}};
 
+static const struct mapping emr_codes[] = {{"ServiceQuotaExceededException", KPI_ENGINE_UNAVAILABLE},
+                                           {NULL, KPI_OK}};
+
 /* What a service's failures are called when no code says more. */
 struct names {
   const struct mapping *codes;
@@ -208,7 +219,9 @@ static const struct names names[AWS_SERVICE_COUNT] = {
     [AWS_DYNAMODB] = {dynamodb_codes, KPI_DYNAMODB_ACCESS_DENIED, KPI_DYNAMODB_THROTTLED,
                       KPI_DYNAMODB_UNAVAILABLE, KPI_DYNAMODB_UNAVAILABLE, KPI_DYNAMODB_VALIDATION},
     [AWS_STS] = {NULL, KPI_CREDENTIALS_MISSING, KPI_CREDENTIALS_MISSING, KPI_CREDENTIALS_MISSING,
-                 KPI_CREDENTIALS_MISSING, KPI_CREDENTIALS_MISSING}};
+                 KPI_CREDENTIALS_MISSING, KPI_CREDENTIALS_MISSING},
+    [AWS_EMR_SERVERLESS] = {emr_codes, KPI_ENGINE_FAILED, KPI_ENGINE_UNAVAILABLE, KPI_ENGINE_UNAVAILABLE,
+                            KPI_ENGINE_UNAVAILABLE, KPI_ENGINE_FAILED}};
 
 /* DynamoDB calls a wrong key a validation error like any other. */
 static bool is_about_keys(const struct aws_error *e) {

@@ -12,7 +12,7 @@
 enum { BUCKET_MIN = 3, BUCKET_MAX = 63, LABEL_MAX = 63 };
 
 const char *aws_service_name(enum aws_service s) {
-  static const char *const names[AWS_SERVICE_COUNT] = {"s3", "dynamodb", "sts"};
+  static const char *const names[AWS_SERVICE_COUNT] = {"s3", "dynamodb", "sts", "emr-serverless"};
   return names[s];
 }
 
@@ -105,7 +105,8 @@ static bool write_host(enum aws_service service, const struct endpoint_options *
 /* FIPS without dual-stack differs in a few places: the GovCloud endpoints of DynamoDB and STS are FIPS
  * already. */
 static bool fips_is_plain(enum aws_service service, const struct endpoint_options *o) {
-  return o->use_fips && !o->use_dualstack && view_starts(view_of(o->region), "us-gov-") && service != AWS_S3;
+  return o->use_fips && !o->use_dualstack && view_starts(view_of(o->region), "us-gov-") &&
+         (service == AWS_DYNAMODB || service == AWS_STS);
 }
 
 enum kpi_code endpoint_resolve(enum aws_service service, const struct endpoint_options *o,

@@ -7,9 +7,9 @@
 #include "base/err.h"
 #include "base/view.h"
 
-enum aws_service { AWS_S3, AWS_DYNAMODB, AWS_STS, AWS_SERVICE_COUNT };
+enum aws_service { AWS_S3, AWS_DYNAMODB, AWS_STS, AWS_EMR_SERVERLESS, AWS_SERVICE_COUNT };
 
-/* Returns "s3", "dynamodb", "sts": the name in signatures and endpoints. */
+/* Returns "s3", "dynamodb", "sts", "emr-serverless": the name in signatures and endpoints. */
 const char *aws_service_name(enum aws_service s);
 
 enum s3_style {

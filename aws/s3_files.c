@@ -102,8 +102,10 @@ static enum kpi_code read_whole(struct aws *a, struct file_call *c, const struct
   struct aws_error error;
   enum kpi_code rc = send(a, c, f, &error, err);
   *found = rc == KPI_OK;
-  if (rc && strcmp(error.code, "NoSuchKey") == 0)
+  if (rc && strcmp(error.code, "NoSuchKey") == 0) {
+    err_clear(err);
     return KPI_OK;
+  }
   if (buf_failed(&c->got))
     return no_memory(f, err);
   if (!c->is_too_large)
@@ -157,7 +159,10 @@ static enum kpi_code remove_one(void *arg, const struct s3_object *object, struc
     rc = no_memory(&f, err);
   }
   end(&c);
-  return strcmp(error.code, "NoSuchKey") == 0 ? KPI_OK : rc;
+  if (strcmp(error.code, "NoSuchKey") != 0)
+    return rc;
+  err_clear(err);
+  return KPI_OK;
 }
 
 enum kpi_code s3_files_remove(struct aws *a, struct view bucket, struct view prefix,

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "pipeline/engine.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 void job_result_clear(struct job_result *r) {
@@ -77,6 +78,18 @@ enum engine_kind engines_choose(const struct engines *e, enum engine_kind asked,
   if (asked != ENGINE_AUTO)
     return asked;
   return e->spark && bytes > e->native_max_bytes ? ENGINE_SPARK : ENGINE_NATIVE;
+}
+
+void engines_explain(const struct engines *e, enum engine_kind asked, uint64_t bytes,
+                     char out[ENGINE_REASON_SIZE]) {
+  if (asked != ENGINE_AUTO)
+    snprintf(out, ENGINE_REASON_SIZE, "%s is what was asked for", engine_kind_name(asked));
+  else if (!e->spark)
+    snprintf(out, ENGINE_REASON_SIZE, "auto: there is no Spark cluster, KPI_SPARK_KIND is not set");
+  else
+    snprintf(out, ENGINE_REASON_SIZE, "auto: %llu bytes of input are %s than KPI_NATIVE_MAX_BYTES, %llu",
+             (unsigned long long)bytes, bytes > e->native_max_bytes ? "more" : "not more",
+             (unsigned long long)e->native_max_bytes);
 }
 
 enum kpi_code engines_get(const struct engines *e, enum engine_kind chosen, struct engine **out,

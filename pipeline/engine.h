@@ -90,6 +90,10 @@ struct engines {
 /* Says which engine computes so many bytes of input: native or Spark. */
 enum engine_kind engines_choose(const struct engines *e, enum engine_kind asked, uint64_t bytes);
 
+/* Writes why it is that one. */
+void engines_explain(const struct engines *e, enum engine_kind asked, uint64_t bytes,
+                     char out[ENGINE_REASON_SIZE]);
+
 /* Returns the engine of a kind that was chosen. Errors: KPI_ENGINE_UNAVAILABLE when there is none. */
 KPI_MUST_CHECK enum kpi_code engines_get(const struct engines *e, enum engine_kind chosen,
                                          struct engine **out, struct err *err);

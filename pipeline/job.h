@@ -23,6 +23,7 @@ enum run_phase {
 };
 
 /* What computes a run; auto: native or Spark, by how much there is to read. */
+enum { ENGINE_REASON_SIZE = 160 };
 enum engine_kind { ENGINE_NATIVE, ENGINE_SPARK, ENGINE_AUTO, ENGINE_KIND_COUNT };
 
 enum bad_rows { BAD_ROWS_FAIL, BAD_ROWS_SKIP, BAD_ROWS_COUNT };

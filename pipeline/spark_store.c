@@ -34,7 +34,7 @@ static struct view behind(const char *url, const char *scheme) {
 }
 
 static bool is_place(struct view v) {
-  return is_path(v) && !memchr(v.ptr, '%', v.len);
+  return v.ptr && is_path(v) && !memchr(v.ptr, '%', v.len);
 }
 
 bool spark_store_url_is_valid(const char *url) {

@@ -27,6 +27,7 @@ static void write_counts(struct json_out *j, const struct backfill_counts *c) {
 static void write_request(struct json_out *j, const struct backfill *b) {
   jout_string(j, "reprocess", reprocess_name(b->reprocess));
   jout_string(j, "order", b->is_descending ? "desc" : "asc");
+  jout_string(j, "engine", engine_kind_name(b->engine));
   jout_bool(j, "publish", b->publish);
   jout_string(j, "quality_gate", quality_gate_name(b->gate));
   jout_string(j, "bad_rows", bad_rows_name(b->bad_rows));
@@ -98,7 +99,7 @@ void backfill_json_days(struct json_out *j, const struct backfill_day *days, siz
 }
 
 void backfill_json_plan(struct json_out *j, const struct backfill_request *q, const struct backfill_day *days,
-                        uint64_t input_bytes) {
+                        const struct backfill_reading *reading) {
   uint64_t counts[DAY_ACTION_COUNT] = {0};
   const bool is_known = q->count > 0;
   for (size_t i = 0; i < q->count; i++)
@@ -110,7 +111,9 @@ void backfill_json_plan(struct json_out *j, const struct backfill_request *q, co
   write_day(j, "end_date", is_known, is_known ? q->days[q->count - 1] : 0);
   jout_bool(j, "all", !is_known);
   jout_uint(j, "scans", scans);
-  jout_uint(j, "bytes_to_read", scans ? input_bytes : 0);
+  jout_uint(j, "bytes_to_read", scans ? reading->bytes : 0);
+  jout_string(j, "engine", engine_kind_name(reading->engine));
+  jout_string(j, "engine_reason", reading->reason);
   jout_object(j, "counts");
   for (int a = 0; a < DAY_ACTION_COUNT; a++)
     jout_uint(j, day_action_name((enum day_action)a), counts[a]);

@@ -13,8 +13,15 @@ void backfill_json_begin(struct json_out *j, const struct backfill *b, const cha
 /* Writes days as the array `days`. */
 void backfill_json_days(struct json_out *j, const struct backfill_day *days, size_t count);
 
+/* How a backfill would read the inputs. */
+struct backfill_reading {
+  uint64_t bytes;
+  enum engine_kind engine;
+  char reason[ENGINE_REASON_SIZE];
+};
+
 /* Writes what a backfill would do. Days that only the data knows are told as null. */
 void backfill_json_plan(struct json_out *j, const struct backfill_request *q, const struct backfill_day *days,
-                        uint64_t input_bytes);
+                        const struct backfill_reading *reading);
 
 #endif

@@ -22,6 +22,9 @@ int cli_sample(int argc, char **argv);
 /* Creates, or checks, the DynamoDB tables of the settings. */
 int cli_tables(int argc, char **argv);
 
+/* Puts the job of the Spark engine where the settings say. */
+int cli_spark(int argc, char **argv);
+
 /* Brings KPI_DB to the schema of this program, and makes it when it is not there. */
 int cli_migrate(int argc, char **argv);
 

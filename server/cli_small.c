@@ -219,6 +219,7 @@ int cli_help(void) {
       "  kpid sample --out DIR             writes made-up data: --orders N --days N --seed S --from D "
       "--dirty\n"
       "  kpid tables create|check          the DynamoDB tables\n"
+      "  kpid spark install                puts kpi_job.py at KPI_SPARK_JOB_URI\n"
       "  kpid token new --name N           makes an API key: --role run|read --last-day YYYY-MM-DD\n"
       "  kpid query \"SELECT ...\"           what KPI_DB holds, also under a running service: --format "
       "table|csv|json\n"

@@ -111,7 +111,9 @@ static void answer_plan(struct request *rq, struct reply *rp, const struct backf
     return;
   }
   struct json_out j = reply_json_begin(rp, 200);
-  backfill_json_plan(&j, &s->request, days, seen->bytes);
+  struct backfill_reading reading = {.bytes = seen->bytes};
+  reading.engine = service_engine_for(rq->app, s->common.request.engine, seen->bytes, reading.reason);
+  backfill_json_plan(&j, &s->request, days, &reading);
   reply_json_end(&j);
 }
 

@@ -12,6 +12,7 @@ static const struct command {
     {"backfill", cli_backfill},
     {"sample", cli_sample},
     {"tables", cli_tables},
+    {"spark", cli_spark},
     {"query", cli_query},
     {"backup", cli_backup},
     {"migrate", cli_migrate},

@@ -96,6 +96,10 @@ KPI_MUST_CHECK enum kpi_code service_submit_backfill(struct service *s,
                                                      const struct submit_policy *policy, struct backfill *out,
                                                      enum disposition *disposition, struct err *err);
 
+/* Tells which engine would compute so many bytes of input, and why. */
+enum engine_kind service_engine_for(const struct service *s, enum engine_kind asked, uint64_t bytes,
+                                    char reason[ENGINE_REASON_SIZE]);
+
 /* Tells what service_submit_backfill would do with the days, into days[request->count]. */
 KPI_MUST_CHECK enum kpi_code service_plan_backfill(struct service *s, const struct backfill_request *request,
                                                    const struct submit_policy *policy,

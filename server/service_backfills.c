@@ -22,6 +22,13 @@ enum kpi_code service_submit_backfill(struct service *s, const struct backfill_r
   return rc;
 }
 
+enum engine_kind service_engine_for(const struct service *s, enum engine_kind asked, uint64_t bytes,
+                                    char reason[ENGINE_REASON_SIZE]) {
+  const struct engines engines = service_engines_of(s);
+  engines_explain(&engines, asked, bytes, reason);
+  return engines_choose(&engines, asked, bytes);
+}
+
 enum kpi_code service_plan_backfill(struct service *s, const struct backfill_request *request,
                                     const struct submit_policy *policy, struct backfill_day *days,
                                     struct err *err) {
