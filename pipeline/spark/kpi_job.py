@@ -18,6 +18,7 @@ import re
 import signal
 import sys
 import threading
+import time
 import traceback
 from collections import defaultdict
 from datetime import date, datetime, timedelta
@@ -1189,6 +1190,22 @@ class Storage:
         finally:
             stream.close()
 
+    def is_gone(self, uri: str) -> bool:
+        """Whether there is no such file for sure: a file system that does not answer raises."""
+        path, fs = self.path(uri)
+        return not fs.exists(path)
+
+    def remove(self, folder: str, names: Iterable[str]) -> None:
+        """Removes files and folders of a folder, and then that one where it is empty."""
+        path, fs = self.path(folder)
+        for name in names:
+            fs.delete(self.jvm.org.apache.hadoop.fs.Path(path, name), True)
+        if not fs.exists(path) or len(fs.listStatus(path)):
+            return
+        fs.delete(path, False)
+        if fs.getUri().getScheme().startswith("s3"):  # its client has now made an empty object that stands for the folder above
+            fs.delete(path.getParent(), False)
+
     def states(self, uris: list[str]) -> dict[str, tuple[int, int, Optional[str]]]:
         """(size, time of the last change in ms, ETag if it has one) of each of these files that is there."""
         folders: dict[str, Any] = {}
@@ -1201,11 +1218,21 @@ class Storage:
         found = {}
         for folder, fs in folders.values():
             is_s3 = fs.getUri().getScheme().startswith("s3")
-            for status in fs.listStatus(folder):
+            for status in statuses_of(fs, folder):
                 uri = names.get(status.getPath().toString(), "")
                 if uri:
                     found[uri] = (status.getLen(), status.getModificationTime(), etag_of(status) if is_s3 else None)
         return found
+
+
+def statuses_of(fs: Any, folder: Any) -> Any:
+    """What Java knows of the files in a folder; an object store has no folder whose last object is gone."""
+    try:
+        return fs.listStatus(folder)
+    except Exception as why:
+        if "FileNotFoundException" not in str(why):
+            raise
+        return []
 
 
 def etag_of(status: Any) -> Optional[str]:
@@ -1225,6 +1252,7 @@ class Spec:
         fields = json.loads(text)
         if fields["format"] != self.FORMAT:
             raise ValueError(f"the spec has format {fields['format']}, this job reads {self.FORMAT}")
+        self.uri = uri
         self.folder = uri.rsplit("/", 1)[0]
         self.sha256 = hashlib.sha256(text).hexdigest()
         self.run_id: str = fields["run_id"]
@@ -1282,14 +1310,41 @@ def bare_etag(etag: str) -> str:
     return etag.strip('"')
 
 
+class Unlicensed(Exception):
+    """The spec is gone: nobody wants the work any more."""
+
+
+def write_last(storage: Storage, spec: Spec, name: str, document: dict[str, Any]) -> None:
+    """Writes the file that ends the attempt. Raises Unlicensed where the spec is gone, even if it goes meanwhile: whoever
+    removed it may have looked for files to remove before this one was there."""
+    check_license(storage, spec)
+    storage.write(f"{spec.folder}/{name}", json.dumps(document).encode())
+    check_license(storage, spec)
+
+
+def check_license(storage: Storage, spec: Spec) -> None:
+    try:
+        is_gone = storage.is_gone(spec.uri)
+    except Exception as why:  # not to know is no reason to end
+        print(f"kpi_job: the spec cannot be looked for: {why}", file=sys.stderr)
+        return
+    if is_gone:
+        raise Unlicensed
+
+
 class Progress:
-    """Tells from time to time how far the job is, in progress.json. Of tasks that are run again, all attempts count."""
+    """Tells from time to time how far the job is, in progress.json. Of tasks that are run again, all attempts count.
+
+    Ends the work when the spec is gone: what Spark does fails then, and so does leaving the context, by Unlicensed.
+    """
+
+    END_SECONDS = 20  # for the work to end by itself
 
     def __init__(self, spark: Any, storage: Storage, spec: Spec):
         self.context, self.storage, self.spec = spark.sparkContext, storage, spec
         self.counters = {d.name: [self.context.accumulator(0) for _ in range(3)] for d in DATASETS}  # rows, bytes, files
         self.phase, self.said = "scanning", ""
-        self.is_over = threading.Event()
+        self.is_over, self.is_unlicensed = threading.Event(), False
         self.thread = threading.Thread(target=self.tell_at_times, daemon=True)
 
     def __enter__(self) -> Progress:
@@ -1300,15 +1355,30 @@ class Progress:
     def __exit__(self, *_: Any) -> None:
         self.is_over.set()
         self.thread.join()
+        if self.is_unlicensed:
+            raise Unlicensed
 
     def tell_at_times(self) -> None:
         is_over = False
         while not is_over:
             is_over = self.is_over.wait(self.spec.progress_seconds)
             try:
+                check_license(self.storage, self.spec)
                 self.tell()
+            except Unlicensed:
+                self.is_unlicensed = True
+                self.end_work()
+                return
             except Exception as why:  # the next one may succeed, and the job does not depend on it
                 print(f"kpi_job: progress cannot be written: {why}", file=sys.stderr)
+
+    def end_work(self) -> None:
+        """Lets everything fail that Spark is doing or begins."""
+        deadline = time.monotonic() + self.END_SECONDS
+        while not self.is_over.wait(0.1):
+            if time.monotonic() > deadline:
+                os._exit(EXIT_UNLICENSED)
+            self.context.cancelAllJobs()
 
     def tell(self) -> None:
         objects = self.spec.all_objects()
@@ -1649,7 +1719,7 @@ def compute(spark: Any, storage: Storage, spec: Spec, progress: Progress) -> Non
             "text_ids": sorted(is_text),
             "tally": whole_tally(reports, keys.repeated),
         }
-        storage.write(spec.folder + "/manifest.json", json.dumps(manifest).encode())
+        write_last(storage, spec, "manifest.json", manifest)
     finally:
         for frame in frames.values():
             frame.unpersist()
@@ -1699,25 +1769,48 @@ def run(spark: Any, spec_uri: str) -> int:
     storage.conf.set("mapreduce.fileoutputcommitter.marksuccessfuljobs", "false")
     spark.conf.set("spark.sql.ansi.enabled", "true")  # a sum that overflows fails, instead of being null
     try:
+        if storage.is_gone(spec_uri):
+            return EXIT_UNLICENSED
         spec = Spec(spec_uri, storage.read(spec_uri))
     except Exception:
         traceback.print_exc()
         return EXIT_USAGE
     try:
+        return run_spec(spark, storage, spec)
+    except Unlicensed:
+        print("kpi_job: the spec is gone: nobody wants the results", file=sys.stderr)
+        spark.stop()  # until then tasks may write
+        remove_leftovers(storage, spec)
+        return EXIT_UNLICENSED
+
+
+def remove_leftovers(storage: Storage, spec: Spec) -> None:
+    """Removes what the job wrote, if it can: whoever removed the spec may have seen less."""
+    try:
+        storage.remove(spec.folder, (*RESULT_FOLDERS, "progress.json", "progress.json.tmp", "error.json", "manifest.json"))
+    except Exception as why:
+        print(f"kpi_job: cannot be removed: {why}", file=sys.stderr)
+
+
+def run_spec(spark: Any, storage: Storage, spec: Spec) -> int:
+    """As run. Raises Unlicensed."""
+    try:
         check_job(spec)
         with Progress(spark, storage, spec) as progress:
             compute(spark, storage, spec, progress)
+    except Unlicensed:
+        raise
     except Exception as why:
         if not isinstance(why, (Refusal, Refused)):
             traceback.print_exc()
         error = {**spec.of_attempt(), **error_of_any(why, spark, spec)}
         print(f"kpi_job: {error['code']}: {error['message']}", file=sys.stderr)
-        storage.write(spec.folder + "/error.json", json.dumps(error).encode())
+        write_last(storage, spec, "error.json", error)
         return EXIT_FAILED
     return 0
 
 
-EXIT_FAILED, EXIT_ORPHAN, EXIT_USAGE = 1, 3, 64
+EXIT_FAILED, EXIT_ORPHAN, EXIT_UNLICENSED, EXIT_USAGE = 1, 3, 4, 64
 
 
 def check_job(spec: Spec) -> None:

@@ -15,7 +15,7 @@ import pytest
 
 from support.aws_site import Site
 from support.cli import OK, backfill, kpid
-from support.datasets import BASE, BASE_DATES, HEADERS, copy_base, write_lines, write_source
+from support.datasets import AWKWARD_NAMES, BASE, BASE_DATES, HEADERS, copy_base, write_lines, write_source
 from support.faults import Answer, Exchange, Fault, Hold, Meanwhile, Pass, Rewrite, Stall, Status
 
 DAY = BASE_DATES[0]
@@ -24,18 +24,6 @@ RANGE_BYTES = 8 * 1024 * 1024
 SAMPLE_DAY = "2025-03-01"
 ITEMS = "order_items/order_items_part1.csv"
 RESTARTS_MAX = 3
-
-AWKWARD_NAMES = [
-    "a+b c.csv",
-    "50%.csv",
-    "%2F%20+.csv",
-    "x=y&z.csv",
-    "~tilde.csv",
-    "it's (1)!*@,;:$.csv",
-    "gr\u00f6\u00dfe-\u65e5\u672c\u8a9e.csv",
-    'q?h#f<t>"d".csv',
-    "[{^`|}].csv",
-]
 
 
 def read_files(folder: Path) -> dict[str, bytes]:

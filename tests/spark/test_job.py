@@ -4,15 +4,16 @@ import gzip
 import os
 import signal
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
 
 from support.datasets import BASE, BASE_DATES, copy_base, write_source
+from support.processes import processes_of, wait_for
 from support.spark import KPI_JOB, Outcome, make_spec, run_specs, spark_submit, spark_words, write_spec
 
 DAY = BASE_DATES[0]
+UNLICENSED = 4
 
 
 class Trials:
@@ -93,8 +94,10 @@ def outcomes(tmp_path_factory):
         add(trials)
     trials.add("other job", BASE, job_sha256="0" * 64)
     trials.add("empty days", BASE, days=["2001-01-01"])
-    codes = run_specs(list(trials.uris.values()), timeout=900)
+    gone = f"file://{trials.folder}/kpi-runs/run-1/1/spec.json"
+    codes = run_specs([*trials.uris.values(), gone], timeout=900)
     assert codes.pop(trials.uris.pop("unreadable spec")) == 64
+    assert codes.pop(gone) == UNLICENSED and not (trials.folder / "kpi-runs").exists()
     return {name: Outcome(uri, codes[uri]) for name, uri in trials.uris.items()}
 
 
@@ -177,22 +180,19 @@ def test_no_python_is_left_when_java_is_killed(tmp_path):
         process.wait()
 
 
-def wait_for(condition, seconds):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {seconds} s"
-        time.sleep(0.05)
-
-
-def processes_of(word):
-    """The ids of processes with a word among their arguments."""
-    found = []
-    for pid in filter(str.isdigit, os.listdir("/proc")):
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("progress_seconds", [0.2, 1000], ids=["while it works", "before the manifest"])
+def test_job_ends_without_a_trace_when_its_spec_is_removed(progress_seconds, tmp_path):
+    uri = write_spec(tmp_path, make_spec(BASE, progress_seconds=progress_seconds))
+    prefix = tmp_path / "kpi-runs" / "run-1" / "1"
+    words, env = spark_words(KPI_JOB, uri)
+    with subprocess.Popen(words, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
         try:
-            with open(f"/proc/{pid}/cmdline", "rb") as file:
-                words, status = file.read().split(b"\0"), open(f"/proc/{pid}/stat").read()
-        except OSError:
-            continue
-        if word.encode() in words and ") Z" not in status:
-            found.append(int(pid))
-    return found
+            wait_for((prefix / "progress.json").exists, 120)
+            (prefix / "spec.json").unlink()
+            said = process.communicate(timeout=120)[0]
+        finally:
+            process.kill()
+    assert process.returncode == UNLICENSED, said[-3000:]
+    assert "the spec is gone" in said
+    assert not prefix.exists()

@@ -14,6 +14,19 @@ HEADERS = {
     "products": "id,category,name",
 }
 
+# Names of objects that are encoded in URLs, or mean something to those who match names.
+AWKWARD_NAMES = [
+    "a+b c.csv",
+    "50%.csv",
+    "%2F%20+.csv",
+    "x=y&z.csv",
+    "~tilde.csv",
+    "it's (1)!*@,;:$.csv",
+    "gr\u00f6\u00dfe-\u65e5\u672c\u8a9e.csv",
+    'q?h#f<t>"d".csv',
+    "[{^`|}].csv",
+]
+
 
 def copy_base(folder: Path) -> Path:
     """A writable copy of the base data set."""

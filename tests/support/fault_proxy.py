@@ -189,16 +189,18 @@ class FaultProxy:
         connection = Connection(reader, writer)
         try:
             while not connection.closed:
-                request = await self._read_request(reader)
+                request = await self._read_request(reader, connection)
                 await self._answer(request, connection)
         except (asyncio.IncompleteReadError, ConnectionError):
             pass
         finally:
             writer.close()
 
-    async def _read_request(self, reader) -> Request:
+    async def _read_request(self, reader, connection: Connection) -> Request:
         first, pairs = await read_head(reader)
         headers = {name.lower(): value for name, value in pairs}
+        if headers.get("expect") == "100-continue":  # who says so waits for a while before the body
+            await connection.send(b"HTTP/1.1 100 Continue\r\n\r\n")
         body = await reader.readexactly(int(headers.get("content-length", 0)))
         method, target, _ = first.split(" ")
         with self._lock:

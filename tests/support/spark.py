@@ -100,25 +100,32 @@ SMALL = {
 }
 
 
-def spark_words(*args):
-    """The command of spark-submit with a small Spark in one process, and the environment for it."""
+def spark_env():
+    """The environment of all that is started of Spark."""
     venv = Path(os.environ.get("KPID_SPARK_VENV") or spark_venv())  # of another version of Spark
     home = next(venv.glob("lib/python3*/site-packages/pyspark"))
-    words = [home / "bin" / "spark-submit", "--master", "local[2]", "--driver-memory", "1g"]
-    words += [word for name, value in SMALL.items() for word in ("--conf", f"{name}={value}")]
-    env = clean_env(SPARK_HOME=str(home), PYSPARK_PYTHON=str(venv / "bin" / "python"), SPARK_LOCAL_IP="127.0.0.1")
+    return clean_env(SPARK_HOME=str(home), PYSPARK_PYTHON=str(venv / "bin" / "python"), SPARK_LOCAL_IP="127.0.0.1")
+
+
+def spark_words(*args, conf=None):
+    """The command of spark-submit with a small Spark in one process, and the environment for it."""
+    env = spark_env()
+    words = [Path(env["SPARK_HOME"]) / "bin" / "spark-submit", "--master", "local[2]", "--driver-memory", "1g"]
+    words += [word for name, value in {**SMALL, **(conf or {})}.items() for word in ("--conf", f"{name}={value}")]
     return [str(word) for word in (*words, *args)], env
 
 
-def spark_submit(*args, timeout):
+def spark_submit(*args, timeout, conf=None, env=None):
     """Runs a job to its end; returns the completed process."""
-    words, env = spark_words(*args)
-    return subprocess.run(words, env=env, capture_output=True, text=True, timeout=timeout, check=False)
+    words, base = spark_words(*args, conf=conf)
+    return subprocess.run(
+        words, env={**base, **(env or {})}, capture_output=True, text=True, timeout=timeout, check=False
+    )
 
 
-def run_specs(uris, timeout):
+def run_specs(uris, timeout, **how):
     """Runs many specs in one Spark session: the exit code of each."""
-    done = spark_submit(TESTS / "spark" / "run_specs.py", KPI_JOB, *uris, timeout=timeout)
+    done = spark_submit(TESTS / "spark" / "run_specs.py", KPI_JOB, *uris, timeout=timeout, **how)
     codes = dict(re.findall(r"^spec (.+) (\d+)$", done.stdout, re.MULTILINE))
     assert set(codes) == set(uris), done.stderr[-4000:]
     return {uri: int(code) for uri, code in codes.items()}

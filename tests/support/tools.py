@@ -49,6 +49,11 @@ def spark_venv() -> Path:
     return cached("venv", ("spark.txt",), "install_spark")
 
 
+def spark_jars() -> list[Path]:
+    """What install_spark of scripts/setup put beside Apache Spark, by which it reads s3a://."""
+    return sorted((cached("spark-jars", ("spark/pom.xml",), "install_spark") / "lib").glob("*.jar"))
+
+
 def cached(kind: str, pins: tuple[str, ...], installer: str) -> Path:
     """A folder of the cache, named by the content of the files in tests/tools that pin what it holds."""
     digest = hashlib.sha256()
