@@ -15,7 +15,7 @@ def wait_for(condition: Callable[[], object], seconds: float) -> None:
 
 
 def processes_of(word: str) -> list[int]:
-    """The ids of the live processes with a word among their arguments."""
+    """The ids of the live processes that have an argument which ends with a word."""
     found = []
     for pid in filter(str.isdigit, os.listdir("/proc")):
         try:
@@ -23,6 +23,6 @@ def processes_of(word: str) -> list[int]:
             state = Path(f"/proc/{pid}/stat").read_text()
         except OSError:  # it has just ended
             continue
-        if word.encode() in words and ") Z" not in state:
+        if any(one.endswith(word.encode()) for one in words) and ") Z" not in state:
             found.append(int(pid))
     return found
