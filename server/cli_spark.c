@@ -13,7 +13,7 @@ enum { REQUESTS = 4 };
 /* Writes the job's file into the folder that its URI names. */
 static enum kpi_code put_job(const char *uri, struct aws *aws, struct err *err) {
   const char *name = strrchr(uri, '/') + 1;
-  auto_free char *folder = strndup(uri, (size_t)(name - uri));
+  auto_free char *folder = strndup(uri, (size_t)(name - uri) - 1);
   struct spark_store *store;
   if (!folder)
     return err_set(err, KPI_OUT_OF_MEMORY, "no memory for the URI");

@@ -16,7 +16,7 @@
 
 enum { DAYS = 3 };
 
-static const struct run_defaults defaults = {"UTC", "native", "file:///data", "1%"};
+static const struct run_defaults defaults = {"UTC", "file:///data", "1%"};
 
 struct bench {
   char folder[64];

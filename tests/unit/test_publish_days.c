@@ -127,7 +127,7 @@ struct bench {
   struct err err;
 };
 
-static const struct run_defaults defaults = {"UTC", "native", "file:///data", "1%"};
+static const struct run_defaults defaults = {"UTC", "file:///data", "1%"};
 
 static enum kpi_code take(void *arg, size_t at, struct day_run *out, struct err *err) {
   struct bench *b = arg;

@@ -14,7 +14,7 @@
 
 static struct db *db;
 static char folder[64];
-static const struct run_defaults defaults = {"UTC", "native", "file:///data", "1%"};
+static const struct run_defaults defaults = {"UTC", "file:///data", "1%"};
 
 #define FINGERPRINT_A "a000000000000000000000000000000000000000000000000000000000000000"
 #define FINGERPRINT_B "b000000000000000000000000000000000000000000000000000000000000000"

@@ -53,7 +53,7 @@ static int close_all(void **state) {
   return system(command);
 }
 
-static const struct run_defaults defaults = {"UTC", "native", "file:///data", "1%"};
+static const struct run_defaults defaults = {"UTC", "file:///data", "1%"};
 
 /* Submits a run of that day and writes its id. */
 static void submit(day_t date, char id[UUID_TEXT_SIZE]) {

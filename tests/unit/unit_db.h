@@ -31,6 +31,6 @@ static int close_db(void **state) {
   return system(command);
 }
 
-static const struct run_defaults defaults = {"UTC", "native", "file:///data", "1%"};
+static const struct run_defaults defaults = {"UTC", "file:///data", "1%"};
 
 #endif
