@@ -10,13 +10,13 @@ ALTER TABLE backfills ADD COLUMN engine TEXT NOT NULL DEFAULT 'native' CHECK (en
 CREATE TABLE engine_jobs (
   owner       TEXT NOT NULL CHECK (length(owner) = 36),
   number      INTEGER NOT NULL CHECK (number >= 1),
-  state       TEXT NOT NULL CHECK (state IN ('handed', 'given_up', 'over')),
+  stage       TEXT NOT NULL CHECK (stage IN ('handed', 'given_up', 'over')),
   spec_sha256 TEXT NOT NULL,
   job_id      TEXT,
   created_at  INTEGER NOT NULL,
   PRIMARY KEY (owner, number)
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX engine_jobs_to_end ON engine_jobs (state) WHERE state <> 'over';
+CREATE INDEX engine_jobs_to_end ON engine_jobs (stage) WHERE stage <> 'over';
 
 -- The runs that wait for such a job: they are claimed together again after a restart.
 ALTER TABLE runs ADD COLUMN engine_job_owner TEXT;

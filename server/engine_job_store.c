@@ -28,7 +28,7 @@ static void read_job(sqlite3_stmt *s, int column, struct handed_job *out) {
 
 static enum kpi_code do_find(struct db_conn *c, void *arg, struct err *err) {
   struct job_call *call = arg;
-  sqlite3_stmt *s = db_statement(c, "SELECT number, spec_sha256, job_id, state = 'handed' FROM engine_jobs"
+  sqlite3_stmt *s = db_statement(c, "SELECT number, spec_sha256, job_id, stage = 'handed' FROM engine_jobs"
                                     " WHERE owner = ?1 ORDER BY number DESC LIMIT 1");
   db_bind_text(s, 1, call->owner);
   int step = s ? sqlite3_step(s) : SQLITE_ERROR;
@@ -54,7 +54,7 @@ enum kpi_code engine_job_store_find(struct db *db, const char *owner, struct han
 static enum kpi_code do_keep(struct db_conn *c, void *arg, struct err *err) {
   const struct job_call *call = arg;
   sqlite3_stmt *s =
-      db_statement(c, "INSERT INTO engine_jobs (owner, number, state, spec_sha256, job_id, created_at)"
+      db_statement(c, "INSERT INTO engine_jobs (owner, number, stage, spec_sha256, job_id, created_at)"
                       " VALUES (?1, ?2, 'handed', ?3, nullif(?4, ''), ?5)"
                       " ON CONFLICT DO UPDATE SET spec_sha256 = ?3, job_id = nullif(?4, '')");
   db_bind_text(s, 1, call->owner);
@@ -84,8 +84,8 @@ enum kpi_code engine_job_store_keep(struct db *db, const char *owner, const stru
 static enum kpi_code do_give_up(struct db_conn *c, void *arg, struct err *err) {
   const struct job_call *call = arg;
   sqlite3_stmt *s =
-      db_statement(c, "UPDATE engine_jobs SET state = 'given_up' WHERE owner = ?1 AND number = ?2"
-                      " AND state = 'handed'");
+      db_statement(c, "UPDATE engine_jobs SET stage = 'given_up' WHERE owner = ?1 AND number = ?2"
+                      " AND stage = 'handed'");
   db_bind_text(s, 1, call->owner);
   db_bind_int(s, 2, call->number);
   enum kpi_code rc = db_run(c, s, err);
@@ -109,7 +109,7 @@ struct to_end_call {
 
 static enum kpi_code give_up_unwanted(struct db_conn *c, struct err *err) {
   sqlite3_stmt *s = db_statement(
-      c, "UPDATE engine_jobs SET state = 'given_up' WHERE state = 'handed' AND NOT EXISTS (SELECT 1 FROM runs"
+      c, "UPDATE engine_jobs SET stage = 'given_up' WHERE stage = 'handed' AND NOT EXISTS (SELECT 1 FROM runs"
          " WHERE engine_job_owner = engine_jobs.owner AND state IN " ACTIVE_STATES
          ") AND NOT EXISTS (SELECT 1 FROM backfills WHERE id = engine_jobs.owner AND discovery IN ('queued',"
          " 'running'))");
@@ -122,7 +122,7 @@ static enum kpi_code do_to_end(struct db_conn *c, void *arg, struct err *err) {
   if (rc)
     return rc;
   sqlite3_stmt *s = db_statement(c, "SELECT owner, number, spec_sha256, job_id FROM engine_jobs"
-                                    " WHERE state = 'given_up' ORDER BY created_at LIMIT ?1");
+                                    " WHERE stage = 'given_up' ORDER BY created_at LIMIT ?1");
   db_bind_int(s, 1, ENGINE_JOBS_AT_ONCE);
   int step = SQLITE_ERROR;
   while (s && (step = sqlite3_step(s)) == SQLITE_ROW) {
@@ -132,7 +132,7 @@ static enum kpi_code do_to_end(struct db_conn *c, void *arg, struct err *err) {
   }
   if (step != SQLITE_DONE)
     return db_failure(c, err);
-  s = db_statement(c, "SELECT count(*) FROM engine_jobs WHERE state = 'handed'");
+  s = db_statement(c, "SELECT count(*) FROM engine_jobs WHERE stage = 'handed'");
   if (!s || sqlite3_step(s) != SQLITE_ROW)
     return db_failure(c, err);
   call->handed = (uint64_t)sqlite3_column_int64(s, 0);
@@ -151,7 +151,7 @@ enum kpi_code engine_job_store_to_end(struct db *db, struct engine_job jobs[ENGI
 
 static enum kpi_code do_over(struct db_conn *c, void *arg, struct err *err) {
   const struct job_call *call = arg;
-  sqlite3_stmt *s = db_statement(c, "UPDATE engine_jobs SET state = 'over' WHERE owner = ?1 AND number = ?2");
+  sqlite3_stmt *s = db_statement(c, "UPDATE engine_jobs SET stage = 'over' WHERE owner = ?1 AND number = ?2");
   db_bind_text(s, 1, call->owner);
   db_bind_int(s, 2, call->number);
   return db_run(c, s, err);

@@ -114,7 +114,7 @@ static enum kpi_code do_prune(struct db_conn *c, void *arg, struct err *err) {
       "DELETE FROM backfills WHERE created_at < ?1 AND (discovery IS NULL OR discovery NOT IN ('queued',"
       " 'running')) AND NOT EXISTS (SELECT 1 FROM backfill_days d JOIN runs r ON r.id = d.run_id"
       " WHERE d.backfill_id = backfills.id AND r.state IN ('queued', 'running', 'retry_wait', 'cancelling'))",
-      "DELETE FROM engine_jobs WHERE state = 'over' AND owner NOT IN (SELECT id FROM runs)"
+      "DELETE FROM engine_jobs WHERE stage = 'over' AND owner NOT IN (SELECT id FROM runs)"
       " AND owner NOT IN (SELECT id FROM backfills)",
       "DELETE FROM manifests WHERE fingerprint NOT IN"
       " (SELECT input_fingerprint FROM runs WHERE input_fingerprint IS NOT NULL)",

@@ -66,6 +66,7 @@ WORDS = {
     "on_finished": (("server/run.c", "on_finished_names"), [], ("property", "on_finished")),
     "quality_gate": (("pipeline/job.c", "gate_names"), ["quality_gate"], ("property", "quality_gate")),
     "bad_rows": (("pipeline/job.c", "bad_rows_names"), ["bad_rows"], ("property", "bad_rows")),
+    "engine": (("pipeline/job.c", "engine_names"), ["engine", "engine_asked"], ("schema", "Engine")),
     "reprocess": (("server/backfill.c", "reprocess_names"), ["reprocess"], ("property", "reprocess")),
     "action": (("server/backfill.c", "action_names"), ["action"], ("property", "action")),
 }
