@@ -39,11 +39,11 @@ def cell(value: object) -> str:
     return str(value)
 
 
-def print_table(title: str, columns: list[str], items: list[Item]) -> None:
+def print_table(title: str, columns: list[str], items: list[Item], by: str = "boto3") -> None:
     """Items as lines of aligned columns."""
     lines = [columns, *([cell(item[name]) for name in columns] for item in items)]
     widths = [max(len(line[n]) for line in lines) for n in range(len(columns))]
-    print(f"\n{title}: {len(items)} item{'s' if len(items) != 1 else ''}, read by boto3")
+    print(f"\n{title}: {len(items)} item{'s' if len(items) != 1 else ''}, read by {by}")
     for line in lines:
         print("  " + "  ".join(map(str.ljust, line, widths)).rstrip())
 

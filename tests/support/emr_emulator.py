@@ -181,6 +181,7 @@ class EmrEmulator:
         self.submissions = 0  # requests to start that were acted on or repeated
         self.lost_replies = 0  # to start: acted on, and nothing said
         self.refusals: list[Refused] = []  # one for each of the next requests
+        self.refuses_callers = False  # as where a policy lacks the action
         self.is_stopped = False  # the application, which does not start by itself
         emulator = self
 
@@ -224,6 +225,8 @@ class EmrEmulator:
         headers = {"Content-Type": "application/json", "x-amzn-RequestId": secrets.token_hex(16)}
         try:
             check_signature(http.command, f"http://{http.headers['Host']}{http.path}", http.headers, body)
+            if self.refuses_callers:
+                raise Refused(403, "AccessDeniedException", "User is not authorized to perform this action")
             with self.lock:
                 if self.refusals:
                     raise self.refusals.pop(0)
