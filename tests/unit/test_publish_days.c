@@ -173,7 +173,7 @@ static void bench_init(struct bench *b, size_t days) {
       .config = &b->config, .db = b->db, .source = &b->source.base, .publisher = &b->publisher.base};
   const struct source_use use = {.stop = NULL};
   assert_int_equal(source_list(&b->source.base, &use, &b->listing, &b->err), KPI_OK);
-  run_input_of(&b->listing, &b->scan.listing, &b->scan.input);
+  run_input_of(&b->listing, ENGINE_NATIVE, &b->scan.listing, &b->scan.input);
   b->scan.results.at = calloc(days, sizeof *b->scan.results.at);
   for (size_t i = 0; i < days; i++) {
     b->scan.results.at[i].day = FIRST_DAY + (day_t)i;
