@@ -33,8 +33,16 @@ struct fake_cluster {
   struct bench *b;
 };
 
+/* A folder of which a file may be out of reach for a while, as those of S3. */
+struct fake_store {
+  struct spark_store base;
+  struct spark_store *folder; /* owned */
+  struct bench *b;
+};
+
 struct bench {
   struct fake_cluster cluster;
+  struct fake_store store; /* the engine's */
   struct fake_job jobs[FAKE_JOBS_MAX];
   size_t job_count;
   step_fn on_start, on_look;
@@ -52,6 +60,7 @@ struct bench {
 
   char folder[64], url[96];
   struct spark_store *files; /* where the engine's store is */
+  const char *out_of_reach;  /* how names end that the engine cannot read; NULL: none */
   struct engine *engine;
   struct source source;
   struct source_listing listing;
@@ -233,6 +242,32 @@ static const struct spark_cluster_vtable idempotent_cluster = {"s3",      true, 
 static const struct spark_cluster_vtable forgetful_cluster = {"s3a",     false,       fake_start,
                                                               fake_look, fake_cancel, fake_free};
 
+/* ---- store ---- */
+
+static inline enum kpi_code fake_put(struct spark_store *s, const char *name, struct view bytes,
+                                     const struct stop_flag *stop, struct err *err) {
+  return spark_store_put(((struct fake_store *)s)->folder, name, bytes, stop, err);
+}
+
+static inline enum kpi_code fake_get(struct spark_store *s, const char *name, const struct stop_flag *stop,
+                                     struct buf *out, bool *found, struct err *err) {
+  const struct fake_store *store = (const struct fake_store *)s;
+  if (store->b->out_of_reach && view_ends(view_of(name), store->b->out_of_reach))
+    return err_set(err, KPI_S3_UNAVAILABLE, "%s is out of reach", name);
+  return spark_store_get(store->folder, name, stop, out, found, err);
+}
+
+static inline enum kpi_code fake_remove_all(struct spark_store *s, const char *prefix,
+                                            const struct stop_flag *stop, struct err *err) {
+  return spark_store_remove_all(((struct fake_store *)s)->folder, prefix, stop, err);
+}
+
+static inline void fake_store_free(struct spark_store *s) {
+  spark_store_free(((struct fake_store *)s)->folder);
+}
+
+static const struct spark_store_vtable fake_store = {fake_put, fake_get, fake_remove_all, fake_store_free};
+
 /* ---- keeper ---- */
 
 static inline enum kpi_code fake_find(void *arg, struct handed_job *out, bool *found, struct err *err) {
@@ -270,11 +305,12 @@ static inline void fake_give_up(void *arg, const struct handed_job *job) {
 /* Lets another engine have the place and the cluster, as a service that was started again. */
 static inline void use_engine(struct bench *b, const struct spark_cluster_vtable *vtable,
                               const char *work_uri, const char *job_sha256) {
-  struct spark_options options = {
-      .cluster = &b->cluster.base, .work_uri = work_uri, .job_sha256 = job_sha256};
+  const struct spark_options options = {
+      .cluster = &b->cluster.base, .store = &b->store.base, .work_uri = work_uri, .job_sha256 = job_sha256};
   engine_free(b->engine);
   b->cluster = (struct fake_cluster){{vtable}, b};
-  assert_int_equal(spark_store_new(b->url, NULL, &options.store, &b->err), KPI_OK);
+  b->store = (struct fake_store){.base = {&fake_store}, .b = b};
+  assert_int_equal(spark_store_new(b->url, NULL, &b->store.folder, &b->err), KPI_OK);
   b->engine = engine_spark_new(&options);
   assert_non_null(b->engine);
 }

@@ -260,6 +260,45 @@ static void results_of_an_earlier_number_are_none(void **state) {
   assert_fails(b, KPI_ENGINE_FAILED, "another run, attempt");
 }
 
+/* ---- a store that is out of reach ---- */
+
+/* What cannot be read says nothing of the job: the next attempt finds it as it was. */
+static void job_stays_while_its_files_cannot_be_read(void **state) {
+  struct bench *b = *state;
+  static const char *const files[] = {"spec.json", "manifest.json", RESULTS_FILE};
+  compute_and_leave(b);
+  succeed(b, &b->jobs[0], 0);
+  for (size_t i = 0; i < COUNT_OF(files); i++) {
+    b->out_of_reach = files[i];
+    assert_fails(b, KPI_S3_UNAVAILABLE, "is out of reach");
+    assert_events(b, "find");
+    assert_true(b->is_handed);
+  }
+  b->out_of_reach = NULL;
+  assert_int_equal(compute(b), KPI_OK);
+  assert_int_equal(b->job_count, 1);
+}
+
+static void so_does_one_whose_error_cannot_be_read(void **state) {
+  struct bench *b = *state;
+  compute_and_leave(b);
+  b->jobs[0].state = SPARK_JOB_FAILED;
+  b->out_of_reach = "error.json";
+  assert_fails(b, KPI_S3_UNAVAILABLE, "is out of reach");
+  assert_events(b, "find");
+  b->out_of_reach = NULL;
+  assert_fails(b, KPI_ENGINE_FAILED, "the Spark job job-1 has failed");
+  assert_events(b, "find, give up 1");
+}
+
+static void nobody_comes_after_a_job_that_is_not_kept(void **state) {
+  struct bench *b = *state;
+  b->job.hand_off = NULL;
+  b->out_of_reach = "manifest.json";
+  assert_fails(b, KPI_S3_UNAVAILABLE, "is out of reach");
+  assert_false(has_file(b, b->jobs[0].folder, "spec.json"));
+}
+
 /* ---- stopping ---- */
 
 struct stopper {
@@ -324,6 +363,20 @@ static void job_of_a_service_that_drains_is_left(void **state) {
   assert_true(b->is_handed);
   assert_int_equal(b->jobs[0].state, SPARK_JOB_RUNNING);
   assert_true(has_file(b, FOLDER_OF(1), "spec.json"));
+}
+
+/* Before it has found out whose job it is. */
+static void service_that_drains_at_once_leaves_what_there_is(void **state) {
+  struct bench *b = *state;
+  compute_and_leave(b);
+  stop_raise(&b->stop, STOP_DRAIN);
+  assert_int_equal(compute(b), KPI_INTERRUPTED);
+  assert_events(b, "find");
+  assert_true(b->is_handed);
+  b->stop = (struct stop_flag){0};
+  stop_raise(&b->stop, STOP_CANCEL);
+  assert_int_equal(compute(b), KPI_CANCELLED);
+  assert_events(b, "find, give up 1");
 }
 
 static void job_that_nobody_keeps_is_ended_when_it_is_stopped(void **state) {
@@ -427,8 +480,12 @@ int main(void) {
       BENCH_TEST(of_all_days_those_that_are_wanted_are_taken),
       cmocka_unit_test(job_that_does_something_else_is_given_up),
       BENCH_TEST(results_of_an_earlier_number_are_none),
+      BENCH_TEST(job_stays_while_its_files_cannot_be_read),
+      BENCH_TEST(so_does_one_whose_error_cannot_be_read),
+      BENCH_TEST(nobody_comes_after_a_job_that_is_not_kept),
       BENCH_TEST(stopped_job_is_given_up_at_once),
       BENCH_TEST(job_of_a_service_that_drains_is_left),
+      BENCH_TEST(service_that_drains_at_once_leaves_what_there_is),
       BENCH_TEST(job_that_nobody_keeps_is_ended_when_it_is_stopped),
       BENCH_TEST(running_job_is_cancelled_and_over_when_the_cluster_says_so),
       BENCH_TEST(job_that_is_over_leaves_nothing),
