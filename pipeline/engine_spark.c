@@ -43,6 +43,7 @@ struct following {
   struct handed_job handed;
   struct day_set days; /* owned; of its spec: those of the job, and maybe some that nobody wants any more */
   char progress_seen[SHA256_HEX_SIZE]; /* of the progress file */
+  bool is_out_of_reach;                /* the file that was read last: it says nothing of the job */
 };
 
 /* ---- names ---- */
@@ -52,11 +53,14 @@ static void file_name(char out[NAME_SIZE], const char *owner, uint32_t number, c
   snprintf(out, NAME_SIZE, "kpi-runs/%s/%u/%s", owner, number, file);
 }
 
-static enum kpi_code get_file(const struct following *f, const char *file, struct buf *out, bool *found,
+/* Reads a file of the job. A fault of the file itself is KPI_ENGINE_FAILED. */
+static enum kpi_code get_file(struct following *f, const char *file, struct buf *out, bool *found,
                               struct err *err) {
   char name[NAME_SIZE];
   file_name(name, f->owner, f->handed.number, file);
-  return spark_store_get(f->engine->store, name, f->job->stop, out, found, err);
+  enum kpi_code rc = spark_store_get(f->engine->store, name, f->job->stop, out, found, err);
+  f->is_out_of_reach = rc && rc != KPI_ENGINE_FAILED;
+  return rc;
 }
 
 static bool is_over(enum spark_job_state s) {
@@ -153,28 +157,30 @@ static bool days_are_among(const struct day_set *days, const struct day_set *oth
   return true;
 }
 
-/* True when a job that was handed over before does what is asked for now: its spec would be written again,
- * byte by byte, but for days that are no longer wanted. */
-static bool is_same_job(struct following *f) {
+/* *same: a job that was handed over before does what is asked for now: its spec would be written again, byte
+ * by byte, but for days that are no longer wanted. Errors: those of a store that is out of reach. */
+static enum kpi_code compare_job(struct following *f, bool *same, struct err *err) {
   auto_buf struct buf spec, again;
   char sha256[SHA256_HEX_SIZE];
-  struct err err;
   bool found = false;
   buf_init(&spec, SPEC_BYTES_MAX);
   buf_init(&again, SPEC_BYTES_MAX);
-  if (get_file(f, "spec.json", &spec, &found, &err) || !found || buf_failed(&spec) ||
-      !spark_spec_days(buf_view(&spec), &f->days))
-    return false;
-  return days_are_among(&f->job->days, &f->days) && write_spec(f, &again, sha256) &&
-         strcmp(sha256, f->handed.spec_sha256) == 0;
+  enum kpi_code rc = get_file(f, "spec.json", &spec, &found, err);
+  *same = found && !buf_failed(&spec) && spark_spec_days(buf_view(&spec), &f->days) &&
+          days_are_among(&f->job->days, &f->days) && write_spec(f, &again, sha256) &&
+          strcmp(sha256, f->handed.spec_sha256) == 0;
+  return f->is_out_of_reach ? rc : KPI_OK;
 }
 
 /* Goes on with a job. One that may or may not have been submitted is submitted again, if that is the same. */
 static enum kpi_code adopt(struct following *f, bool *adopted, struct err *err) {
   const bool is_known = f->handed.id[0] != '\0';
-  *adopted = (is_known || f->engine->cluster->vtable->start_is_idempotent) && is_same_job(f);
-  if (!*adopted)
+  *adopted = false;
+  if (!is_known && !f->engine->cluster->vtable->start_is_idempotent)
     return KPI_OK;
+  enum kpi_code rc = compare_job(f, adopted, err);
+  if (rc || !*adopted)
+    return rc;
   log_at(LOG_INFO, "engine.job_found", "going on with a job that was handed to the cluster before",
          LOG_S("run_id", f->owner), LOG_S("job_id", f->handed.id));
   return is_known ? KPI_OK : start(f, err);
@@ -262,15 +268,15 @@ static bool look(struct following *f, struct watching *w) {
   return is_over(now.state);
 }
 
-/* Reads the manifest into `out` if there is one. What cannot be read now is asked for again. */
-static bool find_manifest(struct following *f, struct buf *out, struct err *err) {
-  bool found = false;
+/* Reads the manifest into `out` if there is one. */
+static enum kpi_code find_manifest(struct following *f, struct buf *out, bool *found, struct err *err) {
+  *found = false;
   buf_reset(out);
-  return get_file(f, "manifest.json", out, &found, err) == KPI_OK && found;
+  return get_file(f, "manifest.json", out, found, err);
 }
 
 /* Why a job has left no manifest. */
-static enum kpi_code failure(const struct following *f, const struct watching *w, struct err *err) {
+static enum kpi_code failure(struct following *f, const struct watching *w, struct err *err) {
   static const char *const words[SPARK_JOB_STATE_COUNT] = {
       [SPARK_JOB_SUCCEEDED] = "has ended without results",
       [SPARK_JOB_FAILED] = "has failed",
@@ -295,7 +301,7 @@ static enum kpi_code failure(const struct following *f, const struct watching *w
                  w->status.reason[0] ? ": " : "", w->status.reason);
 }
 
-/* Follows the job to its end. Reads its manifest. */
+/* Follows the job to its end. Reads its manifest, one that is out of reach again and again until then. */
 static enum kpi_code follow(struct following *f, struct buf *manifest, struct err *err) {
   struct watching w = {0};
   int64_t wait_ms = LOOK_MS_MIN;
@@ -303,10 +309,12 @@ static enum kpi_code follow(struct following *f, struct buf *manifest, struct er
     const bool is_end = look(f, &w);
     if (stop_reason(f->job->stop) != STOP_NONE)
       return job_stopped_err(f->job, err);
-    if (find_manifest(f, manifest, err))
+    bool found;
+    enum kpi_code rc = find_manifest(f, manifest, &found, err);
+    if (found)
       return KPI_OK;
     if (is_end)
-      return failure(f, &w, err);
+      return rc ? rc : failure(f, &w, err);
     show_progress(f);
     wait_a_while(f, wait_ms);
     wait_ms = wait_ms * 2 < LOOK_MS_MAX ? wait_ms * 2 : LOOK_MS_MAX;
@@ -333,9 +341,11 @@ static enum kpi_code collect(struct following *f, struct view manifest, struct d
 
 /* ---- engine ---- */
 
-/* A job that is left to the next process is not given up. */
-static bool is_left(const struct job *job) {
-  return job->hand_off && stop_reason(job->stop) == STOP_DRAIN;
+/* A job is not given up that is for the next process, or for the next attempt: one of which nothing can be
+ * said while the store is out of reach. */
+static bool is_left(const struct following *f) {
+  const enum stop_reason why = stop_reason(f->job->stop);
+  return f->job->hand_off && (why == STOP_DRAIN || (why == STOP_NONE && f->is_out_of_reach));
 }
 
 static enum kpi_code compute(struct engine *e, const struct job *job, const struct source_listing *listing,
@@ -356,7 +366,7 @@ static enum kpi_code compute(struct engine *e, const struct job *job, const stru
     rc = collect(&f, buf_view(&manifest), out, err);
   if (rc && stop_reason(job->stop) != STOP_NONE)
     rc = job_stopped_err(job, err);
-  if (f.handed.spec_sha256[0] && !is_left(job) && (rc || !job->hand_off))
+  if (f.handed.spec_sha256[0] && !is_left(&f) && (rc || !job->hand_off))
     give_up(&f);
   atomic_store(&job->progress->elsewhere, ELSEWHERE_NOT);
   day_set_clear(&f.days);

@@ -1,29 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 #include "pipeline/spark_collect.h"
 
-#include "unit.h"
+#include "spark_files.h"
 
-#define NO_TALLY                                                                                             \
-  "{\"found\":{},\"relevant\":{\"orders\":0,\"order_items\":0,\"products\":0},"                              \
-  "\"bad_rows\":{\"orders\":0,\"order_items\":0,\"products\":0},\"columns\":{},"                             \
-  "\"item_revenue\":\"0\",\"dropped_revenue\":\"0\",\"orphan_revenue\":\"0\"}"
-#define DAY_TALLY                                                                                            \
-  "{\"found\":{\"order_items_status_domain\":{\"count\":7,\"examples\":[[0,3,\"caf\\u00c3\\u00a9\"]]}},"     \
-  "\"relevant\":{\"orders\":2,\"order_items\":3,\"products\":0},"                                            \
-  "\"bad_rows\":{\"orders\":0,\"order_items\":0,\"products\":0},"                                            \
-  "\"columns\":{\"orders.order_id\":[1,5,17],\"orders.created_at\":[0,\"2023-01-15\",\"2023-01-15\"],"       \
-  "\"order_items.sale_price\":[2,\"-5\",\"19.99\"],\"orders.status\":[0,\"complete\",\"shipped\"],"          \
-  "\"orders.user_id\":[4,null,null]},"                                                                       \
-  "\"item_revenue\":\"46.5\",\"dropped_revenue\":\"25\",\"orphan_revenue\":\"0\"}"
-#define DAY_NUMBERS                                                                                          \
-  "\"totals\":{\"revenue\":\"46.5\",\"orders\":2,\"item_rows\":3,\"distinct_items\":3,\"customers\":2,"      \
-  "\"returned_item_rows\":1,\"returned_orders\":0}"
-#define DAY_LINE                                                                                             \
-  "{\"day\":\"2023-01-15\",\"category\":null,\"has_rows\":true,\"refusal\":null,\"categories\":"             \
-  "1," DAY_NUMBERS ",\"tally\":" DAY_TALLY "}\n"
-#define CATEGORY_LINE                                                                                        \
-  "{\"day\":\"2023-01-15\",\"category\":\"Home\",\"revenue\":\"21.5\",\"orders\":2,\"item_rows\":2,"         \
-  "\"returned_item_rows\":1,\"returned_orders\":1}\n"
+#define DAY_LINE DAY_LINE_OF("2023-01-15")
+#define CATEGORY_LINE CATEGORY_LINE_OF("2023-01-15")
 #define EMPTY_DAY_LINE                                                                                       \
   "{\"day\":\"2023-01-16\",\"category\":null,\"has_rows\":false,\"refusal\":null,\"categories\":0,"          \
   "\"totals\":null,\"tally\":" NO_TALLY "}\n"
@@ -69,46 +50,23 @@ static int bench_teardown(void **state) {
   return 0;
 }
 
-static const char categories[] = "\"Home\"\n\"Zed\"\n";
-
 static enum kpi_code read_file(void *arg, const char *name, struct buf *out, struct err *err) {
   const struct bench *b = arg;
-  if (strcmp(name, "results/part-0.txt") == 0)
+  if (strcmp(name, RESULTS_FILE) == 0)
     buf_add_cstr(out, b->results);
-  else if (strcmp(name, "categories/part-0.txt") == 0)
-    buf_add_cstr(out, categories);
+  else if (strcmp(name, CATEGORIES_FILE) == 0)
+    buf_add_cstr(out, CATEGORY_NAMES);
   else
     return err_set(err, KPI_SOURCE_NOT_FOUND, "no %s", name);
   return KPI_OK;
 }
 
-/* The manifest, in which some text stands for another. */
-static void write_manifest(const struct bench *b, const char *from, const char *to, struct buf *out) {
-  char results_sum[SHA256_HEX_SIZE], categories_sum[SHA256_HEX_SIZE], text[4096];
-  crypto_sha256_hex(view_of(b->results), results_sum);
-  crypto_sha256_hex(view_of(categories), categories_sum);
-  snprintf(text, sizeof text,
-           "{\"format\":1,\"run_id\":\"run\",\"attempt\":2,\"spec_sha256\":\"spec\",\"input_fingerprint\":"
-           "\"finger\","
-           "\"files\":[{\"name\":\"results/part-0.txt\",\"bytes\":%zu,\"rows\":%llu,\"sha256\":\"%s\"},"
-           "{\"name\":\"categories/part-0.txt\",\"bytes\":%zu,\"rows\":2,\"sha256\":\"%s\"}],"
-           "\"inputs\":{\"orders\":{\"rows\":2,\"columns\":[\"order_id\",\"status\"]},"
-           "\"order_items\":{\"rows\":9,\"columns\":[]},\"products\":{\"rows\":1,\"columns\":[]}},"
-           "\"text_ids\":[\"orders.user_id\"],\"tally\":" NO_TALLY "}",
-           strlen(b->results), (unsigned long long)b->result_rows, results_sum, sizeof categories - 1,
-           categories_sum);
-  const char *at = strstr(text, from);
-  assert_non_null(at);
-  buf_add(out, (struct view){text, (size_t)(at - text)});
-  buf_add_cstr(out, to);
-  buf_add_cstr(out, at + strlen(from));
-}
-
 static enum kpi_code collect_with(struct bench *b, const char *from, const char *to) {
   struct buf manifest;
   const struct spark_files files = {b, read_file};
+  const struct left_files left = {"run", 2, "spec", "finger", b->results, b->result_rows};
   buf_init(&manifest, 1 << 20);
-  write_manifest(b, from, to, &manifest);
+  manifest_write(&left, from, to, &manifest);
   day_results_clear(&b->out);
   enum kpi_code rc =
       spark_collect(&b->job, &b->listing, &b->attempt, buf_view(&manifest), &files, &b->out, &b->err);
@@ -118,7 +76,7 @@ static enum kpi_code collect_with(struct bench *b, const char *from, const char 
 }
 
 static enum kpi_code collect(struct bench *b) {
-  return collect_with(b, "{", "{");
+  return collect_with(b, NULL, NULL);
 }
 
 static void days_have_their_rows_and_reports(void **state) {
