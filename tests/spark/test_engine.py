@@ -254,5 +254,6 @@ def test_killed_while_a_job_runs(what, site, serve, tell):
             found.append(f"{trial}: {site.submissions() - before} submissions")
         wait_for(lambda: not site.processes(run), 10)
         wait_for(lambda: site.left(run) == [], 10)
-    tell(f"kills of the {what}, {'EMR Serverless' if site.is_emr else 'standalone'}: {KILLS}, violations: {len(found)}, seed {SEED}")
+    kind = "EMR Serverless" if site.is_emr else "standalone"
+    tell(f"kills of the {what}, {kind}: {KILLS}, violations: {len(found)}, seed {SEED}")
     assert found == []
