@@ -341,4 +341,7 @@ void config_describe(struct buf *out) {
     buf_printf(out, "%s=%s%s\n    %s\n    range: %s   default: %s\n", s->name, now,
                set && *set ? "   (set)" : "", s->meaning, s->range, s->value[0] ? s->value : "(unset)");
   }
+  for (char **entry = environ; *entry; entry++)
+    if (view_starts(view_of(*entry), SPARK_CONF_PREFIX))
+      buf_printf(out, "%s   (set)\n    a setting of Spark, given to every job\n", *entry);
 }

@@ -1,6 +1,6 @@
 """The Spark engine end to end: the program and a real cluster, of either kind, beside the native engine.
 
-KPID_SPARK_KILLS says how often each of program, driver and master is killed (2; deep: 20), KPID_SPARK_KILL_SEED repeats a series.
+KPID_SPARK_KILLS says how often each of program, driver and master is killed (1; deep: 20), KPID_SPARK_KILL_SEED repeats a series.
 """
 
 import os
@@ -19,7 +19,7 @@ from support.spark_cluster import SparkCluster
 from support.spark_site import SparkSite, answers
 from support.tools import free_port
 
-KILLS = int(os.environ.get("KPID_SPARK_KILLS", "2"))
+KILLS = int(os.environ.get("KPID_SPARK_KILLS", "1"))
 SEED = int(os.environ.get("KPID_SPARK_KILL_SEED", str(int(time.time()))))
 RUN_SECONDS = 240  # on a busy machine
 DAY = BASE_DATES[0]
