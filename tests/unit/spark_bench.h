@@ -14,7 +14,7 @@
 #include <jansson.h>
 #include <unistd.h>
 
-enum { FAKE_JOBS_MAX = 8, NAME_SIZE = 160 };
+enum { FAKE_JOBS_MAX = 8, NAME_SIZE = 160, LOOKS_MAX = 12 /* whoever looks more often will not end */ };
 #define OWNER "0192f0c1-2d3e-7a4b-8c5d-0123456789ab"
 
 struct bench;
@@ -210,7 +210,7 @@ static inline enum kpi_code fake_look(struct spark_cluster *c, const char *id, c
   struct bench *b = ((struct fake_cluster *)c)->b;
   struct fake_job *job = job_of(b, id);
   (void)stop;
-  b->looks++;
+  assert_true(++b->looks <= LOOKS_MAX);
   if (b->on_look)
     b->on_look(b, job, b->looks);
   if (b->is_away)
