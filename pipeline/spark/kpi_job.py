@@ -1818,7 +1818,9 @@ def check_job(spec: Spec) -> None:
     with open(__file__, "rb") as file:
         own = hashlib.sha256(file.read()).hexdigest()
     if spec.job_sha256 not in (None, own):
-        raise RuntimeError(f"this job file has SHA-256 {own}, the service expects {spec.job_sha256}")
+        raise RuntimeError(
+            f"this job file has SHA-256 {own}, the service expects {spec.job_sha256}: put its own there by kpid spark install"
+        )
 
 
 def die_with_parent() -> None:
