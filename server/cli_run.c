@@ -66,7 +66,8 @@ struct workshop {
 /* Ends what was handed to a cluster; what does not end soon is for the next process on the database. */
 static void end_jobs(const struct workshop *w) {
   const struct stop_flag go_on = {0};
-  for (int i = 0; i < JOB_LOOKS_MAX && engine_reap(w->x.db, w->x.engines.spark, &go_on) > 0; i++)
+  uint64_t of_others; /* which runs of the service wait for */
+  for (int i = 0; i < JOB_LOOKS_MAX && engine_reap(w->x.db, w->x.engines.spark, &go_on, &of_others) > 0; i++)
     nanosleep(&(struct timespec){.tv_nsec = JOB_LOOK_MS * 1000000L}, NULL);
 }
 

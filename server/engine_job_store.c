@@ -122,7 +122,7 @@ static enum kpi_code do_to_end(struct db_conn *c, void *arg, struct err *err) {
   if (rc)
     return rc;
   sqlite3_stmt *s = db_statement(c, "SELECT owner, number, spec_sha256, job_id FROM engine_jobs"
-                                    " WHERE stage = 'given_up' ORDER BY created_at LIMIT ?1");
+                                    " WHERE stage = 'given_up' ORDER BY random() LIMIT ?1");
   db_bind_int(s, 1, ENGINE_JOBS_AT_ONCE);
   int step = SQLITE_ERROR;
   while (s && (step = sqlite3_step(s)) == SQLITE_ROW) {

@@ -38,18 +38,18 @@ static bool end_job(struct db *db, struct engine *engine, const struct engine_jo
   return rc == KPI_OK;
 }
 
-uint64_t engine_reap(struct db *db, struct engine *engine, const struct stop_flag *stop) {
+uint64_t engine_reap(struct db *db, struct engine *engine, const struct stop_flag *stop, uint64_t *handed) {
   auto_free struct engine_job *jobs = calloc(ENGINE_JOBS_AT_ONCE, sizeof *jobs);
   struct err err;
   size_t count = 0, over = 0;
-  uint64_t handed = 0;
-  if (!jobs || engine_job_store_to_end(db, jobs, &count, &handed, &err)) {
+  *handed = 0;
+  if (!jobs || engine_job_store_to_end(db, jobs, &count, handed, &err)) {
     log_at(LOG_WARN, "engine.jobs_not_read", jobs ? err.message : "no memory");
     return 1;
   }
   for (size_t i = 0; i < count && stop_reason(stop) == STOP_NONE; i++)
     over += end_job(db, engine, &jobs[i], stop);
-  return handed + count - over;
+  return count - over;
 }
 
 /* Waits for jobs, or a while for those there are. False when the thread is to stop. */
@@ -67,10 +67,10 @@ static bool wait_for_work(struct engine_reaper *r, bool has_jobs) {
 
 static void *reap(void *arg) {
   struct engine_reaper *r = arg;
-  uint64_t left;
+  uint64_t left, handed;
   do
-    left = engine_reap(r->db, r->engine, &r->stop);
-  while (wait_for_work(r, left > 0));
+    left = engine_reap(r->db, r->engine, &r->stop, &handed);
+  while (wait_for_work(r, left + handed > 0));
   return NULL;
 }
 

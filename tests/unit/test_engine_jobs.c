@@ -273,15 +273,18 @@ static void reaper_goes_on_until_each_job_is_over(void **state) {
   static const struct engine_vtable vtable = {.name = "test", .discard = discard};
   struct engine engine = {&vtable};
   struct stop_flag stop = {0};
+  uint64_t handed;
   char run[UUID_TEXT_SIZE];
   const char *const runs[] = {run};
   submit(1, ENGINE_SPARK, run);
   keep(run, 1, "job-1", runs, 1); /* is waited for */
   keep(STRANGER, 1, "job-2", NULL, 0);
-  assert_int_equal(engine_reap(db, &engine, &stop), 2);
-  assert_int_equal(engine_reap(db, &engine, &stop), 1);
+  assert_int_equal(engine_reap(db, &engine, &stop, &handed), 1);
+  assert_int_equal(handed, 1);
+  assert_int_equal(engine_reap(db, &engine, &stop, &handed), 0);
   keep(STRANGER, 2, "", NULL, 0);
-  assert_int_equal(engine_reap(db, &engine, &stop), 2);
+  assert_int_equal(engine_reap(db, &engine, &stop, &handed), 1);
+  assert_int_equal(handed, 1);
   assert_int_equal(list_to_end(1), 1);
   assert_int_equal(to_end[0].job.number, 2);
 }
