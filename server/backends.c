@@ -70,19 +70,6 @@ static bool read_spark_properties(struct backends *b, size_t *count, struct err 
   return true;
 }
 
-/* What is in the properties of a job can be read by everybody who sees its command line. */
-static enum kpi_code refuse_secrets(const struct spark_property *properties, size_t count, struct err *err) {
-  static const char *const secret[] = {"access.key", "secret.key", "session.token"};
-  for (size_t i = 0; i < count; i++)
-    for (size_t s = 0; s < sizeof secret / sizeof secret[0]; s++)
-      if (view_ends(properties[i].name, secret[s]))
-        return err_set(err, KPI_CONFIG_INVALID,
-                       SPARK_CONF_PREFIX "...: %.*s would show on command lines; give the cluster a role, or "
-                                         "credentials in its environment",
-                       (int)properties[i].name.len, properties[i].name.ptr);
-  return KPI_OK;
-}
-
 static struct spark_cluster *open_cluster(const struct spark_settings *s, struct aws *aws,
                                           const struct spark_job_file *file) {
   if (s->kind == SPARK_EMR_SERVERLESS)
@@ -100,9 +87,7 @@ static enum kpi_code open_spark(const struct config *config, struct backends *ou
     return err->code;
   file->uri = s->job_uri;
   file->properties = out->spark_job.properties;
-  enum kpi_code rc = refuse_secrets(file->properties, file->property_count, err);
-  if (rc == KPI_OK)
-    rc = spark_store_new(s->work_uri, out->aws, &options.store, err);
+  enum kpi_code rc = spark_store_new(s->work_uri, out->aws, &options.store, err);
   if (rc)
     return rc;
   options.cluster = open_cluster(s, out->aws, file);

@@ -302,6 +302,32 @@ static enum kpi_code check_names(struct err *err) {
   return KPI_OK;
 }
 
+/* True for names of what Spark itself takes for secret. */
+static bool is_secret(struct view name) {
+  static const char *const words[] = {"secret", "password", "token", "accesskey", "access_key", "access.key"};
+  for (size_t i = 0; i < name.len; i++)
+    for (size_t w = 0; w < sizeof words / sizeof words[0]; w++) {
+      const struct view word = view_of(words[w]);
+      if (name.len - i >= word.len && view_eq_fold((struct view){name.ptr + i, word.len}, word))
+        return true;
+    }
+  return false;
+}
+
+/* What is in the settings of a job can be read by everybody who sees its command line. */
+static enum kpi_code refuse_secrets(struct err *err) {
+  for (char **entry = environ; *entry; entry++) {
+    struct view rest = view_of(*entry);
+    const struct view name = view_split(&rest, '=');
+    if (view_starts(name, SPARK_CONF_PREFIX) && is_secret(name))
+      return err_set(
+          err, KPI_CONFIG_INVALID,
+          "%.*s would show on command lines; give the cluster a role, or credentials in its environment",
+          (int)name.len, name.ptr);
+  }
+  return KPI_OK;
+}
+
 /* A cluster needs all of its settings. */
 static enum kpi_code check_spark(const struct config *config, struct err *err) {
   const struct spark_settings *s = &config->spark;
@@ -318,7 +344,7 @@ static enum kpi_code check_spark(const struct config *config, struct err *err) {
   for (size_t i = 0; s->kind != SPARK_NONE && i < sizeof needed / sizeof needed[0]; i++)
     if (!needed[i].value)
       return err_set(err, KPI_CONFIG_INVALID, "%s is not set, but KPI_SPARK_KIND is", needed[i].name);
-  return KPI_OK;
+  return refuse_secrets(err);
 }
 
 enum kpi_code config_load(struct config *out, struct err *err) {

@@ -97,7 +97,7 @@ enum kpi_code discovery_exec(const struct discovery_plan *p, const struct backfi
       .live = &live,
       .hand_off = &hand_off.base};
   memcpy(live.run_id, b->id, sizeof live.run_id);
-  run_hand_off_init(&hand_off, p->x->db, p->x->reaper, b->id, NULL, 0);
+  run_hand_off_init(&hand_off, p->x->db, p->x->reaper, b->id, true, NULL, 0);
   live_runs_enter(p->live, &live);
   look_for_cancel(p, b, &live);
   enum kpi_code rc = day_scan_compute(&plan, &scan, err);

@@ -80,24 +80,33 @@ enum kpi_code engine_job_store_keep(struct db *db, const char *owner, const stru
 
 /* ---- ending ---- */
 
-/* Runs that wait for another attempt are claimed with others again. */
+/* A run gives up its own claim only: others may have come to follow the job. One that is over already, though
+ * its id was not known then, is ended once more. */
 static enum kpi_code do_give_up(struct db_conn *c, void *arg, struct err *err) {
   const struct job_call *call = arg;
-  sqlite3_stmt *s =
-      db_statement(c, "UPDATE engine_jobs SET stage = 'given_up' WHERE owner = ?1 AND number = ?2"
-                      " AND stage = 'handed'");
-  db_bind_text(s, 1, call->owner);
-  db_bind_int(s, 2, call->number);
-  enum kpi_code rc = db_run(c, s, err);
+  sqlite3_stmt *s;
+  enum kpi_code rc = KPI_OK;
+  for (size_t i = 0; rc == KPI_OK && i < call->count; i++) {
+    s = db_statement(c, "UPDATE runs SET engine_job_owner = NULL WHERE id = ?1 AND engine_job_owner = ?2");
+    db_bind_text(s, 1, call->run_ids[i]);
+    db_bind_text(s, 2, call->owner);
+    rc = db_run(c, s, err);
+  }
   if (rc)
     return rc;
-  s = db_statement(c, "UPDATE runs SET engine_job_owner = NULL WHERE engine_job_owner = ?1");
+  s = db_statement(c, "UPDATE engine_jobs SET stage = 'given_up', job_id = coalesce(nullif(?3, ''), job_id)"
+                      " WHERE owner = ?1 AND number = ?2 AND (stage <> 'over' OR (job_id IS NULL AND ?3 <> ''))"
+                      " AND NOT EXISTS (SELECT 1 FROM runs WHERE"
+                      " engine_job_owner = ?1 AND state IN " ACTIVE_STATES ")");
   db_bind_text(s, 1, call->owner);
+  db_bind_int(s, 2, call->job->number);
+  db_bind_text(s, 3, call->job->id);
   return db_run(c, s, err);
 }
 
-enum kpi_code engine_job_store_give_up(struct db *db, const char *owner, uint32_t number, struct err *err) {
-  struct job_call call = {.owner = owner, .number = number};
+enum kpi_code engine_job_store_give_up(struct db *db, const char *owner, const struct handed_job *job,
+                                       const char *const *run_ids, size_t count, struct err *err) {
+  struct job_call call = {.owner = owner, .job = job, .run_ids = run_ids, .count = count};
   return db_call(db, DB_MUST_LAND, do_give_up, &call, err);
 }
 

@@ -15,8 +15,11 @@ KPI_MUST_CHECK enum kpi_code engine_job_store_keep(struct db *db, const char *ow
                                                    const struct handed_job *job, const char *const *run_ids,
                                                    size_t count, struct err *err);
 
-/* Nobody waits for a job any more. */
-KPI_MUST_CHECK enum kpi_code engine_job_store_give_up(struct db *db, const char *owner, uint32_t number,
+/* Runs wait for a job no more, nor does the search of a backfill: it is to be ended unless others wait for
+ * it. */
+KPI_MUST_CHECK enum kpi_code engine_job_store_give_up(struct db *db, const char *owner,
+                                                      const struct handed_job *job,
+                                                      const char *const *run_ids, size_t count,
                                                       struct err *err);
 
 /* A job that is to be ended. */

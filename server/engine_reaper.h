@@ -18,8 +18,8 @@ void engine_reaper_wake(struct engine_reaper *r);
 /* Stops the thread: what is left is for the next one. Accepts NULL. */
 void engine_reaper_free(struct engine_reaper *r);
 
-/* One look at jobs that are to be ended, by the thread of the caller. Returns how many are not over yet; *handed:
- * how many others there are, which runs wait for. */
+/* One look at jobs that are to be ended, by the thread of the caller. Returns how many are not over yet;
+ * *handed: how many others there are, which runs wait for. */
 uint64_t engine_reap(struct db *db, struct engine *engine, const struct stop_flag *stop, uint64_t *handed);
 
 #endif

@@ -268,7 +268,8 @@ enum kpi_code run_exec(const struct run_exec *x, const struct run *run, struct r
                           .publisher = run->publish ? x->publisher : NULL,
                           .force = run->force,
                           .listener = {&e, on_phase, on_listed, on_computed}};
-  run_hand_off_init(&hand_off, x->db, x->reaper, run->engine_job_owner ? run->engine_job_owner : id, &id, 1);
+  const char *const owner = run->engine_job_owner;
+  run_hand_off_init(&hand_off, x->db, x->reaper, owner ? owner : id, owner, &id, 1);
   job.hand_off = &hand_off.base;
   if (rc == KPI_OK && run->from_publish && strcmp(run->timezone, x->config->timezone) != 0)
     rc = err_set(err, x->source->vtable->changed,

@@ -192,8 +192,11 @@ static enum kpi_code compute(struct batch *b, const struct day_set *days, struct
                                      .phase = on_phase,
                                      .listed = on_listed,
                                      .arg = b};
+  if (!ids)
+    return err_set(err, KPI_OUT_OF_MEMORY, "no memory for %zu runs", b->count);
   run_hand_off_init(&hand_off, g->x->db, g->x->reaper,
-                    any->engine_job_owner ? any->engine_job_owner : any->id, ids, count);
+                    any->engine_job_owner ? any->engine_job_owner : any->id, any->engine_job_owner, ids,
+                    count);
   for (size_t i = 0; i < b->count; i++)
     if (b->members[i].live.timeout_ms > g->scan.timeout_ms)
       g->scan.timeout_ms = b->members[i].live.timeout_ms;

@@ -6,11 +6,17 @@
 
 static enum kpi_code find(void *arg, struct handed_job *out, bool *found, struct err *err) {
   const struct run_hand_off *h = arg;
-  return engine_job_store_find(h->db, h->base.owner, out, found, err);
+  enum kpi_code rc = engine_job_store_find(h->db, h->base.owner, out, found, err);
+  if (rc == KPI_OK && *found && !h->is_claimed) {
+    *out = (struct handed_job){.number = out->number};
+    *found = false;
+  }
+  return rc;
 }
 
 static enum kpi_code keep(void *arg, const struct handed_job *job, struct err *err) {
-  const struct run_hand_off *h = arg;
+  struct run_hand_off *h = arg;
+  h->is_claimed = true;
   enum kpi_code rc = engine_job_store_keep(h->db, h->base.owner, job, h->run_ids, h->count, err);
   engine_reaper_wake(h->reaper);
   return rc;
@@ -20,17 +26,18 @@ static enum kpi_code keep(void *arg, const struct handed_job *job, struct err *e
 static void give_up(void *arg, const struct handed_job *job) {
   const struct run_hand_off *h = arg;
   struct err err;
-  if (engine_job_store_give_up(h->db, h->base.owner, job->number, &err))
+  if (engine_job_store_give_up(h->db, h->base.owner, job, h->run_ids, h->count, &err))
     log_at(LOG_WARN, "engine.job_not_given_up", err.message, LOG_S("run_id", h->base.owner),
            LOG_S("job_id", job->id));
   engine_reaper_wake(h->reaper);
 }
 
 void run_hand_off_init(struct run_hand_off *h, struct db *db, struct engine_reaper *reaper, const char *owner,
-                       const char *const *run_ids, size_t count) {
+                       bool is_claimed, const char *const *run_ids, size_t count) {
   *h = (struct run_hand_off){.base = {h, owner, find, keep, give_up},
                              .db = db,
                              .reaper = reaper,
+                             .is_claimed = is_claimed,
                              .run_ids = run_ids,
                              .count = count};
 }

@@ -12,12 +12,14 @@ struct run_hand_off {
   struct hand_off base;
   struct db *db;
   struct engine_reaper *reaper; /* NULL: none */
+  bool is_claimed;              /* the runs wait for a job of the owner already */
   const char *const *run_ids;   /* that wait for the job */
   size_t count;
 };
 
-/* Prepares a keeper; borrows everything. */
+/* Prepares a keeper; borrows everything. Not claimed: a job that the owner has is left to those who follow
+ * it. */
 void run_hand_off_init(struct run_hand_off *h, struct db *db, struct engine_reaper *reaper, const char *owner,
-                       const char *const *run_ids, size_t count);
+                       bool is_claimed, const char *const *run_ids, size_t count);
 
 #endif

@@ -214,8 +214,8 @@ static enum kpi_code store_end(struct db_conn *c, const struct run_end *end, con
   sqlite3_stmt *s = db_statement(
       c, "UPDATE runs SET state = ?2, phase = NULL, updated_at = ?3, finished_at = ?9,"
          " attempt = attempt - ?4, boot_id = NULL, error_json = ?5, output_json = coalesce(?6, output_json),"
-         " failures = failures + ?7, next_attempt_at = ?8, version = version + 1, " SET_PROGRESS
-         " WHERE id = ?1");
+         " failures = failures + ?7, next_attempt_at = ?8, version = version + 1,"
+         " engine_job_owner = iif(?9 IS NULL, engine_job_owner, NULL), " SET_PROGRESS " WHERE id = ?1");
   db_bind_text(s, 1, end->id);
   db_bind_text(s, 2, run_state_name(state));
   db_bind_int(s, 3, now);

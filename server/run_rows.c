@@ -250,6 +250,7 @@ static enum kpi_code requeue(struct db_conn *c, struct run *run, bool from_publi
   sqlite3_stmt *s = db_statement(
       c, "UPDATE runs SET state = 'queued', from_publish = ?2, updated_at = ?3, finished_at = NULL,"
          " error_json = NULL, cancel_requested_at = NULL, crashes = 0, failures = 0, expires_at = NULL,"
+         " engine_job_owner = NULL,"
          " version = version + 1 WHERE id = ?1");
   db_bind_text(s, 1, run->id);
   db_bind_int(s, 2, from_publish);

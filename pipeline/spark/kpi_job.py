@@ -1343,7 +1343,7 @@ class Progress:
     def __init__(self, spark: Any, storage: Storage, spec: Spec):
         self.context, self.storage, self.spec = spark.sparkContext, storage, spec
         self.counters = {d.name: [self.context.accumulator(0) for _ in range(3)] for d in DATASETS}  # rows, bytes, files
-        self.phase, self.said = "scanning", ""
+        self.phase, self.said, self.beats = "scanning", "", 0
         self.is_over, self.is_unlicensed = threading.Event(), False
         self.thread = threading.Thread(target=self.tell_at_times, daemon=True)
 
@@ -1383,6 +1383,7 @@ class Progress:
     def tell(self) -> None:
         objects = self.spec.all_objects()
         stages = [self.context.statusTracker().getStageInfo(s) for s in self.context.statusTracker().getActiveStageIds()]
+        self.beats += any(s and s.numActiveTasks for s in stages)  # a task may take long, and counts at its end only
         text = json.dumps(
             {
                 **self.spec.of_attempt(),
@@ -1394,6 +1395,7 @@ class Progress:
                 "files_done": sum(c[2].value for c in self.counters.values()) + sum(o["size"] == 0 for o in objects),
                 "files_total": len(objects),
                 "tasks": [[s.stageId, s.numCompletedTasks, s.numTasks] for s in stages if s],
+                "beats": self.beats,
             }
         )
         if text != self.said:

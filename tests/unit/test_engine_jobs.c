@@ -65,9 +65,16 @@ static void keep(const char *owner, uint32_t number, const char *id, const char 
     fail_msg("%s", err.message);
 }
 
-static void give_up(const char *owner, uint32_t number) {
+/* By the run of that id, or the backfill. */
+static void give_up_of(const char *owner, const struct handed_job *job, const char *run) {
   struct err err;
-  assert_int_equal(engine_job_store_give_up(db, owner, number, &err), KPI_OK);
+  const char *const runs[] = {run};
+  assert_int_equal(engine_job_store_give_up(db, owner, job, runs, 1, &err), KPI_OK);
+}
+
+static void give_up(const char *owner, uint32_t number) {
+  const struct handed_job job = {.number = number};
+  give_up_of(owner, &job, owner);
 }
 
 static void assert_found(const char *owner, bool expected, uint32_t number, const char *id) {
@@ -137,6 +144,63 @@ static void of_a_job_that_was_given_up_the_number_stays(void **state) {
   assert_int_equal(to_end[0].job.number, 1);
 }
 
+static void a_job_that_others_follow_is_not_given_up(void **state) {
+  (void)state;
+  char first[UUID_TEXT_SIZE], second[UUID_TEXT_SIZE];
+  const char *const runs[] = {first, second};
+  const struct handed_job job = job_of(1, "job-1");
+  submit(1, ENGINE_SPARK, first);
+  submit(2, ENGINE_SPARK, second);
+  keep(first, 1, "job-1", runs, 2);
+  give_up_of(first, &job, first);
+  assert_waits_for(first, "");
+  assert_waits_for(second, first);
+  assert_found(first, true, 1, "job-1");
+  assert_int_equal(list_to_end(1), 0);
+  give_up_of(first, &job, second);
+  assert_int_equal(list_to_end(0), 1);
+}
+
+static void a_job_whose_id_comes_late_is_ended_all_the_same(void **state) {
+  (void)state;
+  char run[UUID_TEXT_SIZE];
+  const char *const runs[] = {run};
+  const struct handed_job job = job_of(1, "job-1");
+  struct err err;
+  submit(1, ENGINE_SPARK, run);
+  keep(run, 1, "", runs, 1);
+  give_up(run, 1);
+  assert_int_equal(engine_job_store_over(db, run, 1, &err), KPI_OK);
+  assert_int_equal(list_to_end(0), 0);
+  give_up_of(run, &job, run);
+  assert_int_equal(list_to_end(0), 1);
+  assert_string_equal(to_end[0].job.id, "job-1");
+}
+
+static void a_run_without_claim_leaves_the_job_to_others(void **state) {
+  (void)state;
+  char first[UUID_TEXT_SIZE], second[UUID_TEXT_SIZE];
+  const char *const runs[] = {first, second}, *const own[] = {first};
+  struct run_hand_off h;
+  struct handed_job found, next = job_of(2, "job-2");
+  struct err err;
+  bool is_found;
+  submit(1, ENGINE_SPARK, first);
+  submit(2, ENGINE_SPARK, second);
+  keep(first, 1, "job-1", runs, 2);
+  run_hand_off_init(&h, db, NULL, first, false, own, 1);
+  assert_int_equal(h.base.find(h.base.arg, &found, &is_found, &err), KPI_OK);
+  assert_false(is_found);
+  assert_int_equal(found.number, 1);
+  assert_int_equal(h.base.keep(h.base.arg, &next, &err), KPI_OK);
+  assert_int_equal(h.base.find(h.base.arg, &found, &is_found, &err), KPI_OK);
+  assert_true(is_found);
+  assert_int_equal(found.number, 2);
+  run_hand_off_init(&h, db, NULL, first, true, runs, 2);
+  assert_int_equal(h.base.find(h.base.arg, &found, &is_found, &err), KPI_OK);
+  assert_true(is_found);
+}
+
 static void the_engine_is_given_what_is_stored(void **state) {
   (void)state;
   char run[UUID_TEXT_SIZE];
@@ -146,7 +210,7 @@ static void the_engine_is_given_what_is_stored(void **state) {
   struct err err;
   bool is_found;
   submit(1, ENGINE_SPARK, run);
-  run_hand_off_init(&h, db, NULL, run, runs, 1);
+  run_hand_off_init(&h, db, NULL, run, false, runs, 1);
   assert_string_equal(h.base.owner, run);
   assert_int_equal(h.base.keep(h.base.arg, &job, &err), KPI_OK);
   assert_waits_for(run, run);
@@ -338,6 +402,7 @@ static void after_a_job_was_given_up_its_runs_are_as_others(void **state) {
     submit(1 + i, ENGINE_SPARK, ids[i]);
   keep(ids[0], 1, "job-1", of_job, COUNT_OF(of_job));
   give_up(ids[0], 1);
+  give_up_of(ids[0], &(struct handed_job){.number = 1}, ids[1]);
   assert_int_equal(claim(claimed, 3), 3);
 }
 
@@ -393,6 +458,9 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       DB_TEST(job_is_found_with_all_that_is_known_of_it),
       DB_TEST(of_a_job_that_was_given_up_the_number_stays),
+      DB_TEST(a_job_that_others_follow_is_not_given_up),
+      DB_TEST(a_job_whose_id_comes_late_is_ended_all_the_same),
+      DB_TEST(a_run_without_claim_leaves_the_job_to_others),
       DB_TEST(the_engine_is_given_what_is_stored),
       DB_TEST(job_is_to_be_ended_when_no_run_waits_for_it),
       DB_TEST(run_that_is_to_try_again_waits_for_its_job),
