@@ -94,10 +94,11 @@ static enum kpi_code do_give_up(struct db_conn *c, void *arg, struct err *err) {
   }
   if (rc)
     return rc;
-  s = db_statement(c, "UPDATE engine_jobs SET stage = 'given_up', job_id = coalesce(nullif(?3, ''), job_id)"
-                      " WHERE owner = ?1 AND number = ?2 AND (stage <> 'over' OR (job_id IS NULL AND ?3 <> ''))"
-                      " AND NOT EXISTS (SELECT 1 FROM runs WHERE"
-                      " engine_job_owner = ?1 AND state IN " ACTIVE_STATES ")");
+  s = db_statement(c,
+                   "UPDATE engine_jobs SET stage = 'given_up', job_id = coalesce(nullif(?3, ''), job_id)"
+                   " WHERE owner = ?1 AND number = ?2 AND (stage <> 'over' OR (job_id IS NULL AND ?3 <> ''))"
+                   " AND NOT EXISTS (SELECT 1 FROM runs WHERE"
+                   " engine_job_owner = ?1 AND state IN " ACTIVE_STATES ")");
   db_bind_text(s, 1, call->owner);
   db_bind_int(s, 2, call->job->number);
   db_bind_text(s, 3, call->job->id);
