@@ -218,20 +218,21 @@ static enum kpi_code hand_over(struct following *f, struct err *err) {
 
 /* ---- following ---- */
 
-/* Takes over what the job tells of its progress. What cannot be read is told again later. */
-static void show_progress(struct following *f) {
+/* Takes over what the job tells of its progress. False when it is nothing new, or cannot be read now. */
+static bool show_progress(struct following *f) {
   auto_buf struct buf text;
   char digest[SHA256_HEX_SIZE];
   struct err err;
   bool found = false;
   buf_init(&text, REPORT_BYTES_MAX);
   if (get_file(f, "progress.json", &text, &found, &err) || !found || buf_failed(&text))
-    return;
+    return false;
   crypto_sha256_hex(buf_view(&text), digest);
   if (strcmp(digest, f->progress_seen) == 0 || !spark_progress_read(buf_view(&text), f->job->progress))
-    return;
+    return false;
   memcpy(f->progress_seen, digest, sizeof digest);
   atomic_fetch_add(&f->job->progress->beats, 1);
+  return true;
 }
 
 /* Waits for the next look, or until the job is stopped. */
@@ -315,7 +316,8 @@ static enum kpi_code follow(struct following *f, struct buf *manifest, struct er
       return KPI_OK;
     if (is_end)
       return rc ? rc : failure(f, &w, err);
-    show_progress(f);
+    if (show_progress(f) && w.away_since)
+      w.away_since = clock_mono_ms(); /* the job is well, whoever cannot be asked about it */
     wait_a_while(f, wait_ms);
     wait_ms = wait_ms * 2 < LOOK_MS_MAX ? wait_ms * 2 : LOOK_MS_MAX;
   }
