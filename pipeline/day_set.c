@@ -1,8 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 #include "pipeline/day_set.h"
 
+#include <string.h>
+
 struct day_set day_set_range(day_t from, day_t to) {
   return (struct day_set){.from = from, .to = to};
+}
+
+/* Bytes of the bits of a range. */
+static size_t bits_size(day_t from, day_t to) {
+  return (size_t)(to - from) / 8 + 1;
 }
 
 bool day_set_of(const day_t *days, size_t count, struct day_set *out) {
@@ -11,12 +18,32 @@ bool day_set_of(const day_t *days, size_t count, struct day_set *out) {
     out->from = days[i] < out->from ? days[i] : out->from;
     out->to = days[i] > out->to ? days[i] : out->to;
   }
-  out->bits = calloc((size_t)(out->to - out->from) / 8 + 1, 1);
+  out->bits = calloc(bits_size(out->from, out->to), 1);
   for (size_t i = 0; out->bits && i < count; i++) {
     uint32_t at = (uint32_t)(days[i] - out->from);
     out->bits[at / 8] |= (uint8_t)(1u << at % 8);
   }
   return out->bits != NULL;
+}
+
+bool day_set_copy(const struct day_set *s, struct day_set *out) {
+  *out = *s;
+  if (!s->bits)
+    return true;
+  const size_t size = bits_size(s->from, s->to);
+  out->bits = malloc(size);
+  if (out->bits)
+    memcpy(out->bits, s->bits, size);
+  else
+    day_set_clear(out);
+  return out->bits;
+}
+
+bool day_set_has_all(const struct day_set *s, const struct day_set *others) {
+  for (day_t day = others->from; day <= others->to; day++)
+    if (day_set_has(others, day) && !day_set_has(s, day))
+      return false;
+  return true;
 }
 
 bool day_set_meets(const struct day_set *s, day_t from, day_t to) {

@@ -25,6 +25,12 @@ static inline bool day_set_has(const struct day_set *s, day_t day) {
   return !s->bits || (s->bits[at / 8] >> at % 8 & 1);
 }
 
+/* Copies a set. False when memory is exhausted: then *out is empty. */
+bool day_set_copy(const struct day_set *s, struct day_set *out);
+
+/* True when it has every day of another set. */
+bool day_set_has_all(const struct day_set *s, const struct day_set *others);
+
 /* True when it has one of the days of a range. */
 bool day_set_meets(const struct day_set *s, day_t from, day_t to);
 

@@ -49,7 +49,6 @@ void day_results_clear(struct day_results *r);
 
 struct engine;
 struct engine_vtable {
-  const char *name; /* "native" */
   enum kpi_code (*compute)(struct engine *e, const struct job *job, const struct source_listing *listing,
                            struct day_results *out, struct err *err);
   /* Of engines that hand jobs to a cluster; NULL: it does not. */

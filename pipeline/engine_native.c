@@ -505,7 +505,7 @@ static void native_free(struct engine *e) {
   free(e);
 }
 
-static const struct engine_vtable native_vtable = {"native", native_compute, NULL, native_free};
+static const struct engine_vtable native_vtable = {native_compute, NULL, native_free};
 
 struct engine *engine_native_new(struct pool *pool) {
   struct engine_native *e = malloc(sizeof *e);

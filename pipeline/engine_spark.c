@@ -117,8 +117,7 @@ static enum kpi_code start(struct following *f, struct err *err) {
   file_name(name, f->owner, f->handed.number, "spec.json");
   snprintf(token, sizeof token, "kpi-%s-%u", f->owner, f->handed.number);
   buf_init(&uri, SIZE_MAX);
-  spark_uri_write(e->work_uri, e->cluster->vtable->s3_scheme, &uri);
-  buf_printf(&uri, "%s%s", view_ends(buf_view(&uri), "/") ? "" : "/", name);
+  spark_uri_write(e->work_uri, name, e->cluster->vtable->s3_scheme, &uri);
   if (buf_failed(&uri))
     return job_memory_err(f->job, err);
   const struct spark_submission s = {
@@ -149,14 +148,6 @@ static enum kpi_code submit(struct following *f, struct err *err) {
   return rc;
 }
 
-/* True when each of the days is also one of the others. */
-static bool days_are_among(const struct day_set *days, const struct day_set *others) {
-  for (day_t day = days->from; day <= days->to; day++)
-    if (day_set_has(days, day) && !day_set_has(others, day))
-      return false;
-  return true;
-}
-
 /* *same: a job that was handed over before does what is asked for now: its spec would be written again, byte
  * by byte, but for days that are no longer wanted. Errors: those of a store that is out of reach. */
 static enum kpi_code compare_job(struct following *f, bool *same, struct err *err) {
@@ -167,7 +158,7 @@ static enum kpi_code compare_job(struct following *f, bool *same, struct err *er
   buf_init(&again, SPEC_BYTES_MAX);
   enum kpi_code rc = get_file(f, "spec.json", &spec, &found, err);
   *same = found && !buf_failed(&spec) && spark_spec_days(buf_view(&spec), &f->days) &&
-          days_are_among(&f->job->days, &f->days) && write_spec(f, &again, sha256) &&
+          day_set_has_all(&f->days, &f->job->days) && write_spec(f, &again, sha256) &&
           strcmp(sha256, f->handed.spec_sha256) == 0;
   return f->is_out_of_reach ? rc : KPI_OK;
 }
@@ -186,20 +177,6 @@ static enum kpi_code adopt(struct following *f, bool *adopted, struct err *err) 
   return is_known ? KPI_OK : start(f, err);
 }
 
-/* Copies the days of the job. */
-static bool copy_days(struct following *f) {
-  const struct day_set *days = &f->job->days;
-  day_set_clear(&f->days);
-  f->days = *days;
-  if (!days->bits)
-    return true;
-  size_t size = (size_t)(days->to - days->from) / 8 + 1;
-  f->days.bits = malloc(size);
-  if (f->days.bits)
-    memcpy(f->days.bits, days->bits, size);
-  return f->days.bits;
-}
-
 /* Finds the job to go on with, or submits one. After an error there is none. */
 static enum kpi_code hand_over(struct following *f, struct err *err) {
   const struct hand_off *h = f->job->hand_off;
@@ -211,7 +188,8 @@ static enum kpi_code hand_over(struct following *f, struct err *err) {
     if (found)
       give_up(f);
     f->handed.number++;
-    rc = copy_days(f) ? submit(f, err) : job_memory_err(f->job, err);
+    day_set_clear(&f->days);
+    rc = day_set_copy(&f->job->days, &f->days) ? submit(f, err) : job_memory_err(f->job, err);
   }
   return rc;
 }
@@ -402,7 +380,7 @@ static void engine_spark_free(struct engine *e) {
 }
 
 struct engine *engine_spark_new(const struct spark_options *options) {
-  static const struct engine_vtable vtable = {"spark", compute, discard, engine_spark_free};
+  static const struct engine_vtable vtable = {compute, discard, engine_spark_free};
   struct engine_spark *spark = malloc(sizeof *spark);
   if (!spark) {
     spark_cluster_free(options->cluster);

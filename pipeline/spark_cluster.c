@@ -1,6 +1,19 @@
 /* SPDX-License-Identifier: MIT */
 #include "pipeline/spark_cluster.h"
 
+#include <string.h>
+
+#define S3 "s3://"
+
+void spark_uri_write(const char *uri, const char *name, const char *s3_scheme, struct buf *out) {
+  if (view_starts(view_of(uri), S3))
+    buf_printf(out, "%s://%s", s3_scheme, uri + strlen(S3));
+  else
+    buf_add_cstr(out, uri);
+  if (name)
+    buf_printf(out, "%s%s", view_ends(view_of(uri), "/") ? "" : "/", name);
+}
+
 enum kpi_code spark_cluster_start(struct spark_cluster *c, const struct spark_submission *s,
                                   char id[SPARK_JOB_ID_SIZE], struct err *err) {
   id[0] = '\0';

@@ -35,6 +35,10 @@ struct spark_submission {
   const struct stop_flag *stop;
 };
 
+/* Appends the URI of a file as jobs know it: that of a place as the settings have it, of which s3:// gets the
+ * scheme, and the file's name in it; NULL: the URI is the file's. */
+void spark_uri_write(const char *uri, const char *name, const char *s3_scheme, struct buf *out);
+
 struct spark_cluster;
 struct spark_cluster_vtable {
   const char *s3_scheme;    /* by which its jobs name objects of S3: "s3", "s3a" */

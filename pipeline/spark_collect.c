@@ -10,9 +10,6 @@
 
 enum { FORMAT = 1, FILE_BYTES_MAX = 1024 * 1024 * 1024, CATEGORY_BYTES_MAX = 2048 };
 
-SCOPE_DEFINE(json_t *, json_decref)
-#define auto_json AUTO(json_decref_scope)
-
 /* A day, as far as lines have told of it. */
 struct told_day {
   struct day_result result;

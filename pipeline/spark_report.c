@@ -4,9 +4,6 @@
 #include "base/scope.h"
 #include "pipeline/spark_tally.h"
 
-SCOPE_DEFINE(json_t *, json_decref)
-#define auto_json AUTO(json_decref_scope)
-
 /* A task that ran twice counts twice: no more than there is. */
 static void take_count(const json_t *json, const char *name, uint64_t most, _Atomic uint64_t *out) {
   uint64_t count;

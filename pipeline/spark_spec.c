@@ -1,22 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 #include "pipeline/spark_spec.h"
 
-#include "base/scope.h"
+#include "pipeline/spark_cluster.h"
+#include "pipeline/spark_tally.h"
 
-#include <jansson.h>
 #include <string.h>
-
-SCOPE_DEFINE(json_t *, json_decref)
-#define auto_json AUTO(json_decref_scope)
-
-#define S3 "s3://"
-
-void spark_uri_write(const char *uri, const char *s3_scheme, struct buf *out) {
-  if (view_starts(view_of(uri), S3))
-    buf_printf(out, "%s://%s", s3_scheme, uri + strlen(S3));
-  else
-    buf_add_cstr(out, uri);
-}
 
 /* ---- writing ---- */
 
@@ -54,10 +42,7 @@ static void add_object(struct buf *out, const struct source_object *object, cons
   auto_buf struct buf uri;
   const bool is_s3 = source_needs_aws(source->url);
   buf_init(&uri, SIZE_MAX);
-  spark_uri_write(source->url, s3_scheme, &uri);
-  if (!view_ends(buf_view(&uri), "/"))
-    buf_add_char(&uri, '/');
-  buf_add_cstr(&uri, object->name);
+  spark_uri_write(source->url, object->name, s3_scheme, &uri);
   buf_add_char(out, '{');
   add_text(out, "name", object->name);
   add_text(out, "uri", buf_failed(&uri) ? NULL : uri.ptr);

@@ -21,7 +21,4 @@ void spark_spec_write(const struct spark_spec *spec, const struct job *job,
 /* Reads the days of a spec. False when it is none. */
 bool spark_spec_days(struct view spec, struct day_set *out);
 
-/* Appends a URI of the settings as jobs know it: s3:// gets the scheme. */
-void spark_uri_write(const char *uri, const char *s3_scheme, struct buf *out);
-
 #endif

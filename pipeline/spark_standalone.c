@@ -21,7 +21,7 @@ enum {
 };
 
 #define AUTHORIZATION "Authorization: Bearer "
-#define S3_SCHEME "s3://"
+#define S3_CLIENT "s3a" /* Hadoop's scheme */
 
 /* The driver's JVM is begun without the options that the launcher of Spark 3.5 adds: Java 17 needs them, Java
  * 8 is told to ignore them. */
@@ -228,8 +228,10 @@ static bool set_properties(const struct spark_job_file *file, json_t *properties
 
 /* The file as Hadoop's S3 client names it. */
 static json_t *entry_of(const char *uri) {
-  return view_starts(view_of(uri), S3_SCHEME) ? json_sprintf("s3a://%s", uri + strlen(S3_SCHEME))
-                                              : json_string(uri);
+  auto_buf struct buf text;
+  buf_init(&text, SIZE_MAX);
+  spark_uri_write(uri, NULL, S3_CLIENT, &text);
+  return buf_failed(&text) ? NULL : json_string(text.ptr);
 }
 
 /* Returns owned, NULL when memory is exhausted or a text is no UTF-8. */
@@ -359,7 +361,7 @@ static void standalone_free(struct spark_cluster *base) {
 }
 
 static const struct spark_cluster_vtable standalone_vtable = {
-    "s3a", false, standalone_start, standalone_look, standalone_cancel, standalone_free};
+    S3_CLIENT, false, standalone_start, standalone_look, standalone_cancel, standalone_free};
 
 struct spark_cluster *spark_standalone_new(struct http_client *http, const char *rest_url, const char *master,
                                            const char *token_file, const struct spark_job_file *file) {

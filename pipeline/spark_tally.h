@@ -3,9 +3,13 @@
 #ifndef KPID_PIPELINE_SPARK_TALLY_H
 #define KPID_PIPELINE_SPARK_TALLY_H
 
+#include "base/scope.h"
 #include "pipeline/quality.h"
 
 #include <jansson.h>
+
+SCOPE_DEFINE(json_t *, json_decref)
+#define auto_json AUTO(json_decref_scope)
 
 /* Reads a tally, whose examples stand in objects of the listing. `out` is zero-initialised; the caller clears
  * it also after a failure. False when it is not as the format says. */

@@ -334,7 +334,7 @@ static enum kpi_code discard(struct engine *e, const char *owner, const struct h
 
 static void reaper_goes_on_until_each_job_is_over(void **state) {
   (void)state;
-  static const struct engine_vtable vtable = {.name = "test", .discard = discard};
+  static const struct engine_vtable vtable = {.discard = discard};
   struct engine engine = {&vtable};
   struct stop_flag stop = {0};
   uint64_t handed;
