@@ -4,6 +4,8 @@
 #ifndef KPID_TESTS_FAKE_DYNAMODB_H
 #define KPID_TESTS_FAKE_DYNAMODB_H
 
+#include "aws_env.h"
+
 #include "aws/aws_call.h"
 #include "base/scope.h"
 
@@ -321,16 +323,9 @@ static const struct http_client_vtable fake_dynamodb_vtable = {fake_dynamodb_cal
 
 /* Returns owned: a connection to it. */
 static inline struct aws *fake_dynamodb_init(struct fake_dynamodb *f) {
-  static const char *const unset[] = {"AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL"};
   struct aws *aws;
   struct err err;
-  for (size_t i = 0; i < COUNT_OF(unset); i++)
-    unsetenv(unset[i]);
-  setenv("AWS_REGION", "eu-west-1", 1);
-  setenv("AWS_ACCESS_KEY_ID", "AKID", 1);
-  setenv("AWS_SECRET_ACCESS_KEY", "secret", 1);
-  setenv("AWS_CONFIG_FILE", "/dev/null", 1);
-  setenv("AWS_SHARED_CREDENTIALS_FILE", "/dev/null", 1);
+  aws_env_set();
   *f = (struct fake_dynamodb){.base = {&fake_dynamodb_vtable}};
   pthread_mutex_init(&f->synced.lock, NULL);
   f->synced.tables = json_object();

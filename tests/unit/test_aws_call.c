@@ -6,6 +6,7 @@
 #include "aws/s3_xml.h"
 #include "aws/xml.h"
 
+#include "aws_env.h"
 #include "unit.h"
 
 #include "fake_http.h"
@@ -17,15 +18,7 @@
 
 static int set_environment(void **state) {
   (void)state;
-  static const char *const unset[] = {"AWS_PROFILE",        "AWS_SESSION_TOKEN",    "AWS_ENDPOINT_URL",
-                                      "AWS_DEFAULT_REGION", "AWS_ENDPOINT_URL_STS", "AWS_USE_FIPS_ENDPOINT"};
-  for (size_t i = 0; i < COUNT_OF(unset); i++)
-    unsetenv(unset[i]);
-  setenv("AWS_REGION", "eu-west-1", 1);
-  setenv("AWS_ACCESS_KEY_ID", "AKID", 1);
-  setenv("AWS_SECRET_ACCESS_KEY", "secret", 1);
-  setenv("AWS_CONFIG_FILE", "/dev/null", 1);
-  setenv("AWS_SHARED_CREDENTIALS_FILE", "/dev/null", 1);
+  aws_env_set();
   setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:9", 1);
   setenv("AWS_ENDPOINT_URL_DYNAMODB", "http://127.0.0.1:8", 1);
   return 0;

@@ -2,6 +2,7 @@
 #include "aws/aws_call.h"
 #include "pipeline/dynamodb_tables.h"
 
+#include "aws_env.h"
 #include "unit.h"
 
 #include "fake_http.h"
@@ -26,14 +27,7 @@ static const struct dynamodb_tables two = {{[KPI_ORDERS] = "ord", [KPI_CATEGORIE
 
 static int set_environment(void **state) {
   (void)state;
-  unsetenv("AWS_PROFILE");
-  unsetenv("AWS_SESSION_TOKEN");
-  unsetenv("AWS_ENDPOINT_URL");
-  setenv("AWS_REGION", "eu-west-1", 1);
-  setenv("AWS_ACCESS_KEY_ID", "AKID", 1);
-  setenv("AWS_SECRET_ACCESS_KEY", "secret", 1);
-  setenv("AWS_CONFIG_FILE", "/dev/null", 1);
-  setenv("AWS_SHARED_CREDENTIALS_FILE", "/dev/null", 1);
+  aws_env_set();
   return 0;
 }
 

@@ -4,6 +4,7 @@
 #include "base/scope.h"
 #include "pipeline/source_s3.h"
 
+#include "aws_env.h"
 #include "unit.h"
 
 #include "aws/aws_call.h"
@@ -121,13 +122,7 @@ static void bench_init(struct bench *b, const char *url, uint64_t size) {
       .s3 = {.base = {&s3_vtable}, .size = size, .etag = "\"e\""},
       .object = {.name = (char *)(uintptr_t) "orders/0.csv", .size = size, .version = "\"e\""}};
   b->use.bytes_read = &b->bytes_read;
-  unsetenv("AWS_PROFILE");
-  unsetenv("AWS_SESSION_TOKEN");
-  setenv("AWS_REGION", "eu-west-1", 1);
-  setenv("AWS_ACCESS_KEY_ID", "AKID", 1);
-  setenv("AWS_SECRET_ACCESS_KEY", "secret", 1);
-  setenv("AWS_CONFIG_FILE", "/dev/null", 1);
-  setenv("AWS_SHARED_CREDENTIALS_FILE", "/dev/null", 1);
+  aws_env_set();
   setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:9", 1);
   assert_int_equal(aws_new_with(&b->s3.base, &b->aws, &b->err), KPI_OK);
   assert_int_equal(source_new(url, b->aws, CONCURRENCY, &b->source, &b->err), KPI_OK);

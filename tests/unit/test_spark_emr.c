@@ -3,6 +3,7 @@
 #include "aws/emr_serverless.h"
 #include "pipeline/spark_cluster.h"
 
+#include "aws_env.h"
 #include "unit.h"
 
 #include "fake_http.h"
@@ -394,15 +395,7 @@ static void the_service_is_found_as_the_others_are(void **state) {
 
 static int set_environment(void **state) {
   (void)state;
-  static const char *const unset[] = {"AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL",
-                                      "AWS_USE_FIPS_ENDPOINT", "AWS_USE_DUALSTACK_ENDPOINT"};
-  for (size_t i = 0; i < COUNT_OF(unset); i++)
-    unsetenv(unset[i]);
-  setenv("AWS_REGION", "eu-west-1", 1);
-  setenv("AWS_ACCESS_KEY_ID", "AKID", 1);
-  setenv("AWS_SECRET_ACCESS_KEY", "secret", 1);
-  setenv("AWS_CONFIG_FILE", "/dev/null", 1);
-  setenv("AWS_SHARED_CREDENTIALS_FILE", "/dev/null", 1);
+  aws_env_set();
   setenv("AWS_ENDPOINT_URL_EMR_SERVERLESS", "http://127.0.0.1:7", 1);
   return 0;
 }

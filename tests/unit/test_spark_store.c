@@ -4,6 +4,7 @@
 #include "base/scope.h"
 #include "pipeline/spark_store.h"
 
+#include "aws_env.h"
 #include "unit.h"
 
 #include "fake_http.h"
@@ -406,14 +407,7 @@ static void a_refused_removal_names_its_object(void **state) {
 
 static int set_environment(void **state) {
   (void)state;
-  unsetenv("AWS_PROFILE");
-  unsetenv("AWS_SESSION_TOKEN");
-  unsetenv("AWS_ENDPOINT_URL");
-  setenv("AWS_REGION", "eu-west-1", 1);
-  setenv("AWS_ACCESS_KEY_ID", "AKID", 1);
-  setenv("AWS_SECRET_ACCESS_KEY", "secret", 1);
-  setenv("AWS_CONFIG_FILE", "/dev/null", 1);
-  setenv("AWS_SHARED_CREDENTIALS_FILE", "/dev/null", 1);
+  aws_env_set();
   setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:9", 1);
   return 0;
 }
