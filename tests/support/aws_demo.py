@@ -1,51 +1,17 @@
 """The demonstration behind scripts/aws-demo: sample data from S3 to DynamoDB and back to the screen."""
 
 import contextlib
-import signal
 import sys
-import tempfile
-from decimal import Decimal
 from pathlib import Path
 
 from support.aws_site import no_credentials, static_credentials
-from support.cli import CATEGORY_COLUMNS, ORDER_COLUMNS, kpid
-from support.dynamodb_server import DynamoDbServer, Item, KpiTables
+from support.cli import CATEGORY_COLUMNS, ORDER_COLUMNS
+from support.demo import DATE, SAMPLE, DemoFailed, must, print_table, run_demo
+from support.dynamodb_server import DynamoDbServer, KpiTables
 from support.s3_server import REGION, S3Server
 from support.server import Server
 
-DATE = "2025-03-15"
 BUCKET = "kpid-demo"
-SAMPLE = ["--orders", 20000, "--days", 31, "--seed", 7, "--from", "2025-03-01"]
-
-
-class DemoFailed(Exception):
-    """What went wrong, for the user."""
-
-
-def must(*args: object, env: dict[str, str] | None = None) -> None:
-    """A command of the program that has to succeed."""
-    print(f"\n$ kpid {' '.join(str(arg) for arg in args)}")
-    result = kpid(*args, env=env)
-    print(result.out, end="")
-    if result.code != 0:
-        raise DemoFailed(str(result))
-
-
-def cell(value: object) -> str:
-    if isinstance(value, Decimal):
-        text = f"{value:f}"
-        whole, dot, fraction = text.partition(".")
-        return whole + dot + fraction[:6] if dot else text
-    return str(value)
-
-
-def print_table(title: str, columns: list[str], items: list[Item], by: str = "boto3") -> None:
-    """Items as lines of aligned columns."""
-    lines = [columns, *([cell(item[name]) for name in columns] for item in items)]
-    widths = [max(len(line[n]) for line in lines) for n in range(len(columns))]
-    print(f"\n{title}: {len(items)} item{'s' if len(items) != 1 else ''}, read by {by}")
-    for line in lines:
-        print("  " + "  ".join(map(str.ljust, line, widths)).rstrip())
 
 
 def run_date(server: Server) -> None:
@@ -104,22 +70,5 @@ def demonstrate(folder: Path, cleanup: contextlib.ExitStack) -> None:
         raise DemoFailed(f"the server ended with {code}")
 
 
-def main() -> int:
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    with (
-        tempfile.TemporaryDirectory(prefix="kpid-aws-demo.") as folder,
-        contextlib.ExitStack() as cleanup,
-    ):
-        try:
-            demonstrate(Path(folder), cleanup)
-        except KeyboardInterrupt:
-            return 130
-        except Exception as problem:
-            print(f"\naws-demo: {problem}", file=sys.stderr)
-            return 1
-    print("\neverything is stopped and removed again")
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_demo("aws-demo", demonstrate))

@@ -2,13 +2,11 @@
 
 import contextlib
 import json
-import signal
 import sys
-import tempfile
 from pathlib import Path
 
-from support.aws_demo import DATE, SAMPLE, DemoFailed, must, print_table
 from support.cli import CATEGORY_COLUMNS, ORDER_COLUMNS
+from support.demo import DATE, SAMPLE, DemoFailed, must, print_table, run_demo
 from support.s3_server import S3Server
 from support.server import Server
 from support.spark_cluster import SparkCluster
@@ -67,19 +65,5 @@ def demonstrate(folder: Path, cleanup: contextlib.ExitStack) -> None:
         raise DemoFailed(f"the server ended with {code}")
 
 
-def main() -> int:
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    with tempfile.TemporaryDirectory(prefix="kpid-spark-demo.") as folder, contextlib.ExitStack() as cleanup:
-        try:
-            demonstrate(Path(folder), cleanup)
-        except KeyboardInterrupt:
-            return 130
-        except Exception as problem:
-            print(f"\nspark-demo: {problem}", file=sys.stderr)
-            return 1
-    print("\neverything is stopped and removed again")
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_demo("spark-demo", demonstrate))
