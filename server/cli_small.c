@@ -6,6 +6,7 @@
 #include "server/auth.h"
 #include "server/cli_output.h"
 #include "server/db.h"
+#include "server/version.h"
 
 #include <errno.h>
 #include <getopt.h>
@@ -59,7 +60,10 @@ int cli_version(int argc, char **argv) {
   int refused = cli_no_arguments(argc, argv);
   if (refused)
     return refused - 1;
-  return cli_say("kpid %s\n", KPID_VERSION);
+  auto_buf struct buf text;
+  buf_init(&text, SIZE_MAX);
+  version_describe(&text);
+  return cli_say("%s", text.ptr);
 }
 
 int cli_check_config(int argc, char **argv) {

@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "server/assets.h"
 #include "server/service.h"
+#include "server/version.h"
 
 #include <stdio.h>
 
@@ -70,11 +71,18 @@ static void get_readyz(struct request *rq, struct reply *rp) {
 
 static void get_version(struct request *rq, struct reply *rp) {
   (void)rq;
+  struct library libraries[LIBRARY_COUNT];
+  version_libraries(libraries);
   struct json_out j = reply_json_begin(rp, 200);
   jout_object(&j, NULL);
   jout_string(&j, "name", "kpid");
   jout_string(&j, "version", KPID_VERSION);
+  jout_string(&j, "commit", kpid_commit);
   jout_string(&j, "api_version", API_VERSION);
+  jout_object(&j, "libraries");
+  for (size_t i = 0; i < LIBRARY_COUNT; i++)
+    jout_string(&j, libraries[i].name, libraries[i].version);
+  jout_object_end(&j);
   jout_object_end(&j);
   reply_json_end(&j);
 }

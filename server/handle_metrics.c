@@ -11,6 +11,7 @@
 #include "server/process_stats.h"
 #include "server/run_metrics.h"
 #include "server/service.h"
+#include "server/version.h"
 
 #include <stdio.h>
 #include <sys/stat.h>
@@ -19,8 +20,10 @@ enum { SECONDS_PER_DAY = 86400 };
 
 /* ---- what is looked up ---- */
 
-static const struct metric build = {
-    .name = "kpid_build_info", .help = "The version that runs.", .kind = METRIC_GAUGE, .labels = {"version"}};
+static const struct metric build = {.name = "kpid_build_info",
+                                    .help = "The version that runs.",
+                                    .kind = METRIC_GAUGE,
+                                    .labels = {"version", "revision"}};
 
 static const struct metric workers = {
     .name = "kpid_worker_threads", .help = "Threads that compute, KPI_THREADS.", .kind = METRIC_GAUGE};
@@ -91,7 +94,7 @@ static void write_service(const struct metrics_out *o, struct service *service) 
   struct health h = {0};
   service_health(service, &h);
   metrics_write_head(o, &build);
-  metrics_write_sample(o, &build, METRIC_OF(KPID_VERSION), 1);
+  metrics_write_sample(o, &build, METRIC_OF(KPID_VERSION, kpid_commit), 1);
   write_one(o, &workers, (double)config->threads);
   write_runs(o, &h.census);
   write_one(o, &last_day, h.census.has_published ? beginning_of(config->zone, h.census.last_published) : 0);

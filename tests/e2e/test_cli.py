@@ -39,7 +39,7 @@ from support.datasets import (
     write_lines,
     write_source,
 )
-from support.paths import README, clean_env, kpid_binary
+from support.paths import README, REPO, clean_env, kpid_binary
 
 DAY = BASE_DATES[0]
 NUMBERS = {"order_kpis": ORDER_COLUMNS[1:], "category_kpis": CATEGORY_COLUMNS[2:]}
@@ -116,11 +116,16 @@ def test_help_goes_to_stdout(args):
     assert "kpid" in result.out
 
 
-def test_version_is_one_line_and_the_same_in_the_option_form():
+def test_version_names_the_commit_and_the_libraries():
     result = kpid("version")
     assert result.code == OK
-    assert len(result.out.splitlines()) == 1
-    assert result.out.startswith("kpid ")
+    program, libraries = result.out.splitlines()
+    version = re.search(r"^project\(kpid VERSION (\S+)", (REPO / "CMakeLists.txt").read_text(encoding="utf-8"), re.MULTILINE)[1]
+    assert re.fullmatch(rf"kpid {re.escape(version)} \(commit ([0-9a-f]{{12}}\+?|unknown)\)", program)
+    named = dict(library.split("/") for library in libraries.split(" "))
+    assert set(named) == {"libmicrohttpd", "libcurl", "OpenSSL", "jansson", "SQLite", "expat", "zlib", "isa-l"}
+    assert all(re.match(r"\d+\.\d+", version) for version in named.values()), named
+    assert kpid("--version").out == result.out
 
 
 @pytest.mark.parametrize(
