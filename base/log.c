@@ -7,6 +7,7 @@
 
 #include <inttypes.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <string.h>
 
 enum { LINE_MAX_BYTES = 16 * 1024 };
@@ -20,6 +21,11 @@ static struct {
   void *arg;
 } sink = {.lock = PTHREAD_RWLOCK_INITIALIZER};
 
+static struct {
+  pthread_rwlock_t lock;
+  char id[64]; /* guarded by lock; empty: none */
+} task = {.lock = PTHREAD_RWLOCK_INITIALIZER};
+
 static const char *const level_names[] = {"debug", "info", "warn", "error"};
 
 void log_init(enum log_level lowest, int fd) {
@@ -32,6 +38,12 @@ void log_set_sink(log_sink_fn fn, void *arg) {
   sink.fn = fn;
   sink.arg = arg;
   pthread_rwlock_unlock(&sink.lock);
+}
+
+void log_set_task(const char *id) {
+  pthread_rwlock_wrlock(&task.lock);
+  snprintf(task.id, sizeof task.id, "%s", id);
+  pthread_rwlock_unlock(&task.lock);
 }
 
 bool log_level_of(const char *name, enum log_level *out) {
@@ -60,6 +72,12 @@ static void add_field(struct buf *line, const struct log_field *f) {
   buf_add_char(line, '"');
 }
 
+static void add_task(struct buf *line) {
+  pthread_rwlock_rdlock(&task.lock);
+  add_field(line, &LOG_S("task", task.id[0] ? task.id : NULL));
+  pthread_rwlock_unlock(&task.lock);
+}
+
 static const struct log_field *find_field(const struct log_field *fields, int count, const char *key) {
   for (int i = 0; i < count; i++)
     if (strcmp(fields[i].key, key) == 0)
@@ -84,6 +102,7 @@ static void write_line(enum log_level level, const char *event, const char *msg,
   buf_add_char(out, '"');
   for (int i = 0; i < count; i++)
     add_field(out, &fields[i]);
+  add_task(out);
   buf_add_cstr(out, "}\n");
 }
 

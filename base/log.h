@@ -27,6 +27,10 @@ struct log_field {
 /* Sets the lowest level that is written and the file descriptor (1 by default). */
 void log_init(enum log_level lowest, int fd);
 
+/* Sets what every line from now on has as its field `task`: whose log this is, where several are read
+ * together. */
+void log_set_task(const char *id);
+
 /* A line that names a run, for who keeps those. Borrowed for the call. */
 struct log_line {
   enum log_level level;

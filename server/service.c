@@ -304,6 +304,7 @@ static void *tick(void *arg) {
     int64_t now = clock_mono_ms();
     health_board_set(&s->health, CHECK_WORKERS, !stop_stalled(s, now), "a run has stalled and does not stop");
     live_runs_stop_overdue(&s->live, now);
+    ecs_task_set_busy(s->ecs, live_runs_active(&s->live) > 0);
     check_intents(s);
     wake_runs(s);
     int64_t check_ms = atomic_load(&s->runs_moved) ? CENSUS_MS : DATABASE_CHECK_MS;
@@ -384,7 +385,8 @@ static enum kpi_code open_parts(struct service *s, struct err *err) {
   if (!s->native || !s->input || (s->backends.spark && !s->reaper))
     return err_set(err, KPI_OUT_OF_MEMORY, "no memory or threads for %llu workers",
                    (unsigned long long)s->config->threads);
-  return open_intents(s, err);
+  rc = ecs_task_start(&s->ecs, err);
+  return rc ? rc : open_intents(s, err);
 }
 
 static enum kpi_code start_threads(struct service *s, struct err *err) {
@@ -466,6 +468,7 @@ void service_stop(struct service *s) {
       pthread_join(s->supervisors[i].thread, NULL);
   if (s->ticker_started)
     pthread_join(s->ticker, NULL);
+  ecs_task_free(s->ecs);
   engine_reaper_free(s->reaper);
   engine_free(s->native);
   pool_free(s->pool);

@@ -6,6 +6,7 @@
 
 #include "server/backends.h"
 #include "server/config.h"
+#include "server/ecs_task.h"
 #include "server/engine_reaper.h"
 #include "server/health.h"
 #include "server/input_look.h"
@@ -33,6 +34,7 @@ struct service {
   struct backends backends;
   struct engine_reaper *reaper; /* NULL: no cluster is configured */
   struct intents *intents;      /* NULL: none are kept */
+  struct ecs_task *ecs; /* NULL: not there */
   struct input_look *input;
   struct watch *watch;
   char boot_id[UUID_TEXT_SIZE];

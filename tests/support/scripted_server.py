@@ -40,7 +40,7 @@ class ScriptedServer:
             def answer(self):
                 owner._answer(self)
 
-            do_GET = do_POST = answer
+            do_GET = do_POST = do_PUT = answer
 
             def log_message(self, *_):
                 pass
