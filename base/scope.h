@@ -7,6 +7,7 @@
 #include "base/buf.h"
 
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -36,6 +37,11 @@ static inline void scope_close(const int *fd) {
     close(*fd);
 }
 
+static inline void scope_file_close(FILE **f) {
+  if (*f)
+    fclose(*f);
+}
+
 static inline void scope_buf_clear(struct buf *b) {
   buf_clear(b);
 }
@@ -46,6 +52,7 @@ static inline void scope_unlock(pthread_mutex_t **m) {
 
 #define auto_free AUTO(scope_free)
 #define auto_close AUTO(scope_close)
+#define auto_file AUTO(scope_file_close)
 #define auto_buf AUTO(scope_buf_clear)
 
 #define SCOPE_CAT_(a, b) a##b

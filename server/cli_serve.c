@@ -16,6 +16,7 @@
 #include "server/handle_submit.h"
 #include "server/http_server.h"
 #include "server/service.h"
+#include "server/version.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -65,12 +66,14 @@ static void reload_keys(struct auth *auth) {
 /* Serves until a signal; then lets waiters go, runs end, and both stop in that order. */
 static void serve_until_signal(struct service *service, struct http_server *http, struct auth *auth,
                                const sigset_t *signals) {
+  const struct config *config = service_config(service);
   int number = 0;
   if (http_server_health_address(http))
     log_at(LOG_INFO, "server.health_listening", "health checks are answered here too",
            LOG_S("address", http_server_health_address(http)));
   log_at(LOG_INFO, "server.listening", "kpid " KPID_VERSION " is ready",
-         LOG_S("address", http_server_address(http)));
+         LOG_S("address", http_server_address(http)), LOG_S("commit", kpid_commit),
+         LOG_I("threads", config->threads), LOG_I("run_memory_limit_bytes", config->memory_limit_bytes));
   while ((number <= 0 || number == SIGHUP) && !service_is_broken(service)) {
     number = sigtimedwait(signals, NULL, &(struct timespec){.tv_sec = 1});
     if (number == SIGHUP)

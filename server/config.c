@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "server/config.h"
 
+#include "base/cgroup.h"
 #include "pipeline/source.h"
 #include "pipeline/spark_store.h"
 
@@ -278,7 +279,9 @@ static const struct setting settings[] = {
     {"KPI_KEEP_DAYS", "90", "1-36500", "age at which finished runs are deleted; what is published stays",
      parse_days, AT(keep_days)},
     {"KPI_MEMORY_LIMIT", "", "bytes, KiB, MiB or GiB; at least 1MiB",
-     "memory of one run beyond its buffers; unset: none", parse_bytes, AT(memory_limit_bytes)},
+     "memory of one run beyond its buffers; unset: a share of what the control group of the process (the "
+     "container) allows, none without one",
+     parse_bytes, AT(memory_limit_bytes)},
 };
 
 enum { SETTING_COUNT = sizeof settings / sizeof settings[0] };
@@ -347,6 +350,15 @@ static enum kpi_code check_spark(const struct config *config, struct err *err) {
   return refuse_secrets(err);
 }
 
+uint64_t config_memory_share(const struct config *c, uint64_t allowed) {
+  const uint64_t mib = 1024 * 1024, program = 32 * mib, least = 16 * mib;
+  const uint64_t beside_runs = program + c->s3_concurrency * 8 * mib, scans = c->max_active_runs + 1;
+  if (allowed == UINT64_MAX)
+    return 0;
+  uint64_t share = allowed > beside_runs ? (allowed - beside_runs) / scans : 0;
+  return share > least ? share : least;
+}
+
 enum kpi_code config_load(struct config *out, struct err *err) {
   *out = (struct config){0};
   for (size_t i = 0; i < SETTING_COUNT; i++) {
@@ -355,6 +367,8 @@ enum kpi_code config_load(struct config *out, struct err *err) {
       return err_set(err, KPI_CONFIG_INVALID, "%s=%.200s: must be %s (%s)", s->name, value_of(s), s->range,
                      s->meaning);
   }
+  if (out->memory_limit_bytes == 0)
+    out->memory_limit_bytes = config_memory_share(out, cgroup_memory_limit(NULL, NULL));
   enum kpi_code rc = check_names(err);
   return rc ? rc : check_spark(out, err);
 }

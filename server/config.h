@@ -65,6 +65,11 @@ struct config {
  * it may be; an unknown name that starts with KPI_ is refused as well. */
 KPI_MUST_CHECK enum kpi_code config_load(struct config *out, struct err *err);
 
+/* Returns the memory of one run, 0 for no limit, where `allowed` is what all of the program may use
+ * (UINT64_MAX: no limit): scans share what the program itself and downloads leave, and none gets less than 16
+ * MiB. */
+uint64_t config_memory_share(const struct config *c, uint64_t allowed);
+
 /* Appends the table of all settings: name, value in effect, default, range and meaning. */
 void config_describe(struct buf *out);
 

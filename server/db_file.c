@@ -37,7 +37,8 @@ enum kpi_code db_file_resolve(const char *path, char **out, struct err *err) {
   if (!*out)
     return err_set(err, KPI_OUT_OF_MEMORY, "no memory for the database");
   if ((vfs->xFullPathname(vfs, path, vfs->mxPathname + 1, *out) & 0xff) != SQLITE_OK)
-    return err_set(err, KPI_CONFIG_INVALID, "KPI_DB=%s: the path cannot be followed", path);
+    return err_set_errno(err, KPI_CONFIG_INVALID, errno, "KPI_DB=%s: user %u cannot follow the path", path,
+                         (unsigned)geteuid());
   return KPI_OK;
 }
 
@@ -57,7 +58,7 @@ static enum kpi_code take_lock(struct db_file *f, const char *what, struct err *
   f->lock_fd = open(name, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
   if (f->lock_fd < 0)
     return err_set_errno(err, errno == ENOSPC ? KPI_DISK_FULL : KPI_CONFIG_INVALID, errno,
-                         "KPI_DB=%s: cannot create %s", f->path, name);
+                         "KPI_DB=%s: user %u cannot create %s", f->path, (unsigned)geteuid(), name);
   if (flock(f->lock_fd, LOCK_EX | LOCK_NB) != 0)
     return errno == EWOULDBLOCK ? locked_err(f->lock_fd, f->path, err)
                                 : err_set_errno(err, KPI_STORAGE_UNAVAILABLE, errno, "cannot lock %s", name);

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#include "base/cgroup.h"
 #include "base/scope.h"
 #include "server/config.h"
 
@@ -50,11 +51,23 @@ static void defaults_are_those_of_the_documents(void **state) {
   assert_int_equal(c.drain_seconds, 20);
   assert_int_equal(c.stall_seconds, 120);
   assert_int_equal(c.keep_days, 90);
-  assert_int_equal(c.memory_limit_bytes, 0);
+  assert_true(c.memory_limit_bytes == config_memory_share(&c, cgroup_memory_limit(NULL, NULL)));
   assert_int_equal(c.s3_concurrency, 8);
   assert_false(c.publish_to_dynamodb || c.publish_plain || c.intents_in_dynamodb);
   assert_null(c.item_shape);
   assert_string_equal(c.control_table, "kpi_control");
+}
+
+static void runs_share_what_the_control_group_allows(void **state) {
+  (void)state;
+  const uint64_t mib = 1024 * 1024;
+  struct config one = {.max_active_runs = 1, .s3_concurrency = 8},
+                four = {.max_active_runs = 4, .s3_concurrency = 16};
+  assert_true(config_memory_share(&one, UINT64_MAX) == 0);
+  assert_true(config_memory_share(&one, 512 * mib) == 208 * mib);
+  assert_true(config_memory_share(&four, 1024 * mib) == 864 * mib / 5);
+  assert_true(config_memory_share(&one, 100 * mib) == 16 * mib); /* a small run is always possible */
+  assert_true(config_memory_share(&one, 8 * mib) == 16 * mib);
 }
 
 static void numbers_have_a_least_and_a_most(void **state) {
@@ -277,6 +290,7 @@ static void the_description_shows_what_is_in_effect(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       CLEAN(defaults_are_those_of_the_documents),
+      CLEAN(runs_share_what_the_control_group_allows),
       CLEAN(numbers_have_a_least_and_a_most),
       CLEAN(values_are_taken_or_refused),
       CLEAN(lengths_have_a_most),
