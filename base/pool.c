@@ -90,12 +90,10 @@ static struct pool *start(size_t threads, size_t queue_cap, bool in_background) 
   p->synced.cap = queue_cap;
   p->synced.ring = calloc(queue_cap, sizeof *p->synced.ring);
   p->workers = calloc(threads, sizeof *p->workers);
-  bool ok = p->synced.ring && p->workers;
-  while (ok && p->worker_count < threads) {
-    ok = pthread_create(&p->workers[p->worker_count], NULL, work, p) == 0;
-    p->worker_count += ok;
-  }
-  if (ok)
+  if (p->synced.ring && p->workers)
+    while (p->worker_count < threads && pthread_create(&p->workers[p->worker_count], NULL, work, p) == 0)
+      p->worker_count++;
+  if (p->worker_count)
     return p;
   pool_free(p);
   return NULL;

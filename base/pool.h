@@ -49,8 +49,8 @@ struct pool_group {
 #define POOL_GROUP_INIT                                                                                      \
   { 0 }
 
-/* Starts `threads` workers (>= 1) with a queue of `queue_cap` tasks. Returns owned, NULL when threads or
- * memory are exhausted. */
+/* Starts `threads` workers (>= 1), fewer where the system gives no more, with a queue of `queue_cap` tasks.
+ * Returns owned, NULL when there is no thread or no memory. */
 struct pool *pool_new(size_t threads, size_t queue_cap);
 
 /* The same, of workers that let every other thread of the process go first: they may use all cores, and

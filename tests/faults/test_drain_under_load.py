@@ -1,27 +1,17 @@
-"""SIGTERM while clients post, poll and watch: what was begun is answered, what was accepted is done, at no charge.
+"""SIGTERM while clients post, poll and watch.
 
 KPID_DRAINS says how often (5; deep: 200), KPID_LOAD_SEED repeats a series.
 """
 
 import os
-import random
-import signal
-import time
-from collections import Counter
 
 import pytest
 
-from support.caller import Caller
 from support.datasets import phased_source
-from support.events import EventStream
-from support.load import SEED, settled
+from support.drains import DrainSeries
 from support.paths import SLOWDOWN
-from support.server import Server
 
 DRAINS = int(os.environ.get("KPID_DRAINS", "5"))
-DATES = [f"2023-01-{day:02}" for day in range(1, 29)]
-CALLERS, STREAMS = 6, 3
-DRAIN_SECONDS = ("0", "1", "20")
 
 
 @pytest.fixture(scope="module")
@@ -30,71 +20,6 @@ def some_seconds_input(tmp_path_factory):
     return phased_source(tmp_path_factory.mktemp("phased"), orders=300_000, files=2000)
 
 
-def drained_while_calling(server: Server, rng: random.Random) -> tuple[list[Caller], list[str]]:
-    """Sends SIGTERM at a random instant; what the clients have seen, and what was wrong."""
-    callers = [Caller(server, DATES, rng.randrange(2**32)) for _ in range(CALLERS)]
-    streams = [EventStream(server, "/events") for _ in range(STREAMS)]
-    for caller in callers:
-        caller.start()
-    time.sleep(rng.uniform(0.02, 1))
-    server.process.send_signal(signal.SIGTERM)
-    code = server.process.wait(40 + 10 * SLOWDOWN)
-    faults = [f"exit code {code}: {server.errors[-5:]}"] if code else []
-    for caller in callers:
-        caller.join(60)
-        faults += [f"{fault} to {caller.name}" for fault in caller.faults]
-        faults += [f"{caller.name} hangs"] if caller.is_alive() else []
-    for stream in streams:
-        try:
-            last = stream.rest(10)[-1].name
-        except (AssertionError, OSError) as fault:
-            last = repr(fault)
-        faults += [f"a stream ended with {last}"] if last != "server.draining" else []
-        stream.close()
-    return callers, faults
-
-
-def begun_requests(server: Server) -> dict[str, dict]:
-    """The log lines of all requests that the server has begun, by their ids; the process has ended."""
-    deadline = time.monotonic() + 10
-    while not any(line["event"] == "server.stopped" for line in server.logs[-5:]):
-        assert time.monotonic() < deadline, server.logs[-5:]
-        time.sleep(0.01)
-    return {line.get("request_id"): line for line in server.logs if line["event"] == "http.request"}
-
-
-def broken_promises(runs: list[dict], accepted: dict[str, str]) -> list[str]:
-    by_id = {run["id"]: run for run in runs}
-    lost = [f"lost {run} of {date}" for run, date in accepted.items() if run not in by_id]
-    failed = [f"{run['id']} is {run['state']}: {run['error']}" for run in runs if run["state"] != "succeeded"]
-    charged = [f"{run['id']} was charged {run['attempt']} attempts" for run in runs if run["attempt"] != 1]
-    return lost + failed + charged
-
-
 @pytest.mark.timeout(120 + 60 * DRAINS * SLOWDOWN)
 def test_drain_under_load_answers_everyone_and_loses_nothing(start_server, some_seconds_input, tell):
-    rng = random.Random(SEED)
-    server = start_server(some_seconds_input, KPI_MAX_ACTIVE_RUNS="2")
-    accepted: dict[str, str] = {}
-    faults: list[str] = []
-    told = Counter()
-    for trial in range(DRAINS):
-        callers, wrong = drained_while_calling(server, rng)
-        begun = begun_requests(server)
-        for caller in callers:
-            accepted |= caller.accepted
-            told.update(str(sent.status or "not begun") for sent in caller.sent)
-            wrong += [f"begun and not answered: {begun[sent.request_id]}" for sent in caller.sent
-                      if sent.status is None and sent.request_id in begun]  # fmt: skip
-        server.settings["KPI_DRAIN_SECONDS"] = rng.choice(DRAIN_SECONDS)
-        server.start()
-        if trial % 5 == 4 or trial == DRAINS - 1:
-            wrong += broken_promises(settled(server, 120 * SLOWDOWN), accepted)
-        faults += [f"trial {trial}: {fault}" for fault in wrong]
-    tell(
-        f"SIGTERM: {DRAINS} trials, {len(accepted)} accepted runs, {len(faults)} violations;"
-        f" answers {dict(told)}, KPID_LOAD_SEED={SEED}"
-    )
-    assert not faults, faults[:20]
-    assert accepted, "no run was accepted before any signal: the test showed nothing"
-    assert not set(told) - {"200", "202", "409", "503", "not begun"}, told
+    DrainSeries(DRAINS).run(start_server(some_seconds_input, KPI_MAX_ACTIVE_RUNS="2"), tell)

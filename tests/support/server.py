@@ -71,17 +71,23 @@ class Server:
         self.await_listening(timeout)
         return self
 
+    def command(self) -> list[str]:
+        return [str(kpid_binary()), "serve"]
+
+    def environment(self) -> dict[str, str]:
+        return clean_env(**self.settings)
+
     def launch(self) -> None:
         """Starts the process without waiting for it to listen."""
         self.address = ""
         self._lines = queue.Queue()
         self.process = subprocess.Popen(
-            [str(kpid_binary()), "serve"],
+            self.command(),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            env=clean_env(**self.settings),
+            env=self.environment(),
         )
         # The readers of a killed process may still be at work: each has the queue of its own process.
         for stream, keep in (

@@ -62,9 +62,12 @@ def cached(kind: str, pins: tuple[str, ...], installer: str) -> Path:
     return ready(f"{kind}-{digest.hexdigest()[:12]}", installer)
 
 
+def cache_folder() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "kpid"
+
+
 def ready(name: str, installer: str) -> Path:
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    folder = cache / "kpid" / name
+    folder = cache_folder() / name
     if not (folder / "ready").exists():
         raise RuntimeError(
             f"nothing in {folder}: run `. scripts/setup && {installer}`"
