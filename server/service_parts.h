@@ -34,7 +34,7 @@ struct service {
   struct backends backends;
   struct engine_reaper *reaper; /* NULL: no cluster is configured */
   struct intents *intents;      /* NULL: none are kept */
-  struct ecs_task *ecs; /* NULL: not there */
+  struct ecs_task *ecs;         /* NULL: not there */
   struct input_look *input;
   struct watch *watch;
   char boot_id[UUID_TEXT_SIZE];
