@@ -19,10 +19,11 @@ enum {
   TOKEN_SIZE = 64,
   LOOK_MS_MIN = 500,
   LOOK_MS_MAX = 5000,
-  STEP_MS = 100,           /* so often a stop flag is looked at */
-  AWAY_MS_MAX = 60 * 1000, /* so long a cluster may be out of reach, */
-  FORGOTTEN_MS_MAX = 5000, /* or know nothing of a job */
-  END_MS_MAX = 30 * 1000,  /* so long the end of a job is awaited that nobody keeps */
+  STEP_MS = 100,            /* so often a stop flag is looked at */
+  AWAY_MS_MAX = 60 * 1000,  /* so long a cluster may be out of reach, */
+  FORGOTTEN_MS_MAX = 5000,  /* or know nothing of a job */
+  CLOSE_MS_MAX = 20 * 1000, /* so long a job may close that has left its results */
+  END_MS_MAX = 30 * 1000,   /* so long the end of a job is awaited that nobody keeps */
 };
 
 _Static_assert((int)ENGINE_JOB_ID_SIZE == (int)SPARK_JOB_ID_SIZE, "one size of ids");
@@ -74,25 +75,31 @@ static enum kpi_code keep(const struct following *f, struct err *err) {
   return h ? h->keep(h->arg, &f->handed, err) : KPI_OK;
 }
 
-/* Nobody goes on with the job: who keeps jobs ends it in his own time, otherwise it is ended here. */
-static void give_up(struct following *f) {
-  const struct hand_off *h = f->job->hand_off;
-  const int64_t until = clock_mono_ms() + END_MS_MAX;
+/* Ends a job that nobody keeps; of one without id there is nothing to wait for. */
+static void end_unkept(struct following *f) {
+  const int64_t from = clock_mono_ms();
+  struct unwanted_job unwanted = {f->owner, &f->handed, 0};
   struct err err;
-  if (h) {
-    h->give_up(h->arg, &f->handed);
-    return;
-  }
   bool over = false;
   enum kpi_code rc;
   do {
-    rc = engine_discard(&f->engine->base, f->owner, &f->handed, NULL, &over, &err);
-    if (!over)
+    if (unwanted.age_ms)
       nanosleep(&(struct timespec){.tv_nsec = LOOK_MS_MIN * 1000000L}, NULL);
-  } while (!over && clock_mono_ms() < until);
+    rc = engine_discard(&f->engine->base, &unwanted, NULL, &over, &err);
+    unwanted.age_ms = clock_mono_ms() - from + 1;
+  } while (!over && unwanted.age_ms < END_MS_MAX);
   if (!over)
     log_at(LOG_WARN, "engine.job_not_ended", rc ? err.message : "the job goes on", LOG_S("run_id", f->owner),
            LOG_S("job_id", f->handed.id));
+}
+
+/* Nobody goes on with the job: who keeps jobs ends it in his own time, otherwise it is ended here. */
+static void give_up(struct following *f) {
+  const struct hand_off *h = f->job->hand_off;
+  if (h)
+    h->give_up(h->arg, &f->handed);
+  else
+    end_unkept(f);
 }
 
 /* ---- submitting ---- */
@@ -353,19 +360,31 @@ static enum kpi_code compute(struct engine *e, const struct job *job, const stru
   return rc;
 }
 
+/* True for a job that has done its work, and may be about to close. */
+static bool has_results(const struct engine_spark *e, const char *prefix, const struct stop_flag *stop) {
+  char name[NAME_SIZE + sizeof "manifest.json"];
+  auto_buf struct buf manifest;
+  struct err err;
+  bool found;
+  buf_init(&manifest, REPORT_BYTES_MAX);
+  snprintf(name, sizeof name, "%smanifest.json", prefix);
+  return spark_store_get(e->store, name, stop, &manifest, &found, &err) == KPI_OK && found;
+}
+
 /* Without its spec a job ends by itself, also one that the cluster cannot be asked about. What it has written
  * until then is removed at its end. */
-static enum kpi_code discard(struct engine *e, const char *owner, const struct handed_job *job,
-                             const struct stop_flag *stop, bool *over, struct err *err) {
-  struct engine_spark *spark = (struct engine_spark *)e;
+static enum kpi_code discard(struct engine *e, const struct unwanted_job *u, const struct stop_flag *stop,
+                             bool *over, struct err *err) {
+  const struct engine_spark *spark = (const struct engine_spark *)e;
+  const char *const id = u->job->id;
   struct spark_job_status status = {.state = SPARK_JOB_UNKNOWN};
   char prefix[NAME_SIZE];
-  file_name(prefix, owner, job->number, "");
-  enum kpi_code rc = spark_store_remove_all(spark->store, prefix, stop, err);
-  enum kpi_code looked =
-      job->id[0] ? spark_cluster_look(spark->cluster, job->id, stop, &status, err) : KPI_OK;
+  file_name(prefix, u->owner, u->job->number, "");
+  const bool may_close = id[0] && u->age_ms < CLOSE_MS_MAX && has_results(spark, prefix, stop);
+  enum kpi_code rc = may_close ? KPI_OK : spark_store_remove_all(spark->store, prefix, stop, err);
+  enum kpi_code looked = id[0] ? spark_cluster_look(spark->cluster, id, stop, &status, err) : KPI_OK;
   if (looked == KPI_OK && !is_over(status.state))
-    return spark_cluster_cancel(spark->cluster, job->id, stop, err);
+    return may_close ? KPI_OK : spark_cluster_cancel(spark->cluster, id, stop, err);
   if (looked == KPI_OK && rc == KPI_OK)
     rc = spark_store_remove_all(spark->store, prefix, stop, err);
   *over = looked == KPI_OK && rc == KPI_OK;

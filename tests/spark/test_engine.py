@@ -22,6 +22,7 @@ from support.tools import free_port
 KILLS = int(os.environ.get("KPID_SPARK_KILLS", "1"))
 SEED = int(os.environ.get("KPID_SPARK_KILL_SEED", str(int(time.time()))))
 RUN_SECONDS = 240  # on a busy machine
+CLOSE_SECONDS = 30  # so long a driver may take to end after its job has, and the service to remove its files
 DAY = BASE_DATES[0]
 LAB_DAY = "2025-03-29"
 ENGINE_ERRORS = {"engine_unavailable", "engine_failed", "engine_lost"}
@@ -81,7 +82,8 @@ def assert_failed(server, run, *codes):
 
 def test_base_data_is_as_native_says_and_leaves_no_files(site, serve):
     run = assert_equal_to_native(serve(), DAY)
-    wait_for(lambda: site.left(run) == [], 10)
+    wait_for(lambda: site.left(run) == [], CLOSE_SECONDS)
+    assert site.last_state() in ("SUCCESS", "FINISHED")
 
 
 @pytest.mark.skipif(not LAB.is_dir(), reason="the lab data is not beside the checkout")
@@ -252,8 +254,8 @@ def test_killed_while_a_job_runs(what, site, serve, tell):
             found.append(f"{trial}: {end['state']} {end['error']}")
         if site.submissions() - before != 1:
             found.append(f"{trial}: {site.submissions() - before} submissions")
-        wait_for(lambda: not site.processes(run), 10)
-        wait_for(lambda: site.left(run) == [], 10)
+        wait_for(lambda: not site.processes(run), CLOSE_SECONDS)
+        wait_for(lambda: site.left(run) == [], CLOSE_SECONDS)
     kind = "EMR Serverless" if site.is_emr else "standalone"
     tell(f"kills of the {what}, {kind}: {KILLS}, violations: {len(found)}, seed {SEED}")
     assert found == []

@@ -70,6 +70,12 @@ class SparkSite:
         """How many jobs the cluster ever got."""
         return len(self.cluster.jobs) if self.is_emr else len(self.cluster.submissions())
 
+    def last_state(self) -> str:
+        """What the cluster says of the job that it got last."""
+        if self.is_emr:
+            return list(self.cluster.jobs.values())[-1].state
+        return self.cluster.state(self.cluster.submissions()[-1])
+
     def processes(self, run: str) -> list[int]:
         """The live processes of a run's drivers, of all attempts that a test makes."""
         return [pid for attempt in (1, 2, 3) for pid in processes_of(f"/kpi-runs/{run}/{attempt}/spec.json")]

@@ -120,7 +120,9 @@ static void lost_reply_to_a_start_fails_the_attempt_and_gives_the_job_up(void **
     assert_fails(b, KPI_ENGINE_UNAVAILABLE, "the cluster is away");
     assert_int_equal(b->given_up.number, 2 * i + 1);
     assert_string_equal(b->given_up.id, "");
-    assert_int_equal(engine_discard(b->engine, OWNER, &b->given_up, NULL, &over, &b->err), KPI_OK);
+    assert_int_equal(
+        engine_discard(b->engine, &(struct unwanted_job){OWNER, &b->given_up, 0}, NULL, &over, &b->err),
+        KPI_OK);
     assert_true(over);
     assert_false(has_file(b, b->jobs[b->job_count - 1].folder, "spec.json")); /* it ends by that */
     b->loses_replies = false;
@@ -394,11 +396,16 @@ static void job_that_nobody_keeps_is_ended_when_it_is_stopped(void **state) {
 
 /* ---- ending ---- */
 
-static bool discard(struct bench *b, enum kpi_code expected) {
+static bool discard_after(struct bench *b, int64_t age_ms, enum kpi_code expected) {
   bool over = true;
   const struct handed_job job = b->kept;
-  assert_int_equal(engine_discard(b->engine, OWNER, &job, NULL, &over, &b->err), expected);
+  const struct unwanted_job unwanted = {OWNER, &job, age_ms};
+  assert_int_equal(engine_discard(b->engine, &unwanted, NULL, &over, &b->err), expected);
   return over;
+}
+
+static bool discard(struct bench *b, enum kpi_code expected) {
+  return discard_after(b, 0, expected);
 }
 
 static void running_job_is_cancelled_and_over_when_the_cluster_says_so(void **state) {
@@ -435,6 +442,52 @@ static void job_that_is_over_leaves_nothing(void **state) {
   assert_false(has_file(b, FOLDER_OF(1), "results/part-1.txt"));
   assert_true(has_file(b, FOLDER_OF(10), "spec.json"));
   assert_int_equal(b->cancels, 0);
+}
+
+static void goes_on_closing(struct bench *b, struct fake_job *job, int nth) {
+  succeed(b, job, nth);
+  job->state = SPARK_JOB_RUNNING;
+}
+
+/* The cluster is to show a job as it has ended. */
+static void job_that_has_left_its_results_is_let_close(void **state) {
+  struct bench *b = *state;
+  b->on_start = goes_on_closing;
+  assert_int_equal(compute(b), KPI_OK);
+  assert_false(discard_after(b, 0, KPI_OK));
+  assert_false(discard_after(b, 19 * 1000, KPI_OK));
+  assert_int_equal(b->cancels, 0);
+  assert_true(has_file(b, FOLDER_OF(1), "spec.json")); /* without it the job would not end well */
+  b->jobs[0].state = SPARK_JOB_SUCCEEDED;
+  assert_true(discard_after(b, 19 * 1000, KPI_OK));
+  assert_false(has_file(b, FOLDER_OF(1), "spec.json"));
+}
+
+static void so_long_as_that_may_take(void **state) {
+  struct bench *b = *state;
+  b->on_start = goes_on_closing;
+  assert_int_equal(compute(b), KPI_OK);
+  assert_false(discard_after(b, 20 * 1000, KPI_OK));
+  assert_int_equal(b->cancels, 1);
+  assert_false(has_file(b, FOLDER_OF(1), "manifest.json"));
+  assert_true(discard_after(b, 21 * 1000, KPI_OK));
+}
+
+static void closes_at_the_second_look(struct bench *b, struct fake_job *job, int nth) {
+  (void)b;
+  if (nth == 3) /* the first was for the results */
+    job->state = SPARK_JOB_SUCCEEDED;
+}
+
+static void so_is_one_that_nobody_keeps(void **state) {
+  struct bench *b = *state;
+  b->job.hand_off = NULL;
+  b->on_start = goes_on_closing;
+  b->on_look = closes_at_the_second_look;
+  assert_int_equal(compute(b), KPI_OK);
+  assert_int_equal(b->looks, 3);
+  assert_int_equal(b->cancels, 0);
+  assert_false(has_file(b, b->jobs[0].folder, "spec.json"));
 }
 
 static void job_of_unknown_id_and_forgotten_ones_are_over(void **state) {
@@ -489,6 +542,9 @@ int main(void) {
       BENCH_TEST(job_that_nobody_keeps_is_ended_when_it_is_stopped),
       BENCH_TEST(running_job_is_cancelled_and_over_when_the_cluster_says_so),
       BENCH_TEST(job_that_is_over_leaves_nothing),
+      BENCH_TEST(job_that_has_left_its_results_is_let_close),
+      BENCH_TEST(so_long_as_that_may_take),
+      BENCH_TEST(so_is_one_that_nobody_keeps),
       BENCH_TEST(job_of_unknown_id_and_forgotten_ones_are_over),
       BENCH_TEST(nothing_is_over_while_the_cluster_is_away),
   };
