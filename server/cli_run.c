@@ -79,6 +79,12 @@ static void end_jobs(const struct workshop *w, const struct stop_flag *stop) {
               NULL);
 }
 
+/* What commands have left that were killed takes room on the cluster. */
+static void end_left_jobs(const struct workshop *w) {
+  if (w->options.config.engine != ENGINE_NATIVE)
+    end_jobs(w, &the_live.stop);
+}
+
 static void workshop_close(struct workshop *w) {
   const struct stop_flag go_on = {0};
   end_jobs(w, &go_on);
@@ -244,6 +250,7 @@ static enum kpi_code run_published(struct workshop *w, struct err *err) {
   enum kpi_code rc = claim_day(w, day->day, &run, err);
   if (rc)
     return rc;
+  end_left_jobs(w);
   rc = run_exec(&w->x, &run, &the_live, &day->result, err);
   results->categories = day->result.categories;
   run_clear(&run);
@@ -299,10 +306,12 @@ static enum kpi_code execute(struct workshop *w, bool is_backfill, struct err *e
     return rc;
   catch_signals();
   meter_start(&meter);
-  if (w->options.publish && !is_backfill)
+  if (w->options.publish && !is_backfill) {
     rc = run_published(w, err);
-  else
+  } else {
+    end_left_jobs(w);
     rc = compute(w, err);
+  }
   meter_stop(&meter);
   if (rc == KPI_OK && !w->options.publish)
     rc = judge(w, err);

@@ -5,13 +5,15 @@ KPID_SPARK_KILLS says how often each of program, driver and master is killed (1;
 
 import os
 import random
+import subprocess
 import time
 
 import pytest
 
 from support.backfills import backfill, finish
+from support.cli import OK, kpid
 from support.datasets import BASE, BASE_DATES, copy_base, write_lines
-from support.paths import LAB
+from support.paths import LAB, clean_env, kpid_binary
 from support.processes import wait_for
 from support.random_data import Maker
 from support.server import Server
@@ -204,6 +206,19 @@ class TestEmrServerless:
         site.cluster.lost_replies = 1
         assert finished(server, spark_run(server))["state"] == "succeeded"
         assert site.submissions() - before == 1
+
+    def test_job_that_a_killed_command_has_left_makes_room_for_the_next(self, site, tmp_path):
+        env = {**site.settings(), "KPI_SOURCE": site.source(BASE), "KPI_DB": str(tmp_path / "k.db"), "KPI_ENGINE": "spark"}
+        command = subprocess.Popen([kpid_binary(), "run", "--date", DAY], env=clean_env(**env), stdout=subprocess.DEVNULL)
+        wait_for(lambda: site.last_state() == "RUNNING", 90)
+        command.kill()
+        command.wait()
+        [left] = [job for job in site.cluster.jobs.values() if job.state == "RUNNING"]
+        done = kpid("run", "--date", DAY, env=env, timeout=RUN_SECONDS)
+        assert done.code == OK, done
+        new = list(site.cluster.jobs.values())[-1]
+        assert (left.state, new.state) == ("CANCELLED", "SUCCESS")
+        assert left.updated <= new.created
 
     def test_caller_without_rights_is_named(self, site, serve):
         site.cluster.refuses_callers = True
