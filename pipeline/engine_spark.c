@@ -44,7 +44,7 @@ struct following {
   struct handed_job handed;
   struct day_set days; /* owned; of its spec: those of the job, and maybe some that nobody wants any more */
   char progress_seen[SHA256_HEX_SIZE]; /* of the progress file */
-  bool is_out_of_reach;                /* the file that was read last: it says nothing of the job */
+  bool is_out_of_reach;                /* what was to be read last: it says nothing of the job */
 };
 
 /* ---- names ---- */
@@ -155,33 +155,52 @@ static enum kpi_code submit(struct following *f, struct err *err) {
   return rc;
 }
 
+/* Memory that ran out says nothing of the job either: the next attempt finds it as it was. */
+static enum kpi_code not_compared(struct following *f, struct err *err) {
+  f->is_out_of_reach = true;
+  return job_memory_err(f->job, err);
+}
+
 /* *same: a job that was handed over before does what is asked for now: its spec would be written again, byte
- * by byte, but for days that are no longer wanted. Errors: those of a store that is out of reach. */
+ * by byte, but for days that are no longer wanted. Errors: those of a store that is out of reach, and of
+ * memory. */
 static enum kpi_code compare_job(struct following *f, bool *same, struct err *err) {
-  auto_buf struct buf spec, again;
+  auto_buf struct buf spec;
   char sha256[SHA256_HEX_SIZE];
   bool found = false;
+  *same = false;
   buf_init(&spec, SPEC_BYTES_MAX);
-  buf_init(&again, SPEC_BYTES_MAX);
   enum kpi_code rc = get_file(f, "spec.json", &spec, &found, err);
-  *same = found && !buf_failed(&spec) && spark_spec_days(buf_view(&spec), &f->days) &&
-          day_set_has_all(&f->days, &f->job->days) && write_spec(f, &again, sha256) &&
-          strcmp(sha256, f->handed.spec_sha256) == 0;
-  return f->is_out_of_reach ? rc : KPI_OK;
+  if (f->is_out_of_reach)
+    return rc;
+  rc = found ? spark_spec_days(buf_view(&spec), &f->days, err) : KPI_ENGINE_FAILED;
+  buf_clear(&spec); /* it may be large: one at a time */
+  if (rc == KPI_OUT_OF_MEMORY)
+    return not_compared(f, err);
+  if (rc || !day_set_has_all(&f->days, &f->job->days))
+    return KPI_OK;
+  if (!write_spec(f, &spec, sha256))
+    return not_compared(f, err);
+  *same = strcmp(sha256, f->handed.spec_sha256) == 0;
+  return KPI_OK;
 }
 
 /* Goes on with a job. One that may or may not have been submitted is submitted again, if that is the same. */
 static enum kpi_code adopt(struct following *f, bool *adopted, struct err *err) {
   const bool is_known = f->handed.id[0] != '\0';
+  bool same;
   *adopted = false;
   if (!is_known && !f->engine->cluster->vtable->start_is_idempotent)
     return KPI_OK;
-  enum kpi_code rc = compare_job(f, adopted, err);
-  if (rc || !*adopted)
+  enum kpi_code rc = compare_job(f, &same, err);
+  if (rc || !same)
     return rc;
-  log_at(LOG_INFO, "engine.job_found", "going on with a job that was handed to the cluster before",
-         LOG_S("run_id", f->owner), LOG_S("job_id", f->handed.id));
-  return is_known ? KPI_OK : start(f, err);
+  rc = is_known ? KPI_OK : start(f, err);
+  *adopted = rc == KPI_OK;
+  if (*adopted)
+    log_at(LOG_INFO, "engine.job_found", "going on with a job that was handed to the cluster before",
+           LOG_S("run_id", f->owner), LOG_S("job_id", f->handed.id));
+  return rc;
 }
 
 /* Finds the job to go on with, or submits one. After an error there is none. */

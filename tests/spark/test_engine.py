@@ -3,8 +3,10 @@
 KPID_SPARK_KILLS says how often each of program, driver and master is killed (1; deep: 20), KPID_SPARK_KILL_SEED repeats a series.
 """
 
+import contextlib
 import os
 import random
+import sqlite3
 import subprocess
 import time
 
@@ -206,6 +208,23 @@ class TestEmrServerless:
         site.cluster.lost_replies = 1
         assert finished(server, spark_run(server))["state"] == "succeeded"
         assert site.submissions() - before == 1
+
+    def test_token_used_with_another_body_is_named_and_the_next_job_is_another(self, site, serve):
+        """The service comes back with another time limit while it does not know whether its job was started."""
+        server = serve()
+        run = spark_run(server, timeout_seconds=3600)
+        wait_for(lambda: site.processes(run), 90)
+        server.kill()
+        with contextlib.closing(sqlite3.connect(server.db)) as db, db:
+            db.execute("UPDATE engine_jobs SET job_id = NULL")
+            db.execute("UPDATE runs SET timeout_seconds = 1800")
+        before = site.submissions()
+        server.start()
+        end = finished(server, run)
+        ends = [(one["outcome"], one["error_code"]) for one in end["attempts"]]
+        assert ends == [("crashed", None), ("failed", "engine_failed"), ("succeeded", None)], end
+        assert site.submissions() - before == 1
+        wait_for(lambda: not site.processes(run), CLOSE_SECONDS)
 
     def test_job_that_a_killed_command_has_left_makes_room_for_the_next(self, site, tmp_path):
         env = {**site.settings(), "KPI_SOURCE": site.source(BASE), "KPI_DB": str(tmp_path / "k.db"), "KPI_ENGINE": "spark"}

@@ -99,6 +99,20 @@ static void job_without_an_id_is_started_again_with_its_token(void **state) {
   assert_int_equal(b->job_count, 1);
 }
 
+/* The cluster takes it for another job: it is one that nobody can go on with. */
+static void token_that_was_used_with_another_body_is_named_and_not_used_again(void **state) {
+  struct bench *b = *state;
+  b->job.timeout_seconds = 600;
+  compute_and_leave(b);
+  b->kept.id[0] = '\0';
+  b->job.timeout_seconds = 900;
+  assert_fails(b, KPI_ENGINE_FAILED, "the token was used with another body");
+  assert_events(b, "find, start " TOKEN_OF(1) ", give up 1");
+  assert_false(b->is_handed);
+  assert_int_equal(compute(b), KPI_OK);
+  assert_events(b, "find, keep 2 -, start " TOKEN_OF(2) ", keep 2 job-2");
+}
+
 static void where_starts_are_not_idempotent_it_is_given_up(void **state) {
   struct bench *b = *state;
   use_engine(b, &forgetful_cluster, b->url, "0123");
@@ -527,6 +541,7 @@ int main(void) {
       BENCH_TEST(same_job_is_gone_on_with),
       BENCH_TEST(results_that_were_left_meanwhile_are_taken),
       BENCH_TEST(job_without_an_id_is_started_again_with_its_token),
+      BENCH_TEST(token_that_was_used_with_another_body_is_named_and_not_used_again),
       BENCH_TEST(where_starts_are_not_idempotent_it_is_given_up),
       BENCH_TEST(lost_reply_to_a_start_fails_the_attempt_and_gives_the_job_up),
       BENCH_TEST(days_that_are_no_longer_wanted_are_left_out),
