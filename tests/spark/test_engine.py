@@ -13,7 +13,7 @@ import time
 import pytest
 
 from support.backfills import backfill, finish
-from support.cli import OK, kpid
+from support.cli import OK, kpid, source_url
 from support.datasets import BASE, BASE_DATES, copy_base, write_lines
 from support.paths import LAB, clean_env, kpid_binary
 from support.processes import wait_for
@@ -80,7 +80,8 @@ def assert_failed(server, run, *codes):
     """The run failed by one of these codes, and published nothing."""
     end = finished(server, run)
     assert end["state"] == "failed" and end["error"]["code"] in codes, end
-    assert server.get(f"/kpis/orders?from={DAY}&to={DAY}").json["rows"] == []
+    for kpi in ("orders", "categories"):
+        assert server.get(f"/kpis/{kpi}?from={DAY}&to={DAY}").json["rows"] == [], kpi
     return end["error"]
 
 
@@ -186,6 +187,20 @@ def test_manifest_of_another_run_does_not_count(site, serve):
     wait_for(lambda: site.left(run) == [], 10)
 
 
+def cut_off(bucket, prefix):
+    bucket.put(f"{prefix}/manifest.json", bucket.get(f"{prefix}/manifest.json")[:-20])
+
+
+def change_results(bucket, prefix):
+    key = next(key for key in bucket.keys(f"{prefix}/results/part-") if b"1" in bucket.get(key))
+    bucket.put(key, bucket.get(key).replace(b"1", b"2", 1))
+
+
+def remove_results(bucket, prefix):
+    for key in bucket.keys(f"{prefix}/results/part-"):
+        bucket.delete(key)
+
+
 class TestEmrServerless:
     """What only this kind of cluster has."""
 
@@ -209,10 +224,54 @@ class TestEmrServerless:
         assert finished(server, spark_run(server))["state"] == "succeeded"
         assert site.submissions() - before == 1
 
+    @pytest.mark.parametrize("damage", [cut_off, change_results, remove_results])
+    def test_damaged_results_of_its_own_are_refused(self, damage, site, serve):
+        """The job ends while the service is away, and the results are damaged until it comes back."""
+        server = serve()
+        run = spark_run(server)
+        wait_for(lambda: site.has_begun(run), 90)
+        server.kill()
+        prefix = f"work/kpi-runs/{run}/1"
+        wait_for(lambda: site.last_state() == "SUCCESS", 120)
+        damage(site.bucket, prefix)
+        server.start()
+        assert_failed(server, run, "engine_failed")
+        wait_for(lambda: site.left(run) == [], CLOSE_SECONDS)
+
+    @pytest.mark.parametrize(
+        ("wrong", "said"),
+        [
+            ({"AWS_SECRET_ACCESS_KEY": "wrong"}, "InvalidSignatureException"),
+            ({"AWS_ACCESS_KEY_ID": "AKIANOBODY"}, "UnrecognizedClientException"),
+        ],
+        ids=["secret", "key"],
+    )
+    def test_wrong_credentials_are_named(self, wrong, said, site, serve, tmp_path):
+        work = tmp_path / "work"
+        server = serve(url=source_url(BASE), KPI_SPARK_WORK_URI=f"file://{work}", **wrong)
+        before = site.submissions()
+        details = assert_failed(server, spark_run(server), "engine_failed")["details"]
+        assert (details["aws_operation"], details["aws_error"]) == ("StartJobRun", said), details
+        assert site.submissions() == before
+        wait_for(lambda: not any(work.glob("kpi-runs/*/*")), CLOSE_SECONDS)
+
+    def test_cluster_that_goes_away_is_waited_for_a_minute(self, site, serve):
+        server = serve()
+        run = spark_run(server)
+        wait_for(lambda: site.has_begun(run), 90)
+        site.cluster.is_away, began = True, time.monotonic()
+        try:
+            kill_driver(site, run)
+            assert_failed(server, run, "engine_unavailable")
+            assert 55 < time.monotonic() - began < 150
+        finally:
+            site.cluster.is_away = False
+        wait_for(lambda: site.left(run) == [], 90)  # the reaper may have just begun a long wait
+
     def test_token_used_with_another_body_is_named_and_the_next_job_is_another(self, site, serve):
         """The service comes back with another time limit while it does not know whether its job was started."""
         server = serve()
-        run = spark_run(server, timeout_seconds=3600)
+        run = spark_run(server, timeout_seconds=3600, max_attempts=2)
         wait_for(lambda: site.processes(run), 90)
         server.kill()
         with contextlib.closing(sqlite3.connect(server.db)) as db, db:
