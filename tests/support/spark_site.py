@@ -37,6 +37,10 @@ class SparkSite:
     def is_emr(self) -> bool:
         return isinstance(self.cluster, EmrEmulator)
 
+    @property
+    def kind(self) -> str:
+        return "EMR Serverless" if self.is_emr else "standalone"
+
     def source(self, folder: Path) -> str:
         """The URL of a folder's files as objects."""
         self.sources += 1
