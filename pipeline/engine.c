@@ -68,10 +68,10 @@ enum kpi_code engine_compute(struct engine *e, const struct job *job, const stru
   return e->vtable->compute(e, job, listing, out, err);
 }
 
-enum kpi_code engine_discard(struct engine *e, const char *owner, const struct handed_job *job,
-                             const struct stop_flag *stop, bool *over, struct err *err) {
+enum kpi_code engine_discard(struct engine *e, const struct unwanted_job *job, const struct stop_flag *stop,
+                             bool *over, struct err *err) {
   *over = !e->vtable->discard;
-  return *over ? KPI_OK : e->vtable->discard(e, owner, job, stop, over, err);
+  return *over ? KPI_OK : e->vtable->discard(e, job, stop, over, err);
 }
 
 enum engine_kind engines_choose(const struct engines *e, enum engine_kind asked, uint64_t bytes) {

@@ -47,13 +47,20 @@ void day_results_keep(struct day_results *r, const struct day_set *days);
 /* Frees and empties. Accepts NULL. */
 void day_results_clear(struct day_results *r);
 
+/* A job that nobody waits for any more. Borrows all. */
+struct unwanted_job {
+  const char *owner;
+  const struct handed_job *job;
+  int64_t age_ms; /* since nobody has */
+};
+
 struct engine;
 struct engine_vtable {
   enum kpi_code (*compute)(struct engine *e, const struct job *job, const struct source_listing *listing,
                            struct day_results *out, struct err *err);
   /* Of engines that hand jobs to a cluster; NULL: it does not. */
-  enum kpi_code (*discard)(struct engine *e, const char *owner, const struct handed_job *job,
-                           const struct stop_flag *stop, bool *over, struct err *err);
+  enum kpi_code (*discard)(struct engine *e, const struct unwanted_job *job, const struct stop_flag *stop,
+                           bool *over, struct err *err);
   void (*free)(struct engine *e);
 };
 
@@ -68,8 +75,9 @@ KPI_MUST_CHECK enum kpi_code engine_compute(struct engine *e, const struct job *
                                             const struct source_listing *listing, struct day_results *out,
                                             struct err *err);
 
-/* Ends a job that was given up, and removes its files. *over false: to be called again after a while. */
-KPI_MUST_CHECK enum kpi_code engine_discard(struct engine *e, const char *owner, const struct handed_job *job,
+/* Ends a job, and removes its files; one that has left its results may close by itself for a while. *over
+ * false: to be called again after a while. */
+KPI_MUST_CHECK enum kpi_code engine_discard(struct engine *e, const struct unwanted_job *job,
                                             const struct stop_flag *stop, bool *over, struct err *err);
 
 /* Accepts NULL. */

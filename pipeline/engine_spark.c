@@ -19,10 +19,11 @@ enum {
   TOKEN_SIZE = 64,
   LOOK_MS_MIN = 500,
   LOOK_MS_MAX = 5000,
-  STEP_MS = 100,           /* so often a stop flag is looked at */
-  AWAY_MS_MAX = 60 * 1000, /* so long a cluster may be out of reach, */
-  FORGOTTEN_MS_MAX = 5000, /* or know nothing of a job */
-  END_MS_MAX = 30 * 1000,  /* so long the end of a job is awaited that nobody keeps */
+  STEP_MS = 100,            /* so often a stop flag is looked at */
+  AWAY_MS_MAX = 60 * 1000,  /* so long a cluster may be out of reach, */
+  FORGOTTEN_MS_MAX = 5000,  /* or know nothing of a job */
+  CLOSE_MS_MAX = 20 * 1000, /* so long a job may close that has left its results */
+  END_MS_MAX = 30 * 1000,   /* so long the end of a job is awaited that nobody keeps */
 };
 
 _Static_assert((int)ENGINE_JOB_ID_SIZE == (int)SPARK_JOB_ID_SIZE, "one size of ids");
@@ -43,7 +44,7 @@ struct following {
   struct handed_job handed;
   struct day_set days; /* owned; of its spec: those of the job, and maybe some that nobody wants any more */
   char progress_seen[SHA256_HEX_SIZE]; /* of the progress file */
-  bool is_out_of_reach;                /* the file that was read last: it says nothing of the job */
+  bool is_out_of_reach;                /* what was to be read last: it says nothing of the job */
 };
 
 /* ---- names ---- */
@@ -74,25 +75,31 @@ static enum kpi_code keep(const struct following *f, struct err *err) {
   return h ? h->keep(h->arg, &f->handed, err) : KPI_OK;
 }
 
-/* Nobody goes on with the job: who keeps jobs ends it in his own time, otherwise it is ended here. */
-static void give_up(struct following *f) {
-  const struct hand_off *h = f->job->hand_off;
-  const int64_t until = clock_mono_ms() + END_MS_MAX;
+/* Ends a job that nobody keeps; of one without id there is nothing to wait for. */
+static void end_unkept(struct following *f) {
+  const int64_t from = clock_mono_ms();
+  struct unwanted_job unwanted = {f->owner, &f->handed, 0};
   struct err err;
-  if (h) {
-    h->give_up(h->arg, &f->handed);
-    return;
-  }
   bool over = false;
   enum kpi_code rc;
   do {
-    rc = engine_discard(&f->engine->base, f->owner, &f->handed, NULL, &over, &err);
-    if (!over)
+    if (unwanted.age_ms)
       nanosleep(&(struct timespec){.tv_nsec = LOOK_MS_MIN * 1000000L}, NULL);
-  } while (!over && clock_mono_ms() < until);
+    rc = engine_discard(&f->engine->base, &unwanted, NULL, &over, &err);
+    unwanted.age_ms = clock_mono_ms() - from + 1;
+  } while (!over && unwanted.age_ms < END_MS_MAX);
   if (!over)
     log_at(LOG_WARN, "engine.job_not_ended", rc ? err.message : "the job goes on", LOG_S("run_id", f->owner),
            LOG_S("job_id", f->handed.id));
+}
+
+/* Nobody goes on with the job: who keeps jobs ends it in his own time, otherwise it is ended here. */
+static void give_up(struct following *f) {
+  const struct hand_off *h = f->job->hand_off;
+  if (h)
+    h->give_up(h->arg, &f->handed);
+  else
+    end_unkept(f);
 }
 
 /* ---- submitting ---- */
@@ -148,33 +155,52 @@ static enum kpi_code submit(struct following *f, struct err *err) {
   return rc;
 }
 
+/* Memory that ran out says nothing of the job either: the next attempt finds it as it was. */
+static enum kpi_code not_compared(struct following *f, struct err *err) {
+  f->is_out_of_reach = true;
+  return job_memory_err(f->job, err);
+}
+
 /* *same: a job that was handed over before does what is asked for now: its spec would be written again, byte
- * by byte, but for days that are no longer wanted. Errors: those of a store that is out of reach. */
+ * by byte, but for days that are no longer wanted. Errors: those of a store that is out of reach, and of
+ * memory. */
 static enum kpi_code compare_job(struct following *f, bool *same, struct err *err) {
-  auto_buf struct buf spec, again;
+  auto_buf struct buf spec;
   char sha256[SHA256_HEX_SIZE];
   bool found = false;
+  *same = false;
   buf_init(&spec, SPEC_BYTES_MAX);
-  buf_init(&again, SPEC_BYTES_MAX);
   enum kpi_code rc = get_file(f, "spec.json", &spec, &found, err);
-  *same = found && !buf_failed(&spec) && spark_spec_days(buf_view(&spec), &f->days) &&
-          day_set_has_all(&f->days, &f->job->days) && write_spec(f, &again, sha256) &&
-          strcmp(sha256, f->handed.spec_sha256) == 0;
-  return f->is_out_of_reach ? rc : KPI_OK;
+  if (f->is_out_of_reach)
+    return rc;
+  rc = found ? spark_spec_days(buf_view(&spec), &f->days, err) : KPI_ENGINE_FAILED;
+  buf_clear(&spec); /* it may be large: one at a time */
+  if (rc == KPI_OUT_OF_MEMORY)
+    return not_compared(f, err);
+  if (rc || !day_set_has_all(&f->days, &f->job->days))
+    return KPI_OK;
+  if (!write_spec(f, &spec, sha256))
+    return not_compared(f, err);
+  *same = strcmp(sha256, f->handed.spec_sha256) == 0;
+  return KPI_OK;
 }
 
 /* Goes on with a job. One that may or may not have been submitted is submitted again, if that is the same. */
 static enum kpi_code adopt(struct following *f, bool *adopted, struct err *err) {
   const bool is_known = f->handed.id[0] != '\0';
+  bool same;
   *adopted = false;
   if (!is_known && !f->engine->cluster->vtable->start_is_idempotent)
     return KPI_OK;
-  enum kpi_code rc = compare_job(f, adopted, err);
-  if (rc || !*adopted)
+  enum kpi_code rc = compare_job(f, &same, err);
+  if (rc || !same)
     return rc;
-  log_at(LOG_INFO, "engine.job_found", "going on with a job that was handed to the cluster before",
-         LOG_S("run_id", f->owner), LOG_S("job_id", f->handed.id));
-  return is_known ? KPI_OK : start(f, err);
+  rc = is_known ? KPI_OK : start(f, err);
+  *adopted = rc == KPI_OK;
+  if (*adopted)
+    log_at(LOG_INFO, "engine.job_found", "going on with a job that was handed to the cluster before",
+           LOG_S("run_id", f->owner), LOG_S("job_id", f->handed.id));
+  return rc;
 }
 
 /* Finds the job to go on with, or submits one. After an error there is none. */
@@ -353,19 +379,31 @@ static enum kpi_code compute(struct engine *e, const struct job *job, const stru
   return rc;
 }
 
+/* True for a job that has done its work, and may be about to close. */
+static bool has_results(const struct engine_spark *e, const char *prefix, const struct stop_flag *stop) {
+  char name[NAME_SIZE + sizeof "manifest.json"];
+  auto_buf struct buf manifest;
+  struct err err;
+  bool found;
+  buf_init(&manifest, REPORT_BYTES_MAX);
+  snprintf(name, sizeof name, "%smanifest.json", prefix);
+  return spark_store_get(e->store, name, stop, &manifest, &found, &err) == KPI_OK && found;
+}
+
 /* Without its spec a job ends by itself, also one that the cluster cannot be asked about. What it has written
  * until then is removed at its end. */
-static enum kpi_code discard(struct engine *e, const char *owner, const struct handed_job *job,
-                             const struct stop_flag *stop, bool *over, struct err *err) {
-  struct engine_spark *spark = (struct engine_spark *)e;
+static enum kpi_code discard(struct engine *e, const struct unwanted_job *u, const struct stop_flag *stop,
+                             bool *over, struct err *err) {
+  const struct engine_spark *spark = (const struct engine_spark *)e;
+  const char *const id = u->job->id;
   struct spark_job_status status = {.state = SPARK_JOB_UNKNOWN};
   char prefix[NAME_SIZE];
-  file_name(prefix, owner, job->number, "");
-  enum kpi_code rc = spark_store_remove_all(spark->store, prefix, stop, err);
-  enum kpi_code looked =
-      job->id[0] ? spark_cluster_look(spark->cluster, job->id, stop, &status, err) : KPI_OK;
+  file_name(prefix, u->owner, u->job->number, "");
+  const bool may_close = id[0] && u->age_ms < CLOSE_MS_MAX && has_results(spark, prefix, stop);
+  enum kpi_code rc = may_close ? KPI_OK : spark_store_remove_all(spark->store, prefix, stop, err);
+  enum kpi_code looked = id[0] ? spark_cluster_look(spark->cluster, id, stop, &status, err) : KPI_OK;
   if (looked == KPI_OK && !is_over(status.state))
-    return spark_cluster_cancel(spark->cluster, job->id, stop, err);
+    return may_close ? KPI_OK : spark_cluster_cancel(spark->cluster, id, stop, err);
   if (looked == KPI_OK && rc == KPI_OK)
     rc = spark_store_remove_all(spark->store, prefix, stop, err);
   *over = looked == KPI_OK && rc == KPI_OK;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "pipeline/spark_spec.h"
 
+#include "base/scope.h"
 #include "pipeline/spark_cluster.h"
-#include "pipeline/spark_tally.h"
 
 #include <string.h>
 
@@ -83,18 +83,41 @@ void spark_spec_write(const struct spark_spec *spec, const struct job *job,
 
 /* ---- reading ---- */
 
-bool spark_spec_days(struct view spec, struct day_set *out) {
-  auto_json json_t *json = json_loadb(spec.ptr, spec.len, JSON_ALLOW_NUL, NULL);
-  const json_t *days = json_object_get(json, "days"), *text;
-  size_t i, count = json_array_size(days);
-  if (json_is_string(days) && strcmp(json_string_value(days), "all") == 0) {
+static enum kpi_code no_spec(struct err *err) {
+  return err_set(err, KPI_ENGINE_FAILED, "spec.json is not as it was written");
+}
+
+/* What stands behind the first member of that name. */
+static struct view find_days(struct view spec) {
+  const struct view name = VIEW_LIT("\"days\":");
+  const char *at = spec.len ? memmem(spec.ptr, spec.len, name.ptr, name.len) : NULL;
+  return at ? (struct view){at + name.len, spec.len - (size_t)(at - spec.ptr) - name.len} : (struct view){0};
+}
+
+static bool read_day(struct view text, day_t *out) {
+  if (text.len < 2 || text.ptr[0] != '"' || text.ptr[text.len - 1] != '"')
+    return false;
+  return day_parse((struct view){text.ptr + 1, text.len - 2}, out);
+}
+
+enum kpi_code spark_spec_days(struct view spec, struct day_set *out, struct err *err) {
+  struct view days = find_days(spec);
+  if (view_starts(days, "\"all\"")) {
     *out = day_set_range(DAY_MIN, DAY_MAX);
-    return true;
+    return KPI_OK;
   }
-  auto_free day_t *list = calloc(count + 1, sizeof *list);
-  json_array_foreach(days, i, text) {
-    if (!list || !json_is_string(text) || !day_parse(view_of(json_string_value(text)), &list[i]))
-      return false;
-  }
-  return list && count > 0 && day_set_of(list, count, out);
+  const char *end = days.len && days.ptr[0] == '[' ? memchr(days.ptr, ']', days.len) : NULL;
+  if (!end)
+    return no_spec(err);
+  days = (struct view){days.ptr + 1, (size_t)(end - days.ptr) - 1};
+  const size_t most = days.len / strlen("\"\",") + 1;
+  auto_free day_t *list = calloc(most, sizeof *list);
+  if (!list)
+    return err_set(err, KPI_OUT_OF_MEMORY, "no memory for the days of a spec");
+  size_t count = 0;
+  while (days.ptr)
+    if (count == most || !read_day(view_split(&days, ','), &list[count++]))
+      return no_spec(err);
+  return day_set_of(list, count, out) ? KPI_OK
+                                      : err_set(err, KPI_OUT_OF_MEMORY, "no memory for the days of a spec");
 }

@@ -18,7 +18,8 @@ struct spark_spec {
 void spark_spec_write(const struct spark_spec *spec, const struct job *job,
                       const struct source_listing *listing, struct buf *out);
 
-/* Reads the days of a spec. False when it is none. */
-bool spark_spec_days(struct view spec, struct day_set *out);
+/* Reads the days of a spec that was written so, and nothing else of it: it may be large. Errors:
+ * KPI_ENGINE_FAILED when it is none, KPI_OUT_OF_MEMORY. */
+KPI_MUST_CHECK enum kpi_code spark_spec_days(struct view spec, struct day_set *out, struct err *err);
 
 #endif

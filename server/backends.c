@@ -10,8 +10,6 @@
 /* Requests beside the downloads: credentials, listings, publishing. */
 enum { OTHER_REQUESTS = 32, STANDALONE_REQUESTS = 8 };
 
-extern char **environ;
-
 struct view backends_spark_job(void) {
   return (struct view){(const char *)asset_kpi_job_py, asset_kpi_job_py_len};
 }
@@ -43,31 +41,29 @@ static struct publisher *open_publisher(const struct config *config, struct aws 
 
 /* ---- Spark ---- */
 
-/* Appends the settings of Spark that the environment names, and their names: spark_executor_memory is
- * spark.executor.memory. False when memory is exhausted. */
-static bool read_spark_properties(struct backends *b, size_t *count, struct err *err) {
+/* Sets a property of the name that a setting stands for: spark_executor_memory is spark.executor.memory.
+ * Writes the name, and returns what follows it. */
+static char *set_property(struct spark_property *p, struct view name, struct view value, char *to) {
   const size_t prefix = strlen(SPARK_CONF_PREFIX);
-  size_t bytes = 1, entries = 1;
-  for (char **entry = environ; *entry; entry++) {
-    bytes += strlen(*entry);
-    entries++;
-  }
+  *p = (struct spark_property){{to, name.len - prefix}, value};
+  for (size_t i = prefix; i < name.len; i++)
+    *to++ = (char)(name.ptr[i] == '_' ? '.' : name.ptr[i]);
+  return to;
+}
+
+static enum kpi_code read_spark_properties(struct backends *b, size_t *count, struct err *err) {
+  struct view name, value;
+  size_t bytes = 1, most = 1;
+  for (size_t at = 0; config_next_spark(&at, &name, &value); most++)
+    bytes += name.len;
   b->spark_job.names = malloc(bytes);
-  b->spark_job.properties = calloc(entries, sizeof *b->spark_job.properties);
+  b->spark_job.properties = calloc(most, sizeof *b->spark_job.properties);
   if (!b->spark_job.names || !b->spark_job.properties)
-    return err_set(err, KPI_OUT_OF_MEMORY, "no memory for the settings of Spark") == KPI_OK;
+    return err_set(err, KPI_OUT_OF_MEMORY, "no memory for the settings of Spark");
   char *to = b->spark_job.names;
-  for (char **entry = environ; *entry; entry++) {
-    struct view rest = view_of(*entry);
-    const struct view name = view_split(&rest, '=');
-    if (!view_starts(name, SPARK_CONF_PREFIX))
-      continue;
-    struct spark_property *p = &b->spark_job.properties[(*count)++];
-    *p = (struct spark_property){{to, name.len - prefix}, rest};
-    for (size_t i = prefix; i < name.len; i++)
-      *to++ = (char)(name.ptr[i] == '_' ? '.' : name.ptr[i]);
-  }
-  return true;
+  for (size_t at = 0; config_next_spark(&at, &name, &value);)
+    to = set_property(&b->spark_job.properties[(*count)++], name, value, to);
+  return KPI_OK;
 }
 
 static struct spark_cluster *open_cluster(const struct spark_settings *s, struct aws *aws,
@@ -83,11 +79,12 @@ static enum kpi_code open_spark(const struct config *config, struct backends *ou
   struct spark_job_file *file = &out->spark_job.file;
   struct spark_options options = {.work_uri = s->work_uri, .job_sha256 = out->spark_job.sha256};
   crypto_sha256_hex(backends_spark_job(), out->spark_job.sha256);
-  if (!read_spark_properties(out, &file->property_count, err))
-    return err->code;
+  enum kpi_code rc = read_spark_properties(out, &file->property_count, err);
+  if (rc)
+    return rc;
   file->uri = s->job_uri;
   file->properties = out->spark_job.properties;
-  enum kpi_code rc = spark_store_new(s->work_uri, out->aws, &options.store, err);
+  rc = spark_store_new(s->work_uri, out->aws, &options.store, err);
   if (rc)
     return rc;
   options.cluster = open_cluster(s, out->aws, file);

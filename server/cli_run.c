@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "server/cli.h"
 
+#include "base/clock.h"
 #include "base/scope.h"
 #include "server/backends.h"
 #include "server/cli_options.h"
@@ -23,8 +24,7 @@ enum {
   PROGRESS_MS = 200,
   MS_PER_SECOND = 1000,
   SECONDS_PER_DAY = 86400,
-  JOB_LOOK_MS = 500,
-  JOB_LOOKS_MAX = 40
+  END_JOBS_MS = 20 * 1000
 };
 
 #define USER_AGENT "kpid command line"
@@ -63,17 +63,31 @@ struct workshop {
   char boot_id[UUID_TEXT_SIZE];
 };
 
-/* Ends what was handed to a cluster; what does not end soon is for the next process on the database. */
-static void end_jobs(const struct workshop *w) {
-  const struct stop_flag go_on = {0};
-  uint64_t of_others; /* which runs of the service wait for */
-  for (int i = 0; i < JOB_LOOKS_MAX && engine_reap(w->x.db, w->x.engines.spark, &go_on, &of_others) > 0; i++)
-    nanosleep(&(struct timespec){.tv_nsec = JOB_LOOK_MS * 1000000L}, NULL);
+/* Ends what was handed to a cluster and nobody waits for; what does not end soon is for the next process on
+ * the database. */
+static void end_jobs(const struct workshop *w, const struct stop_flag *stop) {
+  const int64_t until = clock_mono_ms() + END_JOBS_MS;
+  struct reaped reaped;
+  struct err err;
+  if (!w->x.db || !w->x.engines.spark)
+    return;
+  while (stop_reason(stop) == STOP_NONE &&
+         engine_reap(w->x.db, w->x.engines.spark, stop, &reaped, &err) == KPI_OK &&
+         reaped.next_ms < until - clock_mono_ms())
+    nanosleep(&(struct timespec){.tv_sec = reaped.next_ms / MS_PER_SECOND,
+                                 .tv_nsec = reaped.next_ms % MS_PER_SECOND * 1000000L},
+              NULL);
+}
+
+/* What commands have left that were killed takes room on the cluster. */
+static void end_left_jobs(const struct workshop *w) {
+  if (w->options.config.engine != ENGINE_NATIVE)
+    end_jobs(w, &the_live.stop);
 }
 
 static void workshop_close(struct workshop *w) {
-  if (w->x.db && w->x.engines.spark)
-    end_jobs(w);
+  const struct stop_flag go_on = {0};
+  end_jobs(w, &go_on);
   engine_free(w->x.engines.native);
   pool_free(w->pool);
   backends_close(&w->backends);
@@ -236,6 +250,7 @@ static enum kpi_code run_published(struct workshop *w, struct err *err) {
   enum kpi_code rc = claim_day(w, day->day, &run, err);
   if (rc)
     return rc;
+  end_left_jobs(w);
   rc = run_exec(&w->x, &run, &the_live, &day->result, err);
   results->categories = day->result.categories;
   run_clear(&run);
@@ -291,10 +306,12 @@ static enum kpi_code execute(struct workshop *w, bool is_backfill, struct err *e
     return rc;
   catch_signals();
   meter_start(&meter);
-  if (w->options.publish && !is_backfill)
+  if (w->options.publish && !is_backfill) {
     rc = run_published(w, err);
-  else
+  } else {
+    end_left_jobs(w);
     rc = compute(w, err);
+  }
   meter_stop(&meter);
   if (rc == KPI_OK && !w->options.publish)
     rc = judge(w, err);

@@ -317,17 +317,26 @@ static bool is_secret(struct view name) {
   return false;
 }
 
+bool config_next_spark(size_t *at, struct view *name, struct view *value) {
+  while (environ[*at]) {
+    *value = view_of(environ[(*at)++]);
+    *name = view_split(value, '=');
+    if (view_starts(*name, SPARK_CONF_PREFIX))
+      return true;
+  }
+  return false;
+}
+
 /* What is in the settings of a job can be read by everybody who sees its command line. */
 static enum kpi_code refuse_secrets(struct err *err) {
-  for (char **entry = environ; *entry; entry++) {
-    struct view rest = view_of(*entry);
-    const struct view name = view_split(&rest, '=');
-    if (view_starts(name, SPARK_CONF_PREFIX) && is_secret(name))
+  struct view name, value;
+  size_t at = 0;
+  while (config_next_spark(&at, &name, &value))
+    if (is_secret(name))
       return err_set(
           err, KPI_CONFIG_INVALID,
           "%.*s would show on command lines; give the cluster a role, or credentials in its environment",
           (int)name.len, name.ptr);
-  }
   return KPI_OK;
 }
 
@@ -381,7 +390,9 @@ void config_describe(struct buf *out) {
     buf_printf(out, "%s=%s%s\n    %s\n    range: %s   default: %s\n", s->name, now,
                set && *set ? "   (set)" : "", s->meaning, s->range, s->value[0] ? s->value : "(unset)");
   }
-  for (char **entry = environ; *entry; entry++)
-    if (view_starts(view_of(*entry), SPARK_CONF_PREFIX))
-      buf_printf(out, "%s   (set)\n    a setting of Spark, given to every job\n", *entry);
+  struct view name, value;
+  size_t at = 0;
+  while (config_next_spark(&at, &name, &value))
+    buf_printf(out, "%.*s=%.*s   (set)\n    a setting of Spark, given to every job\n", (int)name.len,
+               name.ptr, (int)value.len, value.ptr ? value.ptr : "");
 }

@@ -26,6 +26,10 @@ struct spark_settings {
  * underscores, and the value are given to every job. */
 #define SPARK_CONF_PREFIX "KPI_SPARK_CONF_"
 
+/* Goes through these settings, *at being 0 at first. `name` is that of the environment. False after the last.
+ * All borrow from the environment. */
+bool config_next_spark(size_t *at, struct view *name, struct view *value);
+
 /* Parsed settings. Strings point into the environment or to constants and live as long as the process. */
 struct config {
   const char *listen;

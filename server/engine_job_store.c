@@ -95,13 +95,15 @@ static enum kpi_code do_give_up(struct db_conn *c, void *arg, struct err *err) {
   if (rc)
     return rc;
   s = db_statement(c,
-                   "UPDATE engine_jobs SET stage = 'given_up', job_id = coalesce(nullif(?3, ''), job_id)"
+                   "UPDATE engine_jobs SET stage = 'given_up', job_id = coalesce(nullif(?3, ''), job_id),"
+                   " given_up_at = ?4, next_try_at = NULL, failed_tries = 0"
                    " WHERE owner = ?1 AND number = ?2 AND (stage <> 'over' OR (job_id IS NULL AND ?3 <> ''))"
                    " AND NOT EXISTS (SELECT 1 FROM runs WHERE"
                    " engine_job_owner = ?1 AND state IN " ACTIVE_STATES ")");
   db_bind_text(s, 1, call->owner);
   db_bind_int(s, 2, call->job->number);
   db_bind_text(s, 3, call->job->id);
+  db_bind_int(s, 4, clock_wall_ms());
   return db_run(c, s, err);
 }
 
@@ -111,52 +113,94 @@ enum kpi_code engine_job_store_give_up(struct db *db, const char *owner, const s
   return db_call(db, DB_MUST_LAND, do_give_up, &call, err);
 }
 
-struct to_end_call {
-  struct engine_job *jobs;
-  size_t count;
-  uint64_t handed;
-};
-
-static enum kpi_code give_up_unwanted(struct db_conn *c, struct err *err) {
+static enum kpi_code give_up_unwanted(struct db_conn *c, int64_t now, struct err *err) {
   sqlite3_stmt *s = db_statement(
-      c, "UPDATE engine_jobs SET stage = 'given_up' WHERE stage = 'handed' AND NOT EXISTS (SELECT 1 FROM runs"
-         " WHERE engine_job_owner = engine_jobs.owner AND state IN " ACTIVE_STATES
+      c, "UPDATE engine_jobs SET stage = 'given_up', given_up_at = ?1 WHERE stage = 'handed' AND NOT EXISTS"
+         " (SELECT 1 FROM runs WHERE engine_job_owner = engine_jobs.owner AND state IN " ACTIVE_STATES
          ") AND NOT EXISTS (SELECT 1 FROM backfills WHERE id = engine_jobs.owner AND discovery IN ('queued',"
          " 'running'))");
+  db_bind_int(s, 1, now);
   return s ? db_run(c, s, err) : db_failure(c, err);
 }
 
-static enum kpi_code do_to_end(struct db_conn *c, void *arg, struct err *err) {
-  struct to_end_call *call = arg;
-  enum kpi_code rc = give_up_unwanted(c, err);
-  if (rc)
-    return rc;
-  sqlite3_stmt *s = db_statement(c, "SELECT owner, number, spec_sha256, job_id FROM engine_jobs"
-                                    " WHERE stage = 'given_up' ORDER BY random() LIMIT ?1");
-  db_bind_int(s, 1, ENGINE_JOBS_AT_ONCE);
+/* Later than ever is what a clock has left behind that was set back. */
+#define DUE "(next_try_at IS NULL OR next_try_at NOT BETWEEN ?1 + 1 AND ?1 + ?2)"
+
+static sqlite3_stmt *prepare_due(struct db_conn *c, const char *sql, int64_t now) {
+  sqlite3_stmt *s = db_statement(c, sql);
+  db_bind_int(s, 1, now);
+  db_bind_int(s, 2, ENGINE_JOB_WAIT_MS_MAX);
+  return s;
+}
+
+static enum kpi_code list_due(struct db_conn *c, int64_t now, struct engine_jobs *out, struct err *err) {
+  sqlite3_stmt *s =
+      prepare_due(c,
+                  "SELECT owner, number, spec_sha256, job_id, given_up_at, failed_tries FROM"
+                  " engine_jobs WHERE stage = 'given_up' AND " DUE " ORDER BY next_try_at LIMIT ?3",
+                  now);
+  db_bind_int(s, 3, ENGINE_JOBS_AT_ONCE);
   int step = SQLITE_ERROR;
   while (s && (step = sqlite3_step(s)) == SQLITE_ROW) {
-    struct engine_job *job = &call->jobs[call->count++];
+    struct engine_job *job = &out->at[out->count++];
+    const int64_t given_up_at = sqlite3_column_int64(s, 4);
     view_to_cstr(view_of((const char *)sqlite3_column_text(s, 0)), job->owner, sizeof job->owner);
     read_job(s, 1, &job->job);
+    job->age_ms = given_up_at <= now ? now - given_up_at : INT64_MAX;
+    job->failed_tries = (uint32_t)sqlite3_column_int64(s, 5);
   }
-  if (step != SQLITE_DONE)
-    return db_failure(c, err);
-  s = db_statement(c, "SELECT count(*) FROM engine_jobs WHERE stage = 'handed'");
+  return step == SQLITE_DONE ? KPI_OK : db_failure(c, err);
+}
+
+static enum kpi_code count_others(struct db_conn *c, int64_t now, struct engine_jobs *out, struct err *err) {
+  sqlite3_stmt *s = prepare_due(c,
+                                "SELECT total(stage = 'handed'), min(iif(stage = 'given_up' AND NOT " DUE
+                                ", next_try_at, NULL)) FROM engine_jobs WHERE stage <> 'over'",
+                                now);
   if (!s || sqlite3_step(s) != SQLITE_ROW)
     return db_failure(c, err);
-  call->handed = (uint64_t)sqlite3_column_int64(s, 0);
+  out->handed = (uint64_t)sqlite3_column_int64(s, 0);
+  const bool is_last = out->count < ENGINE_JOBS_AT_ONCE;
+  const bool waits = sqlite3_column_type(s, 1) != SQLITE_NULL;
+  out->next_ms = !is_last ? 0 : waits ? sqlite3_column_int64(s, 1) - now : ENGINE_JOBS_NEVER;
   sqlite3_reset(s);
   return KPI_OK;
 }
 
-enum kpi_code engine_job_store_to_end(struct db *db, struct engine_job jobs[ENGINE_JOBS_AT_ONCE],
-                                      size_t *count, uint64_t *handed, struct err *err) {
-  struct to_end_call call = {.jobs = jobs};
-  enum kpi_code rc = db_call(db, DB_NORMAL, do_to_end, &call, err);
-  *count = rc ? 0 : call.count;
-  *handed = call.handed;
-  return rc;
+static enum kpi_code do_to_end(struct db_conn *c, void *arg, struct err *err) {
+  struct engine_jobs *out = arg;
+  const int64_t now = clock_wall_ms();
+  *out = (struct engine_jobs){0};
+  enum kpi_code rc = give_up_unwanted(c, now, err);
+  if (rc == KPI_OK)
+    rc = list_due(c, now, out, err);
+  return rc ? rc : count_others(c, now, out, err);
+}
+
+enum kpi_code engine_job_store_to_end(struct db *db, struct engine_jobs *out, struct err *err) {
+  return db_call(db, DB_NORMAL, do_to_end, out, err);
+}
+
+struct defer_call {
+  const struct engine_job *job;
+  int64_t wait_ms;
+};
+
+static enum kpi_code do_defer(struct db_conn *c, void *arg, struct err *err) {
+  const struct defer_call *call = arg;
+  sqlite3_stmt *s = db_statement(c, "UPDATE engine_jobs SET next_try_at = ?3, failed_tries = ?4"
+                                    " WHERE owner = ?1 AND number = ?2 AND stage = 'given_up'");
+  db_bind_text(s, 1, call->job->owner);
+  db_bind_int(s, 2, call->job->job.number);
+  db_bind_int(s, 3, clock_wall_ms() + call->wait_ms);
+  db_bind_int(s, 4, call->job->failed_tries);
+  return db_run(c, s, err);
+}
+
+enum kpi_code engine_job_store_defer(struct db *db, const struct engine_job *job, int64_t wait_ms,
+                                     struct err *err) {
+  struct defer_call call = {job, wait_ms};
+  return db_call(db, DB_NORMAL, do_defer, &call, err);
 }
 
 static enum kpi_code do_over(struct db_conn *c, void *arg, struct err *err) {

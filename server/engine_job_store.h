@@ -26,15 +26,26 @@ KPI_MUST_CHECK enum kpi_code engine_job_store_give_up(struct db *db, const char 
 struct engine_job {
   char owner[UUID_TEXT_SIZE];
   struct handed_job job;
+  int64_t age_ms;        /* since it was given up */
+  uint32_t failed_tries; /* to end it, one after the other */
 };
 
-enum { ENGINE_JOBS_AT_ONCE = 32 };
+enum { ENGINE_JOBS_AT_ONCE = 32, ENGINE_JOB_WAIT_MS_MAX = 60 * 1000 };
+#define ENGINE_JOBS_NEVER INT64_MAX
 
-/* Gives up the jobs that nobody waits for, and lists those that are to be ended, *count. *handed: how many
- * are not. */
-KPI_MUST_CHECK enum kpi_code engine_job_store_to_end(struct db *db,
-                                                     struct engine_job jobs[ENGINE_JOBS_AT_ONCE],
-                                                     size_t *count, uint64_t *handed, struct err *err);
+struct engine_jobs {
+  struct engine_job at[ENGINE_JOBS_AT_ONCE]; /* that are to be ended now */
+  size_t count;
+  int64_t next_ms; /* until the first of the others is; ENGINE_JOBS_NEVER: there are none */
+  uint64_t handed; /* how many are not to be ended, as somebody waits for them */
+};
+
+/* Gives up the jobs that nobody waits for, and lists those that are to be ended. */
+KPI_MUST_CHECK enum kpi_code engine_job_store_to_end(struct db *db, struct engine_jobs *out, struct err *err);
+
+/* A job is not over: to be tried again after at most ENGINE_JOB_WAIT_MS_MAX. Stores its failed_tries. */
+KPI_MUST_CHECK enum kpi_code engine_job_store_defer(struct db *db, const struct engine_job *job,
+                                                    int64_t wait_ms, struct err *err);
 
 /* A job has ended, and its files are gone. Its number stays. */
 KPI_MUST_CHECK enum kpi_code engine_job_store_over(struct db *db, const char *owner, uint32_t number,

@@ -4,9 +4,12 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/scope.h"
-#include "server/engine_job_store.h"
 
-enum { LOOK_MS = 500 };
+enum {
+  LOOK_MS = 500,
+  LATE_MS = 60 * 1000, /* so late a job may begin that was asked for, whatever has come of that */
+  DOUBLINGS_MAX = 8,   /* of LOOK_MS, until it is as long as a wait may be */
+};
 
 struct engine_reaper {
   struct db *db;
@@ -20,44 +23,92 @@ struct engine_reaper {
   } synced;
 };
 
-/* True when the job is over. */
-static bool end_job(struct db *db, struct engine *engine, const struct engine_job *j,
-                    const struct stop_flag *stop) {
-  struct err err;
-  bool over = false;
-  enum kpi_code rc = engine_discard(engine, j->owner, &j->job, stop, &over, &err);
-  if (rc && stop_reason(stop) == STOP_NONE)
-    log_at(LOG_WARN, "engine.job_not_ended", err.message, LOG_S("run_id", j->owner),
+static int64_t at_most(int64_t ms, int64_t most) {
+  return ms < most ? ms : most;
+}
+
+/* After so many failures, one after the other. */
+static int64_t backoff_ms(uint32_t failures) {
+  return failures < DOUBLINGS_MAX ? at_most((int64_t)LOOK_MS << (failures - 1), ENGINE_JOB_WAIT_MS_MAX)
+                                  : ENGINE_JOB_WAIT_MS_MAX;
+}
+
+/* The first failures are logged, then ever fewer. */
+static bool is_worth_a_line(uint32_t failures) {
+  return (failures & (failures - 1)) == 0;
+}
+
+/* When a job that is not over is looked at again. */
+static int64_t wait_ms_of(const struct engine_job *j) {
+  if (j->failed_tries)
+    return backoff_ms(j->failed_tries);
+  const int64_t ms = j->job.id[0] ? j->age_ms / 4 : LATE_MS - j->age_ms;
+  return ms > LOOK_MS ? at_most(ms, ENGINE_JOB_WAIT_MS_MAX) : LOOK_MS;
+}
+
+static enum kpi_code is_over(struct db *db, const struct engine_job *j, struct err *err) {
+  enum kpi_code rc = engine_job_store_over(db, j->owner, j->job.number, err);
+  if (rc == KPI_OK)
+    log_at(LOG_INFO, "engine.job_over", "the job is over, its files are removed", LOG_S("run_id", j->owner),
            LOG_S("job_id", j->job.id));
-  if (rc || !over)
-    return false;
-  rc = engine_job_store_over(db, j->owner, j->job.number, &err);
-  log_at(rc ? LOG_WARN : LOG_INFO, "engine.job_over",
-         rc ? err.message : "the job is over, its files are removed", LOG_S("run_id", j->owner),
-         LOG_S("job_id", j->job.id));
-  return rc == KPI_OK;
+  return rc;
 }
 
-uint64_t engine_reap(struct db *db, struct engine *engine, const struct stop_flag *stop, uint64_t *handed) {
-  auto_free struct engine_job *jobs = calloc(ENGINE_JOBS_AT_ONCE, sizeof *jobs);
+/* Tries to end a job. One whose id is not known may be about to begin, and find that nobody wants it: what it
+ * has written until then is removed a while later. */
+static enum kpi_code end_job(struct db *db, struct engine *engine, struct engine_job *j,
+                             const struct stop_flag *stop, struct reaped *out, struct err *err) {
+  const struct unwanted_job unwanted = {j->owner, &j->job, j->age_ms};
+  bool over = false;
+  enum kpi_code rc = engine_discard(engine, &unwanted, stop, &over, err);
+  if (stop_reason(stop) != STOP_NONE)
+    return KPI_OK;
+  j->failed_tries = rc ? j->failed_tries + 1 : 0;
+  if (rc && is_worth_a_line(j->failed_tries))
+    log_at(LOG_WARN, "engine.job_not_ended", err->message, LOG_S("run_id", j->owner),
+           LOG_S("job_id", j->job.id), LOG_I("tries", j->failed_tries));
+  if (rc == KPI_OK && over && (j->job.id[0] || j->age_ms >= LATE_MS))
+    return is_over(db, j, err);
+  const int64_t wait_ms = wait_ms_of(j);
+  out->next_ms = at_most(out->next_ms, wait_ms);
+  return engine_job_store_defer(db, j, wait_ms, err);
+}
+
+enum kpi_code engine_reap(struct db *db, struct engine *engine, const struct stop_flag *stop,
+                          struct reaped *out, struct err *err) {
+  auto_free struct engine_jobs *jobs = calloc(1, sizeof *jobs);
+  *out = (struct reaped){.next_ms = ENGINE_JOBS_NEVER};
+  if (!jobs)
+    return err_set(err, KPI_OUT_OF_MEMORY, "no memory for the jobs that are to be ended");
+  enum kpi_code rc = engine_job_store_to_end(db, jobs, err);
+  if (rc)
+    return rc;
+  *out = (struct reaped){jobs->next_ms, jobs->handed};
+  for (size_t i = 0; rc == KPI_OK && i < jobs->count && stop_reason(stop) == STOP_NONE; i++)
+    rc = end_job(db, engine, &jobs->at[i], stop, out, err);
+  return rc;
+}
+
+/* Looks once. Returns after how long to look again; a database that fails is told of once. */
+static int64_t look(struct engine_reaper *r, uint32_t *failures) {
+  struct reaped reaped;
   struct err err;
-  size_t count = 0, over = 0;
-  *handed = 0;
-  if (!jobs || engine_job_store_to_end(db, jobs, &count, handed, &err)) {
-    log_at(LOG_WARN, "engine.jobs_not_read", jobs ? err.message : "no memory");
-    return 1;
+  if (engine_reap(r->db, r->engine, &r->stop, &reaped, &err) == KPI_OK) {
+    *failures = 0;
+    return reaped.handed ? at_most(reaped.next_ms, LOOK_MS) : reaped.next_ms;
   }
-  for (size_t i = 0; i < count && stop_reason(stop) == STOP_NONE; i++)
-    over += end_job(db, engine, &jobs[i], stop);
-  return count - over;
+  if (++*failures == 1)
+    log_at(LOG_WARN, "engine.jobs_not_read", err.message);
+  return backoff_ms(*failures);
 }
 
-/* Waits for jobs, or a while for those there are. False when the thread is to stop. */
-static bool wait_for_work(struct engine_reaper *r, bool has_jobs) {
-  struct timespec until = clock_timespec(clock_mono_ms() + LOOK_MS);
+/* Waits for a call, or a while. False when the thread is to stop. */
+static bool wait_for_work(struct engine_reaper *r, int64_t ms) {
+  const bool is_timed = ms != ENGINE_JOBS_NEVER;
+  struct timespec until = clock_timespec(clock_mono_ms() + (is_timed ? ms : 0));
   SCOPE_LOCK(&r->synced.lock);
   while (!r->synced.is_woken && !r->synced.stopping)
-    if (!has_jobs)
+    if (!is_timed)
       pthread_cond_wait(&r->synced.wake, &r->synced.lock);
     else if (pthread_cond_clockwait(&r->synced.wake, &r->synced.lock, CLOCK_MONOTONIC, &until) != 0)
       break;
@@ -67,10 +118,9 @@ static bool wait_for_work(struct engine_reaper *r, bool has_jobs) {
 
 static void *reap(void *arg) {
   struct engine_reaper *r = arg;
-  uint64_t left, handed;
-  do
-    left = engine_reap(r->db, r->engine, &r->stop, &handed);
-  while (wait_for_work(r, left + handed > 0));
+  uint32_t failures = 0;
+  while (wait_for_work(r, look(r, &failures)))
+    ;
   return NULL;
 }
 

@@ -5,7 +5,7 @@
 #define KPID_SERVER_ENGINE_REAPER_H
 
 #include "pipeline/engine.h"
-#include "server/db.h"
+#include "server/engine_job_store.h"
 
 struct engine_reaper;
 
@@ -18,8 +18,15 @@ void engine_reaper_wake(struct engine_reaper *r);
 /* Stops the thread: what is left is for the next one. Accepts NULL. */
 void engine_reaper_free(struct engine_reaper *r);
 
-/* One look at jobs that are to be ended, by the thread of the caller. Returns how many are not over yet;
- * *handed: how many others there are, which runs wait for. */
-uint64_t engine_reap(struct db *db, struct engine *engine, const struct stop_flag *stop, uint64_t *handed);
+/* What is left after a look at all jobs that are to be ended. */
+struct reaped {
+  int64_t next_ms; /* until the next look has something to do; ENGINE_JOBS_NEVER: nothing is to be ended */
+  uint64_t handed; /* other jobs, which runs wait for */
+};
+
+/* Looks once at jobs that are to be ended, by the thread of the caller. One that is not over is looked at
+ * again after a while that grows to a minute. Errors: those of the database. */
+KPI_MUST_CHECK enum kpi_code engine_reap(struct db *db, struct engine *engine, const struct stop_flag *stop,
+                                         struct reaped *out, struct err *err);
 
 #endif

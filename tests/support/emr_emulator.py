@@ -182,6 +182,7 @@ class EmrEmulator:
         self.lost_replies = 0  # to start: acted on, and nothing said
         self.refusals: list[Refused] = []  # one for each of the next requests
         self.refuses_callers = False  # as where a policy lacks the action
+        self.is_away = False  # says nothing, and does nothing
         self.is_stopped = False  # the application, which does not start by itself
         emulator = self
 
@@ -223,6 +224,9 @@ class EmrEmulator:
     def answer(self, http: BaseHTTPRequestHandler) -> None:
         body = http.rfile.read(int(http.headers.get("Content-Length") or 0))
         headers = {"Content-Type": "application/json", "x-amzn-RequestId": secrets.token_hex(16)}
+        if self.is_away:
+            http.close_connection = True
+            return
         try:
             check_signature(http.command, f"http://{http.headers['Host']}{http.path}", http.headers, body)
             if self.refuses_callers:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from support.aws_site import no_credentials, static_credentials
+from support.datasets import BASE_DATES
 from support.emr_emulator import APPLICATION, EmrEmulator
 from support.processes import processes_of
 from support.s3_server import REGION, Bucket, S3Server
@@ -12,6 +13,10 @@ from support.spark_cluster import SparkCluster
 from support.spark_s3 import s3a_conf
 
 ROLE = "arn:aws:iam::123456789012:role/kpi-job"
+RUN_SECONDS = 240  # on a busy machine
+CLOSE_SECONDS = 30  # so long a driver may take to end after its job has, and the service to remove its files
+DAY = BASE_DATES[0]
+ENGINE_ERRORS = {"engine_unavailable", "engine_failed", "engine_lost"}
 
 
 def conf_settings(conf: dict[str, str]) -> dict[str, str]:
@@ -31,6 +36,10 @@ class SparkSite:
     @property
     def is_emr(self) -> bool:
         return isinstance(self.cluster, EmrEmulator)
+
+    @property
+    def kind(self) -> str:
+        return "EMR Serverless" if self.is_emr else "standalone"
 
     def source(self, folder: Path) -> str:
         """The URL of a folder's files as objects."""
@@ -70,6 +79,20 @@ class SparkSite:
         """How many jobs the cluster ever got."""
         return len(self.cluster.jobs) if self.is_emr else len(self.cluster.submissions())
 
+    def kill_driver(self, run: str) -> None:
+        """Ends the driver of a run's first job from outside."""
+        if self.is_emr:
+            [job] = [job for job in self.cluster.jobs.values() if job.request["clientToken"] == f"kpi-{run}-1"]
+            job.kill()
+        else:
+            self.cluster.kill_driver(f"/kpi-runs/{run}/1/spec.json")
+
+    def last_state(self) -> list[str]:
+        """What the cluster says of the job that it got last; empty: it got none yet."""
+        if self.is_emr:
+            return [job.state for job in self.cluster.jobs.values()][-1:]
+        return [self.cluster.state(job) for job in self.cluster.submissions()[-1:]]
+
     def processes(self, run: str) -> list[int]:
         """The live processes of a run's drivers, of all attempts that a test makes."""
         return [pid for attempt in (1, 2, 3) for pid in processes_of(f"/kpi-runs/{run}/{attempt}/spec.json")]
@@ -81,6 +104,24 @@ class SparkSite:
     def has_begun(self, run: str) -> bool:
         """Whether a job of the run has told of its progress."""
         return any(key.endswith("/progress.json") for key in self.left(run))
+
+
+def spark_run(server: Server, date: str = DAY, **fields: object) -> str:
+    """Submits a run: its id."""
+    return server.start_run(date, engine="spark", **fields)["id"]
+
+
+def finished(server: Server, run: str) -> dict:
+    return server.finish(run, RUN_SECONDS)
+
+
+def assert_failed(server: Server, run: str, *codes: str) -> dict:
+    """The run failed by one of these codes, and published nothing: its error."""
+    end = finished(server, run)
+    assert end["state"] == "failed" and end["error"]["code"] in codes, end
+    for kpi in ("orders", "categories"):
+        assert server.get(f"/kpis/{kpi}?from={DAY}&to={DAY}").json["rows"] == [], kpi
+    return end["error"]
 
 
 def answers(server: Server, run: str) -> dict[str, object]:

@@ -3,7 +3,11 @@
 #ifndef KPID_TESTS_FAKE_HTTP_H
 #define KPID_TESTS_FAKE_HTTP_H
 
+#include "unit.h"
+
 #include "base/http_client.h"
+
+#include <jansson.h>
 
 enum { FAKE_REPLIES_MAX = 64 };
 
@@ -68,6 +72,13 @@ static inline int fake_http_count(const struct fake_http *f, const char *text) {
   for (const char *at = f->requests.ptr; at && (at = strstr(at, text)) != NULL; at++)
     n++;
   return n;
+}
+
+/* The body of the first request. Returns owned. */
+static inline json_t *fake_http_sent(const struct fake_http *f) {
+  json_t *body = json_loads(strstr(f->requests.ptr, "\n{") + 1, JSON_DISABLE_EOF_CHECK, NULL);
+  assert_non_null(body);
+  return body;
 }
 
 #endif

@@ -21,6 +21,7 @@ struct bench;
 struct fake_job {
   char id[32], token[65];
   char folder[96]; /* of its files, in the store */
+  uint32_t timeout_seconds;
   enum spark_job_state state;
   const char *reason;
 };
@@ -174,7 +175,7 @@ static inline struct fake_job *add_job(struct bench *b, const struct spark_submi
   const char *name = strstr(s->spec_uri, "kpi-runs/");
   assert_true(name && b->job_count < FAKE_JOBS_MAX);
   struct fake_job *job = &b->jobs[b->job_count++];
-  *job = (struct fake_job){.state = SPARK_JOB_RUNNING, .reason = ""};
+  *job = (struct fake_job){.state = SPARK_JOB_RUNNING, .reason = "", .timeout_seconds = s->timeout_seconds};
   snprintf(job->id, sizeof job->id, "job-%zu", b->job_count);
   snprintf(job->token, sizeof job->token, "%s", s->token);
   snprintf(job->folder, sizeof job->folder, "%.*s", (int)(strrchr(name, '/') - name), name);
@@ -196,6 +197,8 @@ static inline enum kpi_code fake_start(struct spark_cluster *c, const struct spa
   if (b->refuses)
     return err_set(err, KPI_ENGINE_FAILED, "the cluster refuses");
   struct fake_job *job = c->vtable->start_is_idempotent ? job_with(b, s->token) : NULL;
+  if (job && job->timeout_seconds != s->timeout_seconds)
+    return err_set(err, KPI_ENGINE_FAILED, "the token was used with another body");
   if (!job) {
     job = add_job(b, s);
     if (b->on_start)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * Jobs of a cluster as the service keeps them: which is gone on with, who waits for it, when nobody does. And
  * which engine a run is given. */
+#include "base/log.h"
 #include "pipeline/engine.h"
 #include "server/backfill_submit_store.h"
 #include "server/engine_job_store.h"
@@ -10,9 +11,43 @@
 
 #include "unit_db.h"
 
+#include <fcntl.h>
+#include <sqlite3.h>
+#include <time.h>
+
 #define STRANGER "01890000-0000-7000-8000-000000000000"
 
 /* ---- bench ---- */
+
+static enum kpi_code do_sql(struct db_conn *c, void *arg, struct err *err) {
+  return sqlite3_exec(c->sqlite, arg, NULL, NULL, NULL) == SQLITE_OK ? KPI_OK : db_failure(c, err);
+}
+
+static void run_sql(const char *sql) {
+  struct err err = {0};
+  if (db_call(db, DB_NORMAL, do_sql, (void *)(uintptr_t)sql, &err))
+    fail_msg("%s", err.message);
+}
+
+/* Counts the lines of an event in a log, and closes it. */
+static size_t lines_of(int log, const char *event) {
+  char bytes[8192] = {0};
+  size_t lines = 0;
+  assert_in_range(pread(log, bytes, sizeof bytes, 0), 0, sizeof bytes - 1);
+  close(log);
+  for (const char *at = bytes; (at = strstr(at, event)); at++)
+    lines++;
+  return lines;
+}
+
+static int open_log(void) {
+  char name[96];
+  snprintf(name, sizeof name, "%s/log", folder);
+  const int log = open(name, O_CREAT | O_RDWR | O_CLOEXEC, 0600);
+  assert_true(log >= 0);
+  log_init(LOG_WARN, log);
+  return log;
+}
 
 static struct handed_job job_of(uint32_t number, const char *id) {
   struct handed_job job = {.number = number};
@@ -89,15 +124,14 @@ static void assert_found(const char *owner, bool expected, uint32_t number, cons
   assert_string_equal(found.spec_sha256, expected ? wanted.spec_sha256 : "");
 }
 
-static struct engine_job to_end[ENGINE_JOBS_AT_ONCE];
+static struct engine_jobs jobs;
+static struct engine_job *const to_end = jobs.at;
 
 static size_t list_to_end(uint64_t expected_handed) {
-  size_t count;
-  uint64_t handed;
   struct err err;
-  assert_int_equal(engine_job_store_to_end(db, to_end, &count, &handed, &err), KPI_OK);
-  assert_int_equal(handed, expected_handed);
-  return count;
+  assert_int_equal(engine_job_store_to_end(db, &jobs, &err), KPI_OK);
+  assert_int_equal(jobs.handed, expected_handed);
+  return jobs.count;
 }
 
 static void assert_waits_for(const char *run, const char *owner) {
@@ -313,44 +347,142 @@ static void many_jobs_are_listed_by_and_by(void **state) {
   for (uint32_t number = 1; number <= ENGINE_JOBS_AT_ONCE + 3; number++)
     keep(STRANGER, number, "", NULL, 0);
   assert_int_equal(list_to_end(0), ENGINE_JOBS_AT_ONCE);
+  assert_int_equal(jobs.next_ms, 0);
   for (size_t i = 0; i < ENGINE_JOBS_AT_ONCE; i++)
     assert_int_equal(engine_job_store_over(db, STRANGER, to_end[i].job.number, &err), KPI_OK);
   assert_int_equal(list_to_end(0), 3);
+  assert_int_equal(jobs.next_ms, ENGINE_JOBS_NEVER);
 }
 
-/* An engine of which the jobs are over when it is asked a second time; those without an id cannot be ended.
+static void job_that_is_put_off_makes_room_for_others(void **state) {
+  (void)state;
+  struct err err;
+  keep(STRANGER, 1, "job-1", NULL, 0);
+  assert_int_equal(list_to_end(0), 1);
+  to_end[0].failed_tries = 7;
+  assert_int_equal(engine_job_store_defer(db, &to_end[0], 40 * 1000, &err), KPI_OK);
+  assert_int_equal(list_to_end(0), 0);
+  assert_in_range(jobs.next_ms, 30 * 1000, 40 * 1000);
+  keep(STRANGER, 2, "job-2", NULL, 0);
+  assert_int_equal(list_to_end(0), 1);
+  assert_int_equal(to_end[0].job.number, 2);
+  assert_int_equal(to_end[0].failed_tries, 0);
+  run_sql("UPDATE engine_jobs SET next_try_at = next_try_at - 50000");
+  assert_int_equal(list_to_end(0), 2);
+  assert_int_equal(to_end[1].failed_tries, 7);
+  run_sql("UPDATE engine_jobs SET next_try_at = next_try_at + 3600000"); /* the clock was set back */
+  assert_int_equal(list_to_end(0), 2);
+}
+
+/* An engine of which the jobs are over when they are asked for a second time, unless their cluster is away.
  */
-static enum kpi_code discard(struct engine *e, const char *owner, const struct handed_job *job,
-                             const struct stop_flag *stop, bool *over, struct err *err) {
-  static int times;
+static struct {
+  int times;
+  bool is_away;
+  int64_t age_ms; /* of the last one */
+} cluster;
+
+static enum kpi_code discard(struct engine *e, const struct unwanted_job *job, const struct stop_flag *stop,
+                             bool *over, struct err *err) {
   (void)e;
-  (void)owner;
   (void)stop;
-  if (!job->id[0])
+  cluster.times++;
+  cluster.age_ms = job->age_ms;
+  if (cluster.is_away)
     return err_set(err, KPI_ENGINE_UNAVAILABLE, "away");
-  *over = ++times > 1;
+  *over = !job->job->id[0] || cluster.times > 1;
   return KPI_OK;
+}
+
+static const struct engine_vtable reaped_vtable = {.discard = discard};
+static struct engine reaped_engine = {&reaped_vtable};
+
+/* Looks once. Returns after how many ms something is to be done. */
+static int64_t reap(uint64_t expected_handed) {
+  const struct stop_flag stop = {0};
+  struct reaped reaped;
+  struct err err = {0};
+  if (engine_reap(db, &reaped_engine, &stop, &reaped, &err))
+    fail_msg("%s", err.message);
+  assert_int_equal(reaped.handed, expected_handed);
+  return reaped.next_ms;
+}
+
+/* All that is put off is to be done now. */
+static void let_time_pass(void) {
+  run_sql("UPDATE engine_jobs SET next_try_at = 1");
 }
 
 static void reaper_goes_on_until_each_job_is_over(void **state) {
   (void)state;
-  static const struct engine_vtable vtable = {.discard = discard};
-  struct engine engine = {&vtable};
-  struct stop_flag stop = {0};
-  uint64_t handed;
   char run[UUID_TEXT_SIZE];
   const char *const runs[] = {run};
+  cluster.times = 0;
+  cluster.is_away = false;
   submit(1, ENGINE_SPARK, run);
   keep(run, 1, "job-1", runs, 1); /* is waited for */
   keep(STRANGER, 1, "job-2", NULL, 0);
-  assert_int_equal(engine_reap(db, &engine, &stop, &handed), 1);
-  assert_int_equal(handed, 1);
-  assert_int_equal(engine_reap(db, &engine, &stop, &handed), 0);
-  keep(STRANGER, 2, "", NULL, 0);
-  assert_int_equal(engine_reap(db, &engine, &stop, &handed), 1);
-  assert_int_equal(handed, 1);
-  assert_int_equal(list_to_end(1), 1);
-  assert_int_equal(to_end[0].job.number, 2);
+  assert_int_equal(reap(1), 500);
+  assert_in_range(reap(1), 1, 500); /* nothing yet */
+  assert_int_equal(cluster.times, 1);
+  let_time_pass();
+  assert_int_equal(reap(1), ENGINE_JOBS_NEVER);
+  assert_int_equal(cluster.times, 2);
+  assert_in_range(cluster.age_ms, 0, 60 * 1000);
+}
+
+/* Its cluster may come back, or be gone for ever. */
+static void job_that_cannot_be_ended_is_tried_and_told_of_ever_less(void **state) {
+  (void)state;
+  static const int64_t waits[] = {500, 1000, 2000, 4000, 8000, 16000, 32000, 60000, 60000};
+  const int log = open_log();
+  cluster.times = 0;
+  cluster.is_away = true;
+  keep(STRANGER, 1, "job-1", NULL, 0);
+  for (size_t i = 0; i < COUNT_OF(waits); i++) {
+    assert_int_equal(reap(0), waits[i]);
+    let_time_pass();
+  }
+  cluster.is_away = false;
+  assert_int_equal(reap(0), ENGINE_JOBS_NEVER);
+  log_init(LOG_ERROR, STDERR_FILENO);
+  assert_int_equal(lines_of(log, "engine.job_not_ended"),
+                   4); /* of the first, second, fourth and eighth failure */
+}
+
+static void job_without_an_id_is_ended_again_when_it_has_had_time_to_begin(void **state) {
+  (void)state;
+  cluster.times = 0;
+  cluster.is_away = false;
+  keep(STRANGER, 1, "", NULL, 0);
+  assert_in_range(reap(0), 59 * 1000, 60 * 1000);
+  assert_int_equal(cluster.times, 1);
+  let_time_pass();
+  run_sql("UPDATE engine_jobs SET given_up_at = given_up_at - 61000");
+  assert_int_equal(reap(0), ENGINE_JOBS_NEVER);
+  assert_int_equal(cluster.times, 2);
+  assert_int_equal(list_to_end(0), 0);
+}
+
+/* The thread is told of nothing: it has to find out by itself that the table can be read again. */
+static void database_that_fails_is_told_of_once_until_it_works_again(void **state) {
+  (void)state;
+  const int log = open_log();
+  cluster.times = 1;
+  cluster.is_away = false;
+  keep(STRANGER, 1, "job-1", NULL, 0);
+  run_sql("ALTER TABLE engine_jobs RENAME TO away");
+  struct engine_reaper *reaper = engine_reaper_new(db, &reaped_engine);
+  assert_non_null(reaper);
+  nanosleep(&(struct timespec){.tv_sec = 1, .tv_nsec = 800 * 1000 * 1000}, NULL); /* three looks */
+  run_sql("ALTER TABLE away RENAME TO engine_jobs");
+  engine_reaper_wake(reaper);
+  for (int i = 0; i < 500 && list_to_end(0) > 0; i++)
+    nanosleep(&(struct timespec){.tv_nsec = 10 * 1000 * 1000}, NULL);
+  engine_reaper_free(reaper);
+  log_init(LOG_ERROR, STDERR_FILENO);
+  assert_int_equal(list_to_end(0), 0);
+  assert_int_equal(lines_of(log, "engine.jobs_not_read"), 1);
 }
 
 /* ---- claiming ---- */
@@ -467,7 +599,11 @@ int main(void) {
       DB_TEST(job_that_was_given_up_is_to_be_ended_though_its_run_goes_on),
       DB_TEST(search_of_a_backfill_waits_for_its_job),
       DB_TEST(many_jobs_are_listed_by_and_by),
+      DB_TEST(job_that_is_put_off_makes_room_for_others),
       DB_TEST(reaper_goes_on_until_each_job_is_over),
+      DB_TEST(job_that_cannot_be_ended_is_tried_and_told_of_ever_less),
+      DB_TEST(job_without_an_id_is_ended_again_when_it_has_had_time_to_begin),
+      DB_TEST(database_that_fails_is_told_of_once_until_it_works_again),
       DB_TEST(runs_of_a_job_are_claimed_together_and_apart_from_others),
       DB_TEST(runs_of_a_job_come_back_together_without_its_owner),
       DB_TEST(after_a_job_was_given_up_its_runs_are_as_others),

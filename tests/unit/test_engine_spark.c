@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * The Spark engine and one job: what it is asked, what is shown of it, and what is made of its end. */
 #include "pipeline/spark_report.h"
+#include "pipeline/spark_spec.h"
 
 #include "spark_bench.h"
 
@@ -155,6 +156,35 @@ static void objects_of_s3_are_named_as_the_cluster_names_them(void **state) {
   use_engine(b, &idempotent_cluster, "s3://work", "0123");
   assert_int_equal(compute(b), KPI_OK);
   assert_string_equal(b->spec_uri, "s3://work/kpi-runs/" OWNER "/2/spec.json");
+}
+
+static void days_of_a_spec_are_read_and_nothing_else_of_it(void **state) {
+  (void)state;
+  static const char *const none[] = {"",
+                                     "{}",
+                                     "\"days\":",
+                                     "\"days\":[]",
+                                     "\"days\":[\"2023-01-15\"",
+                                     "\"days\":[\"2023-01-15\",]",
+                                     "\"days\":[\"2023-01-15\",7]",
+                                     "\"days\":[\"2023-01-32\"]",
+                                     "\"days\":[\"]",
+                                     "\"days\":[,,,,]",
+                                     "\"days\":\"some\""};
+  struct day_set days;
+  struct err err;
+  for (size_t i = 0; i < COUNT_OF(none); i++)
+    if (spark_spec_days(view_of(none[i]), &days, &err) != KPI_ENGINE_FAILED)
+      fail_msg("%s", none[i]);
+  assert_int_equal(
+      spark_spec_days(VIEW_LIT("{\"a\":1,\"days\":[\"2023-01-17\",\"2023-01-15\"],[[[ \"days\":7"), &days,
+                      &err),
+      KPI_OK);
+  assert_int_equal(day_set_count(&days), 2);
+  assert_true(day_set_has(&days, january(15)) && day_set_has(&days, january(17)));
+  day_set_clear(&days);
+  assert_int_equal(spark_spec_days(VIEW_LIT("{\"days\":\"all\",\"bad"), &days, &err), KPI_OK);
+  assert_true(day_set_is_all(&days));
 }
 
 /* ---- progress ---- */
@@ -426,6 +456,7 @@ int main(void) {
       BENCH_TEST(files_stay_for_who_keeps_jobs_and_else_are_removed),
       BENCH_TEST(spec_says_all_of_the_job_and_of_files),
       BENCH_TEST(objects_of_s3_are_named_as_the_cluster_names_them),
+      cmocka_unit_test(days_of_a_spec_are_read_and_nothing_else_of_it),
       BENCH_TEST(a_job_that_waits_is_shown_as_waiting),
       BENCH_TEST(progress_is_shown),
       cmocka_unit_test(progress_that_cannot_be_read_changes_nothing),

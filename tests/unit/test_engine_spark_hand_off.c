@@ -99,6 +99,20 @@ static void job_without_an_id_is_started_again_with_its_token(void **state) {
   assert_int_equal(b->job_count, 1);
 }
 
+/* The cluster takes it for another job: it is one that nobody can go on with. */
+static void token_that_was_used_with_another_body_is_named_and_not_used_again(void **state) {
+  struct bench *b = *state;
+  b->job.timeout_seconds = 600;
+  compute_and_leave(b);
+  b->kept.id[0] = '\0';
+  b->job.timeout_seconds = 900;
+  assert_fails(b, KPI_ENGINE_FAILED, "the token was used with another body");
+  assert_events(b, "find, start " TOKEN_OF(1) ", give up 1");
+  assert_false(b->is_handed);
+  assert_int_equal(compute(b), KPI_OK);
+  assert_events(b, "find, keep 2 -, start " TOKEN_OF(2) ", keep 2 job-2");
+}
+
 static void where_starts_are_not_idempotent_it_is_given_up(void **state) {
   struct bench *b = *state;
   use_engine(b, &forgetful_cluster, b->url, "0123");
@@ -120,7 +134,9 @@ static void lost_reply_to_a_start_fails_the_attempt_and_gives_the_job_up(void **
     assert_fails(b, KPI_ENGINE_UNAVAILABLE, "the cluster is away");
     assert_int_equal(b->given_up.number, 2 * i + 1);
     assert_string_equal(b->given_up.id, "");
-    assert_int_equal(engine_discard(b->engine, OWNER, &b->given_up, NULL, &over, &b->err), KPI_OK);
+    assert_int_equal(
+        engine_discard(b->engine, &(struct unwanted_job){OWNER, &b->given_up, 0}, NULL, &over, &b->err),
+        KPI_OK);
     assert_true(over);
     assert_false(has_file(b, b->jobs[b->job_count - 1].folder, "spec.json")); /* it ends by that */
     b->loses_replies = false;
@@ -394,11 +410,16 @@ static void job_that_nobody_keeps_is_ended_when_it_is_stopped(void **state) {
 
 /* ---- ending ---- */
 
-static bool discard(struct bench *b, enum kpi_code expected) {
+static bool discard_after(struct bench *b, int64_t age_ms, enum kpi_code expected) {
   bool over = true;
   const struct handed_job job = b->kept;
-  assert_int_equal(engine_discard(b->engine, OWNER, &job, NULL, &over, &b->err), expected);
+  const struct unwanted_job unwanted = {OWNER, &job, age_ms};
+  assert_int_equal(engine_discard(b->engine, &unwanted, NULL, &over, &b->err), expected);
   return over;
+}
+
+static bool discard(struct bench *b, enum kpi_code expected) {
+  return discard_after(b, 0, expected);
 }
 
 static void running_job_is_cancelled_and_over_when_the_cluster_says_so(void **state) {
@@ -435,6 +456,52 @@ static void job_that_is_over_leaves_nothing(void **state) {
   assert_false(has_file(b, FOLDER_OF(1), "results/part-1.txt"));
   assert_true(has_file(b, FOLDER_OF(10), "spec.json"));
   assert_int_equal(b->cancels, 0);
+}
+
+static void goes_on_closing(struct bench *b, struct fake_job *job, int nth) {
+  succeed(b, job, nth);
+  job->state = SPARK_JOB_RUNNING;
+}
+
+/* The cluster is to show a job as it has ended. */
+static void job_that_has_left_its_results_is_let_close(void **state) {
+  struct bench *b = *state;
+  b->on_start = goes_on_closing;
+  assert_int_equal(compute(b), KPI_OK);
+  assert_false(discard_after(b, 0, KPI_OK));
+  assert_false(discard_after(b, 19 * 1000, KPI_OK));
+  assert_int_equal(b->cancels, 0);
+  assert_true(has_file(b, FOLDER_OF(1), "spec.json")); /* without it the job would not end well */
+  b->jobs[0].state = SPARK_JOB_SUCCEEDED;
+  assert_true(discard_after(b, 19 * 1000, KPI_OK));
+  assert_false(has_file(b, FOLDER_OF(1), "spec.json"));
+}
+
+static void so_long_as_that_may_take(void **state) {
+  struct bench *b = *state;
+  b->on_start = goes_on_closing;
+  assert_int_equal(compute(b), KPI_OK);
+  assert_false(discard_after(b, 20 * 1000, KPI_OK));
+  assert_int_equal(b->cancels, 1);
+  assert_false(has_file(b, FOLDER_OF(1), "manifest.json"));
+  assert_true(discard_after(b, 21 * 1000, KPI_OK));
+}
+
+static void closes_at_the_second_look(struct bench *b, struct fake_job *job, int nth) {
+  (void)b;
+  if (nth == 3) /* the first was for the results */
+    job->state = SPARK_JOB_SUCCEEDED;
+}
+
+static void so_is_one_that_nobody_keeps(void **state) {
+  struct bench *b = *state;
+  b->job.hand_off = NULL;
+  b->on_start = goes_on_closing;
+  b->on_look = closes_at_the_second_look;
+  assert_int_equal(compute(b), KPI_OK);
+  assert_int_equal(b->looks, 3);
+  assert_int_equal(b->cancels, 0);
+  assert_false(has_file(b, b->jobs[0].folder, "spec.json"));
 }
 
 static void job_of_unknown_id_and_forgotten_ones_are_over(void **state) {
@@ -474,6 +541,7 @@ int main(void) {
       BENCH_TEST(same_job_is_gone_on_with),
       BENCH_TEST(results_that_were_left_meanwhile_are_taken),
       BENCH_TEST(job_without_an_id_is_started_again_with_its_token),
+      BENCH_TEST(token_that_was_used_with_another_body_is_named_and_not_used_again),
       BENCH_TEST(where_starts_are_not_idempotent_it_is_given_up),
       BENCH_TEST(lost_reply_to_a_start_fails_the_attempt_and_gives_the_job_up),
       BENCH_TEST(days_that_are_no_longer_wanted_are_left_out),
@@ -489,6 +557,9 @@ int main(void) {
       BENCH_TEST(job_that_nobody_keeps_is_ended_when_it_is_stopped),
       BENCH_TEST(running_job_is_cancelled_and_over_when_the_cluster_says_so),
       BENCH_TEST(job_that_is_over_leaves_nothing),
+      BENCH_TEST(job_that_has_left_its_results_is_let_close),
+      BENCH_TEST(so_long_as_that_may_take),
+      BENCH_TEST(so_is_one_that_nobody_keeps),
       BENCH_TEST(job_of_unknown_id_and_forgotten_ones_are_over),
       BENCH_TEST(nothing_is_over_while_the_cluster_is_away),
   };

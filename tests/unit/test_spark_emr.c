@@ -8,8 +8,6 @@
 
 #include "fake_http.h"
 
-#include <jansson.h>
-
 #define RUNS "http://127.0.0.1:7/applications/00app/jobruns"
 #define ERROR_TYPE(code)                                                                                     \
   "x-amzn-ErrorType: " code ":http://internal.amazon.com/coral/\r\nx-amzn-RequestId: R1\r\n"
@@ -65,12 +63,6 @@ static enum kpi_code cancel(struct bench *b) {
   return spark_cluster_cancel(b->cluster, "00run1", NULL, &b->err);
 }
 
-static json_t *sent(const struct bench *b) {
-  json_t *body = json_loads(strstr(b->http.requests.ptr, "\n{") + 1, JSON_DISABLE_EOF_CHECK, NULL);
-  assert_non_null(body);
-  return body;
-}
-
 /* ---- starting ---- */
 
 static void a_job_run_is_signed_and_has_its_token_and_one_attempt(void **state) {
@@ -83,7 +75,7 @@ static void a_job_run_is_signed_and_has_its_token_and_one_attempt(void **state) 
   assert_int_equal(fake_http_count(&b.http, "POST " RUNS "\n"), 1);
   assert_int_equal(fake_http_count(&b.http, "content-type: application/json\n"), 1);
   assert_int_equal(fake_http_count(&b.http, "/eu-west-1/emr-serverless/aws4_request, SignedHeaders="), 1);
-  json_t *body = sent(&b);
+  json_t *body = fake_http_sent(&b.http);
   json_t *expected = json_pack(
       "{s:s, s:s, s:s, s:i, s:{s:i}, s:{s:{s:s, s:[s]}}}", "clientToken", "kpi-r-1", "name", "kpi-r-1",
       "executionRoleArn", "arn:aws:iam::123456789012:role/kpi-job", "executionTimeoutMinutes", 61,
@@ -101,7 +93,8 @@ static void settings_are_quoted_where_they_have_to_be(void **state) {
   struct bench b;
   bench_init(&b, script, 1, &full);
   assert_int_equal(start(&b, 0), KPI_OK);
-  json_t *body = sent(&b), *submit = json_object_get(json_object_get(body, "jobDriver"), "sparkSubmit");
+  json_t *body = fake_http_sent(&b.http),
+         *submit = json_object_get(json_object_get(body, "jobDriver"), "sparkSubmit");
   assert_string_equal(
       json_string_value(json_object_get(submit, "sparkSubmitParameters")),
       "--conf spark.executor.memory=4g --conf \"spark.executor.extraJavaOptions=-Da=\\\"b c\\\" "
@@ -121,7 +114,7 @@ static void time_is_told_in_minutes_that_aws_takes(void **state) {
     struct bench b;
     bench_init(&b, script, 1, &plain);
     assert_int_equal(start(&b, cases[i].seconds), KPI_OK);
-    json_t *body = sent(&b);
+    json_t *body = fake_http_sent(&b.http);
     assert_int_equal(json_integer_value(json_object_get(body, "executionTimeoutMinutes")), cases[i].minutes);
     json_decref(body);
     bench_clear(&b);

@@ -64,13 +64,6 @@ static enum kpi_code cancel(struct bench *b) {
   return spark_cluster_cancel(b->cluster, "driver-1", NULL, &b->err);
 }
 
-/* The body of the only request. */
-static json_t *sent(const struct bench *b) {
-  json_t *body = json_loads(strstr(b->http.requests.ptr, "\n{") + 1, JSON_DISABLE_EOF_CHECK, NULL);
-  assert_non_null(body);
-  return body;
-}
-
 static void assert_property(const json_t *body, const char *name, const char *value) {
   assert_string_equal(json_string_value(json_object_get(json_object_get(body, "sparkProperties"), name)),
                       value);
@@ -102,7 +95,7 @@ static void a_job_is_a_command_line_of_spark_submit(void **state) {
   assert_int_equal(fake_http_count(&b.http, "POST " REST "/v1/submissions/create\n"), 1);
   assert_int_equal(fake_http_count(&b.http, "Content-Type: application/json;charset=UTF-8\n"), 1);
   assert_int_equal(fake_http_count(&b.http, "Authorization"), 0);
-  json_t *body = sent(&b), *list = json_object_get(body, "appArgs");
+  json_t *body = fake_http_sent(&b.http), *list = json_object_get(body, "appArgs");
   assert_int_equal(json_object_size(body), 7);
   assert_string_equal(json_string_value(json_object_get(body, "action")), "CreateSubmissionRequest");
   assert_string_equal(json_string_value(json_object_get(body, "mainClass")),
@@ -136,7 +129,7 @@ static void java_options_of_the_user_replace_ours(void **state) {
   assert_int_equal(start(&b), KPI_OK);
   assert_int_equal(fake_http_count(&b.http, "--add-opens"), 0);
   assert_int_equal(fake_http_count(&b.http, "\"file:///opt/kpi_job.py\""), 1);
-  json_t *body = sent(&b);
+  json_t *body = fake_http_sent(&b.http);
   assert_property(body, "spark.driver.extraJavaOptions", "-Xss4m");
   json_decref(body);
   bench_clear(&b);
