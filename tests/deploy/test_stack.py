@@ -2,7 +2,6 @@
 
 import copy
 import json
-import re
 
 import pytest
 
@@ -19,12 +18,12 @@ from support.deploy_stack import (
     TRIGGERED,
     create_stack,
 )
+from support.dockerfile import IMAGE
 from support.dynamodb_server import KEYS
 from support.paths import REPO
 from support.spark_stack import pairs
 from support.task_definition import findings_of
 
-DOCKERFILE = (REPO / "Dockerfile").read_text(encoding="utf-8")
 POLICIES = json.loads((REPO / "deploy" / "iam-policy.json").read_text(encoding="utf-8"))
 KPI_TABLES = {"category_kpis_table": "category", "order_kpis_table": "order", "kpi_control": "control"}
 A_KEY = "airflow:run:" + "0" * 64
@@ -108,11 +107,10 @@ def test_task_fits_the_image(plain):
     [mount] = plain.container["MountPoints"]
     [volume] = plain.properties("Task")["Volumes"]
     assert volume == {"Name": mount["SourceVolume"]}  # of the task's own disk
-    declared = re.findall(r'^VOLUME \[?"?([^"\]\s]+)', DOCKERFILE, re.MULTILINE)
-    assert declared == [mount["ContainerPath"]]  # else Fargate mounts it as root's
+    assert IMAGE.volumes == [mount["ContainerPath"]]  # else Fargate mounts it as root's
     assert plain.environment["KPI_DB"].startswith(mount["ContainerPath"] + "/")
-    program = plain.container["HealthCheck"]["Command"][1]
-    assert program in re.findall(r"^COPY .* (\S+)$", DOCKERFILE, re.MULTILINE)
+    assert plain.container["HealthCheck"]["Command"] == ["CMD", *IMAGE.health_check]
+    assert (IMAGE.command, "Command" in plain.container, "EntryPoint" in plain.container) == (["serve"], False, False)
 
 
 @pytest.mark.parametrize("stack", ["plain", "full"])

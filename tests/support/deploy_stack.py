@@ -18,6 +18,7 @@ from moto.core import DEFAULT_ACCOUNT_ID
 from moto.core.common_models import CloudFormationModel
 from moto.elbv2.models import FakeLoadBalancer, FakeTargetGroup
 
+from support.dockerfile import IMAGE
 from support.paths import REPO
 from support.spark_stack import REGION, Application  # which lets moto create the stack of Spark  # noqa: F401
 
@@ -98,8 +99,8 @@ class Made:
 
     @property
     def environment(self) -> dict[str, str]:
-        """What the program gets, with a key in the place of the secret."""
-        return {item["Name"]: str(item["Value"]) for item in self.container["Environment"]}
+        """What the program gets, but for the secret: from the image, and from the task."""
+        return {**IMAGE.env, **{item["Name"]: str(item["Value"]) for item in self.container["Environment"]}}
 
 
 def client(service: str):
