@@ -103,8 +103,11 @@ class Made:
         return {**IMAGE.env, **{item["Name"]: str(item["Value"]) for item in self.container["Environment"]}}
 
 
+SESSION = boto3.Session("a", "b", region_name=REGION)  # one for all stacks: it reads each service's model once
+
+
 def client(service: str):
-    return boto3.client(service, region_name=REGION, aws_access_key_id="a", aws_secret_access_key="b")
+    return SESSION.client(service)
 
 
 @contextlib.contextmanager
