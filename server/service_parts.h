@@ -34,7 +34,7 @@ struct service {
   struct backends backends;
   struct engine_reaper *reaper; /* NULL: no cluster is configured */
   struct intents *intents;      /* NULL: none are kept */
-  struct ecs_task *ecs; /* NULL: not there */
+  struct ecs_task *ecs;         /* NULL: not there */
   struct input_look *input;
   struct watch *watch;
   char boot_id[UUID_TEXT_SIZE];
@@ -44,6 +44,7 @@ struct service {
     service_changed_fn changed; /* guarded by lock, as arg */
     void *arg;
   } listener;
+  int64_t queue_told_at; /* the ticker's: when it last said how long runs wait; 0 for never */
   pthread_t ticker;
   bool ticker_started;
   struct live_runs live;

@@ -1,12 +1,16 @@
 """The alarms of deploy/stack.yaml: they look at metrics that exist, which count the lines that the service really writes."""
 
+import threading
+from datetime import UTC, datetime, timedelta
+
 import pytest
 from botocore.validate import ParamValidator
 
-from support.datasets import BASE_DATES
+from support.datasets import BASE_DATES, write_source
 from support.deploy_stack import NAME, TOPIC, create_stack
-from support.faults import s3_error
+from support.faults import Hold, s3_error
 from support.log_filter import Pattern
+from support.processes import wait_for
 from support.task_definition import as_request, input_shape
 
 DAY = BASE_DATES[0]
@@ -43,7 +47,7 @@ def metric_names(alarm: dict) -> set[tuple[str, str]]:
 
 def counted(filters: dict[str, Pattern], lines: list[dict]) -> dict[str, list[str]]:
     """What each filter counts of some lines: their dates."""
-    return {name: [line["date"] for line in lines if pattern.matches(line)] for name, pattern in filters.items()}
+    return {name: [line.get("date") for line in lines if pattern.matches(line)] for name, pattern in filters.items()}
 
 
 # --- patterns -------------------------------------------------------------------------------------
@@ -78,23 +82,58 @@ def test_wrong_patterns_are_refused(pattern):
 # --- lines ----------------------------------------------------------------------------------------
 
 
-def test_published_days_and_failed_runs_are_counted(stack, filters, start_server, tmp_path):
-    server = start_server()
-    server.run(DAY)
-    server.run(DAY, publish=False)
+def day_before(days: int) -> str:
+    return (datetime.now(UTC) - timedelta(days=days)).strftime("%Y-%m-%d")
+
+
+@pytest.fixture
+def recent(tmp_path):
+    """Input of today, of yesterday and of the day before."""
+    days = [day_before(n) for n in range(3)]
+    orders = [f"{n},{n},c,{date} 10:00:00" for n, date in enumerate(days)]
+    items = [f"{n},{n},1,1,c,{date} 10:00:00" for n, date in enumerate(days)]
+    return write_source(tmp_path / "recent", orders, items, ["1,Books,x"])
+
+
+def test_yesterday_is_counted_when_it_is_published_and_no_older_day(filters, start_server, recent):
+    server = start_server(source=recent)
+    published = [day_before(n) for n in (2, 1)]
+    for date in published:
+        assert server.run(date)["state"] == "succeeded"
+    server.run(published[1], publish=False)
     none = {name: [] for name in filters}
-    assert counted(filters, server.logs) == {**none, "TablesPublished": [DAY, DAY]}
-    gone = start_server(source=tmp_path / "nowhere", db=tmp_path / "other.db")
-    assert gone.run(DAY)["state"] == "failed"
-    assert counted(filters, gone.logs) == {**none, "AttemptsFailed": [DAY]}
-    assert (failed_runs(stack, filters, server.logs), failed_runs(stack, filters, gone.logs)) == (0, 1)
+    assert counted(filters, server.logs) == {**none, "TablesPublished": [published[1]] * 2}
 
 
-def test_what_is_published_already_counts_as_published(filters, site):
-    server = site.upload().server()
+def test_what_is_published_already_counts_as_published(filters, site, recent):
+    server = site.upload(recent).server()
     for _ in range(2):
-        assert server.run(DAY)["state"] == "succeeded"
+        assert server.run(day_before(1))["state"] == "succeeded"
     assert len(counted(filters, server.logs)["TablesPublished"]) == 4
+
+
+def test_failed_runs_are_counted(stack, filters, start_server, tmp_path):
+    server = start_server(source=tmp_path / "nowhere")
+    assert server.run(DAY)["state"] == "failed"
+    assert counted(filters, server.logs)["AttemptsFailed"] == [DAY]
+    assert failed_runs(stack, filters, server.logs) == 1
+
+
+def test_how_long_runs_wait_is_told_by_a_number(stack, filters, site):
+    gate = threading.Event()
+    site.upload().s3.spoil(Hold(gate), "GetObject")
+    server = site.server()
+    runs = [server.start_run(DAY)]
+    wait_for(lambda: server.get(f"/runs/{runs[0]['id']}").json["phase"] == "scanning", 30)
+    runs.append(server.start_run(BASE_DATES[1]))
+    lines: list[dict] = []
+    wait_for(lambda: lines.extend(line for line in server.logs if filters["OldestQueued"].matches(line)) or lines, 30)
+    gate.set()
+    for run in runs:
+        server.finish(run["id"])
+    [transformation] = stack.properties("WaitingLines")["MetricTransformations"]
+    assert lines[0][transformation["MetricValue"].removeprefix("$.")] >= 5
+    assert lines[0]["queued"] == 1
 
 
 def test_throttled_attempts_are_counted_and_their_run_fails_once(stack, filters, site):
@@ -138,13 +177,13 @@ def test_silence_is_an_alarm_where_something_has_to_be_heard(stack):
     alarms = stack.of_type("AWS::CloudWatch::Alarm")
     silent = {name for name, alarm in alarms.items() if alarm["TreatMissingData"] == "breaching"}
     assert silent == {name for name, alarm in alarms.items() if alarm["ComparisonOperator"] == "LessThanThreshold"}
-    assert silent == {"NothingPublished", "Down"}
-    assert alarms["NothingPublished"]["Period"] == DAY_SECONDS
+    assert silent == {"YesterdayMissing", "Down"}
+    assert alarms["YesterdayMissing"]["Period"] == DAY_SECONDS
 
 
 def test_alarms_go_to_the_topic_where_there_is_one(stack):
     def told(made) -> list[list[str]]:
         return [alarm["AlarmActions"] for alarm in made.of_type("AWS::CloudWatch::Alarm").values()]
 
-    assert told(stack) == [[TOPIC]] * 5
-    assert told(create_stack()) == [[]] * 5
+    assert told(stack) == [[TOPIC]] * 6
+    assert told(create_stack()) == [[]] * 6

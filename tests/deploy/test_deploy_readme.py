@@ -36,6 +36,6 @@ def test_first_deployment_says_all_that_has_no_default():
 def test_outputs_resources_and_files_that_it_names_exist():
     assert set(re.findall(r"OutputKey=='(\w+)'", TEXT)) == {"Url"} <= set(STACK["Outputs"])
     alarms = {name for name, found in STACK["Resources"].items() if found["Type"] == "AWS::CloudWatch::Alarm"}
-    assert set(re.findall(r"alarm ([A-Z]\w+)", TEXT)) == {"Down", "NothingPublished"} <= alarms
+    assert set(re.findall(r"alarm ([A-Z]\w+)", TEXT)) == {"Down", "YesterdayMissing"} <= alarms
     missing = [path for path in re.findall(r"\]\(([^)#]+)\)", TEXT) if not (REPO / "deploy" / path).exists()]
     assert missing == []
