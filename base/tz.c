@@ -334,6 +334,11 @@ int32_t tz_offset_at_local(const struct tz *z, int64_t local) {
   return tz_offset_at_utc(z, local - after) == after ? after : before;
 }
 
+int64_t tz_day_begins(const struct tz *z, int64_t day) {
+  int64_t local = day * SECONDS_PER_DAY;
+  return local - tz_offset_at_local(z, local);
+}
+
 /* ---- cache ---- */
 
 static struct {

@@ -24,6 +24,10 @@ int32_t tz_offset_at_utc(const struct tz *z, int64_t utc);
  * does). */
 int32_t tz_offset_at_local(const struct tz *z, int64_t local);
 
+/* Returns the instant, in seconds since 1970, at which a day of the zone begins; days count from 1970-01-01.
+ */
+int64_t tz_day_begins(const struct tz *z, int64_t day);
+
 /* Returns a number that changes when the rules of a zone do. */
 uint64_t tz_checksum(const struct tz *z);
 

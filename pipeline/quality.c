@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { REPORT_BYTES_MAX = 1024 * 1024, OBSERVED_BYTES = 256, MS_PER_SECOND = 1000, SECONDS_PER_DAY = 86400 };
+enum { REPORT_BYTES_MAX = 1024 * 1024, OBSERVED_BYTES = 256, MS_PER_SECOND = 1000 };
 
 /* What a count is a share of. */
 enum check_base { OF_ROWS, OF_RELEVANT, OF_ONE };
@@ -136,8 +136,7 @@ struct verdict {
 
 /* Milliseconds of the end of a day in the business zone. */
 static int64_t day_end_ms(const struct job *job, day_t day) {
-  int64_t local = ((int64_t)day + 1) * SECONDS_PER_DAY;
-  return (local - tz_offset_at_local(job->zone, local)) * MS_PER_SECOND;
+  return tz_day_begins(job->zone, (int64_t)day + 1) * MS_PER_SECOND;
 }
 
 static int64_t newest_input_ms(const struct source_listing *l) {

@@ -16,8 +16,6 @@
 #include <stdio.h>
 #include <sys/stat.h>
 
-enum { SECONDS_PER_DAY = 86400 };
-
 /* ---- what is looked up ---- */
 
 static const struct metric build = {.name = "kpid_build_info",
@@ -69,11 +67,6 @@ static void write_runs(const struct metrics_out *o, const struct run_census *cen
   write_one(o, &oldest, waits_ms > 0 ? (double)waits_ms * METRIC_MS : 0);
 }
 
-static double beginning_of(const struct tz *zone, day_t day) {
-  int64_t local = (int64_t)day * SECONDS_PER_DAY;
-  return (double)(local - tz_offset_at_local(zone, local));
-}
-
 static void write_checks(const struct metrics_out *o, const struct health *h) {
   metrics_write_head(o, &check_ok);
   for (size_t i = 0; i < h->check_count; i++)
@@ -97,7 +90,8 @@ static void write_service(const struct metrics_out *o, struct service *service) 
   metrics_write_sample(o, &build, METRIC_OF(KPID_VERSION, kpid_commit), 1);
   write_one(o, &workers, (double)config->threads);
   write_runs(o, &h.census);
-  write_one(o, &last_day, h.census.has_published ? beginning_of(config->zone, h.census.last_published) : 0);
+  write_one(o, &last_day,
+            h.census.has_published ? (double)tz_day_begins(config->zone, h.census.last_published) : 0);
   write_checks(o, &h);
   metrics_write_head(o, &database_size);
   write_size(o, "database", config->db, "");

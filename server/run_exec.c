@@ -230,8 +230,10 @@ static enum kpi_code finish(struct execution *e, enum kpi_code rc, enum run_phas
         log_at(LOG_WARN, "run.quality_not_stored", quality_err.message, LOG_S("run_id", e->run->id));
     }
   } else if (e->run->publish) {
-    run_trace_published(&e->trace, KPI_ORDERS, e->x->config->order_table, &counts[KPI_ORDERS]);
-    run_trace_published(&e->trace, KPI_CATEGORIES, e->x->config->category_table, &counts[KPI_CATEGORIES]);
+    run_trace_published(&e->trace, e->x->config->zone, KPI_ORDERS, e->x->config->order_table,
+                        &counts[KPI_ORDERS]);
+    run_trace_published(&e->trace, e->x->config->zone, KPI_CATEGORIES, e->x->config->category_table,
+                        &counts[KPI_CATEGORIES]);
     write_output(e->x->config, counts, &output);
     buf_add_char(&output, '\0');
   }

@@ -4,6 +4,8 @@
 #include "base/clock.h"
 #include "base/log.h"
 
+enum { MS_PER_SECOND = 1000, SECONDS_PER_HOUR = 3600 };
+
 /* What every line of a run says. */
 #define OF_RUN(t) LOG_S("run_id", (t)->run->id), LOG_S("date", (t)->date), LOG_I("attempt", (t)->run->attempt)
 
@@ -50,11 +52,13 @@ void run_trace_computed(struct run_trace *t, const struct job_result *result) {
          LOG_I("checks_failed", q->failed), text_field("failed_check", q->failed_title));
 }
 
-void run_trace_published(const struct run_trace *t, enum kpi_table table, const char *name,
-                         const struct publish_counts *counts) {
+void run_trace_published(const struct run_trace *t, const struct tz *zone, enum kpi_table table,
+                         const char *name, const struct publish_counts *counts) {
+  int64_t age_seconds = clock_wall_ms() / MS_PER_SECOND - tz_day_begins(zone, t->run->date);
   run_metrics_published(table, counts);
   log_at(LOG_INFO, "run.published", "table published", OF_RUN(t), LOG_S("table", name),
-         LOG_I("put", counts->put), LOG_I("unchanged", counts->unchanged), LOG_I("deleted", counts->deleted));
+         LOG_I("put", counts->put), LOG_I("unchanged", counts->unchanged), LOG_I("deleted", counts->deleted),
+         LOG_I("day_age_hours", age_seconds / SECONDS_PER_HOUR));
 }
 
 static void log_failure(const struct run_trace *t, enum run_state state, const struct err *err) {

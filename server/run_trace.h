@@ -26,9 +26,10 @@ void run_trace_listed(const struct run_trace *t, const struct source_listing *li
 /* What was computed, and what its quality is; the first time only. */
 void run_trace_computed(struct run_trace *t, const struct job_result *result);
 
-/* What was written to a table, which is called `name` here. */
-void run_trace_published(const struct run_trace *t, enum kpi_table table, const char *name,
-                         const struct publish_counts *counts);
+/* What was written to a table, which is called `name` here, and how long ago the day began in the zone: one
+ * who watches the log sees by that whether it was yesterday. */
+void run_trace_published(const struct run_trace *t, const struct tz *zone, enum kpi_table table,
+                         const char *name, const struct publish_counts *counts);
 
 /* How the attempt has ended: `state` as it is stored; err tells a failure whole. */
 void run_trace_finished(struct run_trace *t, enum run_state state, const struct err *err,

@@ -20,6 +20,8 @@ enum {
   DATABASE_CHECK_MS = 5000, /* so often at least, */
   CENSUS_MS = 1000,         /* and so often at most while runs move */
   PRUNE_MS = 3600 * 1000,
+  QUEUE_QUIET_MS = 5 * 1000, /* that runs wait is told when one has for so long, */
+  QUEUE_TELL_MS = 60 * 1000, /* and so often then */
   CLAIM_RETRY_MS = 1000,
   BURST_QUIET_MS = 100,     /* a burst of posted days is over when none has followed for so long, */
   BURST_MS_MAX = 10 * 1000, /* or when it has lasted so long */
@@ -249,6 +251,17 @@ static bool stop_stalled(struct service *s, int64_t now) {
   return stuck;
 }
 
+/* Says how long the oldest queued run has waited: for those who watch the log and do not scrape metrics. */
+static void tell_of_queue(struct service *s, const struct run_census *census) {
+  int64_t waits_ms = census->oldest_queued_at ? clock_wall_ms() - census->oldest_queued_at : 0;
+  int64_t now = clock_mono_ms();
+  if (waits_ms < QUEUE_QUIET_MS || (s->queue_told_at && now - s->queue_told_at < QUEUE_TELL_MS))
+    return;
+  s->queue_told_at = now;
+  log_at(LOG_INFO, "queue.waits", "runs are waiting", LOG_I("queued", census->queued),
+         LOG_I("oldest_seconds", waits_ms / SERVICE_MS_PER_SECOND));
+}
+
 /* Reads, and, when the disk has refused something, writes too: a full disk can still be read. */
 static void check_database(struct service *s) {
   struct run_census census;
@@ -257,6 +270,7 @@ static void check_database(struct service *s) {
   if (rc == KPI_OK) {
     health_board_set(&s->health, CHECK_QUEUE, census.queued < QUEUE_MAX, "the queue is full");
     health_board_set_census(&s->health, &census);
+    tell_of_queue(s, &census);
   }
   if (rc == KPI_OK && db_refuses_writes(s->db))
     rc = upkeep_probe(s->db, &err);

@@ -44,6 +44,7 @@ struct service {
     service_changed_fn changed; /* guarded by lock, as arg */
     void *arg;
   } listener;
+  int64_t queue_told_at; /* the ticker's: when it last said how long runs wait; 0 for never */
   pthread_t ticker;
   bool ticker_started;
   struct live_runs live;

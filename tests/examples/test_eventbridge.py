@@ -7,7 +7,7 @@ import re
 import pytest
 
 from support.datasets import BASE_DATES
-from support.eventbridge import Stack, deliver, scheduler_input, transform
+from support.eventbridge import Stack, deliver, matches, scheduler_input, transform
 from support.examples import EXAMPLES, template_findings
 from support.step_functions import step_functions
 
@@ -29,6 +29,22 @@ EVENT = {
     "region": "eu-central-1",
     "resources": ["arn:aws:events:eu-central-1:123456789012:rule/kpid-Nightly"],
     "detail": {},
+}
+UPLOAD = {
+    **EVENT,
+    "id": "17793124-05d4-b198-2fde-7ededc63b103",
+    "detail-type": "Object Created",
+    "source": "aws.s3",
+    "resources": ["arn:aws:s3:::shop"],
+    "detail": {
+        "version": "0",
+        "bucket": {"name": "shop"},
+        "object": {"key": "Data/_SUCCESS", "size": 0, "etag": "d41d8cd98f00b204e9800998ecf8427e", "sequencer": "00617F08299329D189"},
+        "request-id": "N4N7GDK58NMKJ12R",
+        "requester": "123456789012",
+        "source-ip-address": "1.2.3.4",
+        "reason": "PutObject",
+    },
 }
 
 
@@ -73,6 +89,34 @@ def test_rule_starts_the_run_of_the_day_before_once(start_server):
     assert run["labels"] == {"scheduler": "eventbridge"}
     assert run["trigger"]["principal"] == "eventbridge"
     assert run["trigger"]["user_agent"] == "Amazon/EventBridge/ApiDestinations"
+
+
+def test_upload_starts_the_run_too_where_a_bucket_is_named(start_server):
+    server = start_server(KPI_API_KEYS=KEYS)
+    stack = Stack(TEMPLATE, Url=URL, Token=KEY, Bucket="shop")
+    rule = stack.resources["Nightly"]
+    assert rule["ScheduleExpression"] == TEMPLATE["Parameters"]["Schedule"]["Default"]
+    assert matches(rule["EventPattern"], UPLOAD)
+    sent = deliver(stack, "Nightly", UPLOAD, server)
+    run = server.get(f"/runs/{sent.json['id']}?wait=30", X_API_Key=KEY).json
+    assert (run["state"], run["date"]) == ("succeeded", DAY)
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        EVENT,
+        {**UPLOAD, "detail-type": "Object Deleted"},
+        {**UPLOAD, "detail": {**UPLOAD["detail"], "bucket": {"name": "other"}}},
+        {**UPLOAD, "detail": {**UPLOAD["detail"], "object": {"key": "Data/orders/1.csv"}}},
+    ],
+)
+def test_other_events_do_not(event):
+    assert not matches(Stack(TEMPLATE, Url=URL, Token=KEY, Bucket="shop").resources["Nightly"]["EventPattern"], event)
+
+
+def test_without_a_bucket_nothing_is_watched():
+    assert "EventPattern" not in Stack(TEMPLATE, Url=URL, Token=KEY).resources["Nightly"]
 
 
 def test_rule_or_schedule_is_made_never_both():

@@ -44,16 +44,22 @@ class Stack:
         """A value of the template without functions."""
         if isinstance(value, list):
             return [self.resolve(item) for item in value]
+        if value == {"Ref": "AWS::NoValue"}:
+            return None
         if not isinstance(value, dict):
             return value
         [*names] = value
         if names == ["Ref"]:
             return self.values.get(value["Ref"], f"ref:{value['Ref']}")
+        if names == ["Fn::If"]:
+            condition, first, second = value["Fn::If"]
+            return self.resolve(first if self.holds(self.conditions[condition]) else second)
         if names == ["Fn::GetAtt"]:
             return "arn:" + ".".join(value["Fn::GetAtt"])
         if names == ["Fn::Sub"]:
             return re.sub(r"\$\{([^}]+)\}", lambda found: self.named(found[1]), value["Fn::Sub"])
-        return {name: self.resolve(item) for name, item in value.items()}
+        found = {name: self.resolve(item) for name, item in value.items()}
+        return {name: item for name, item in found.items() if item is not None}
 
     def named(self, name: str) -> str:
         return f"arn:{name}" if "." in name else self.values[name]
@@ -61,6 +67,14 @@ class Stack:
     def by_arn(self, arn: str) -> dict:
         """The resource whose ARN another one names."""
         return self.resources[arn.removeprefix("arn:").removesuffix(".Arn")]
+
+
+def matches(pattern: dict, event: dict) -> bool:
+    """Whether an event has what a pattern of texts asks for."""
+    return all(
+        name in event and (matches(asked, event[name]) if isinstance(asked, dict) else event[name] in asked)
+        for name, asked in pattern.items()
+    )
 
 
 def transform(transformer: dict, event: dict) -> str:

@@ -28,6 +28,11 @@ def schemathesis_program() -> Path:
     return cached("venv", ("schemathesis.txt",), "install_python") / "bin" / "schemathesis"
 
 
+def template_checker(name: str) -> Path:
+    """checkov, parliament or hadolint in the environment that install_python of scripts/setup made for them."""
+    return cached("venv", ("templates.txt",), "install_python") / "bin" / name
+
+
 def openapi_linter() -> list[str]:
     """The command that lints OpenAPI documents; it asks nobody on the network."""
     folder = cached("openapi", ("openapi/package.json", "openapi/package-lock.json"), "install_openapi_linter")

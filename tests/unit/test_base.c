@@ -223,6 +223,9 @@ static void zones_know_their_offsets(void **state) {
   assert_int_equal(tz_offset_at_utc(berlin, 4102444800), 3600); /* 2100: by the rule at the end of the file */
   assert_int_equal(tz_offset_at_local(berlin, 1679797800), 3600); /* 2023-03-26 02:30 is skipped */
   assert_int_equal(tz_offset_at_local(berlin, 1698546600), 7200); /* 2023-10-29 02:30 comes twice */
+  assert_int_equal(tz_day_begins(berlin, 19442), 1679785200);     /* 2023-03-26, in winter still */
+  assert_int_equal(tz_day_begins(berlin, 19443), 1679868000);     /* 2023-03-27, in summer */
+  assert_int_equal(tz_day_begins(berlin, -1), -90000);
   static const char *const none[] = {"",          "Mars/Olympus", "../etc/passwd",      "/etc/passwd",
                                      "Europe",    "PST8",         "localtime",          "posixrules",
                                      "posix/UTC", "right/UTC",    "posix/Europe/Berlin"};

@@ -168,7 +168,8 @@ static void bench_init(struct bench *b, size_t days) {
   assert_non_null(mkdtemp(folder));
   snprintf(path, sizeof path, "%s/k.db", folder);
   assert_int_equal(db_open(path, "unit test", &b->db, &b->err), KPI_OK);
-  b->config = (struct config){.order_table = "o", .category_table = "c", .control_table = "k"};
+  b->config = (struct config){
+      .order_table = "o", .category_table = "c", .control_table = "k", .zone = tz_cached(VIEW_LIT("UTC"))};
   b->x = (struct run_exec){
       .config = &b->config, .db = b->db, .source = &b->source.base, .publisher = &b->publisher.base};
   const struct source_use use = {.stop = NULL};
