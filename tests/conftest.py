@@ -13,6 +13,7 @@ DEFAULT_TIMEOUT_SECONDS = 120 if SLOWDOWN == 1 else 300
 
 # Files that take longest: they are begun first, so that the end does not wait for one of them where files run side by side.
 LONG_FILES = (
+    "test_golden.py",
     "test_engine.py",
     "test_engine_on_emr.py",
     "test_s3a.py",
