@@ -80,10 +80,10 @@ def started_at(pid: int) -> float:
     return int(fields[19]) / os.sysconf("SC_CLK_TCK")
 
 
-def measure(image: Image, options: list[str], memory: str) -> tuple[float, int]:
+def measure(image: Image, options: list[str]) -> tuple[float, int]:
     """Seconds from the start of the process to the first 200, and bytes two seconds later."""
     name = f"kpid-bench-{os.getpid()}"
-    command = [*AS_ROOT, "podman", "run", "--rm", "--name", name, *flags(memory), *options, image.tag]
+    command = [*AS_ROOT, "podman", "run", "--rm", "--name", name, *options, image.tag]
     client = subprocess.Popen(command, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         until = time.monotonic() + START_SECONDS
@@ -110,12 +110,13 @@ def main() -> int:
         run("chown", UID, folder)
         settings = {"KPI_LISTEN": f"127.0.0.1:{PORT}", "KPI_HEALTH_LISTEN": "", "KPI_SOURCE": "file:///tmp"}
         own = [part for name, value in settings.items() for part in ("-e", f"{name}={value}")]
-        contenders = [("**kpid**", Image.build("localhost/kpid-bench/kpid"), [*own, "-v", f"{folder}:{DATA}"], "256m")]
-        loose = ["--read-only=false"]  # others write where they like
-        contenders += [(PEERS[name], build_peer(name), loose, "2g") for name in options.peers]
+        strict = [*flags("256m"), *own, "-v", f"{folder}:{DATA}"]
+        loose = ["--network", "host", "--memory", "2g"]  # others write where they like
+        contenders = [("**kpid**", Image.build("localhost/kpid-bench/kpid"), strict)]
+        contenders += [(PEERS[name], build_peer(name), loose) for name in options.peers]
         print(f"medians of {options.rounds}\n\n| image | MB unpacked | start to first 200, ms | idle, MB |\n|---|---|---|---|")
-        for title, image, flags_of_it, memory in contenders:
-            runs = [measure(image, flags_of_it, memory) for _ in range(options.rounds)]
+        for title, image, words in contenders:
+            runs = [measure(image, words) for _ in range(options.rounds)]
             seconds = statistics.median(seconds for seconds, _ in runs)
             idle = statistics.median(memory for _, memory in runs)
             print(f"| {title} | {image.document['Size'] / 1e6:.1f} | {seconds * 1000:.0f} | {idle / 1e6:.1f} |", flush=True)

@@ -5,4 +5,4 @@ RUN apt-get update && apt-get install -y --no-install-recommends python3-fastapi
  && rm -rf /var/lib/apt/lists/* /var/cache/apt
 COPY fastapi_service.py /service.py
 ENV PYTHONPATH=/
-CMD ["uvicorn", "--host", "127.0.0.1", "--port", "18095", "--log-level", "warning", "service:app"]
+CMD ["python3", "-m", "uvicorn", "--host", "127.0.0.1", "--port", "18095", "--log-level", "warning", "service:app"]
