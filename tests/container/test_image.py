@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from support.container import BASE_TAG, DATA, UID, Image, one_shot
+from support.container import BASE_TAG, DATA, UID, Image, commit_seconds, one_shot
 from support.paths import REPO
 
 MEGABYTE = 1_000_000
@@ -64,6 +64,11 @@ def test_clean_builds_give_the_same_bytes(image):
     for number in range(BUILDS):
         again = Image.build(f"{image.tag}-again{number}", "--no-cache", "--layers=false")
         assert again.layers == image.layers
+
+
+def test_every_file_is_dated_as_the_commit(members):
+    date = int(commit_seconds())
+    assert {m.name: m.mtime for m in members if m.mtime != date} == {}
 
 
 def test_settings_of_the_image(image):

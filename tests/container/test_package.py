@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from support.container import BASE_TAG, base_image, run
+from support.container import BASE_TAG, base_image, commit_seconds, run
 from support.paths import REPO, kpid_binary
 
 UNIT = REPO / "deploy" / "kpid.service"
@@ -16,12 +16,11 @@ EXPOSURE_MAX = 1.5  # of 10, as systemd-analyze counts it; "OK" is below 5
 def pack(folder: Path) -> Path:
     """The package of the build that the program under test is of."""
     build = kpid_binary().parent
-    date = subprocess.run(["git", "log", "-1", "--format=%ct"], cwd=REPO, check=True, capture_output=True, text=True).stdout
     subprocess.run(
         ["cpack", "--config", build / "CPackConfig.cmake", "-G", "DEB", "-B", folder],
         check=True,
         capture_output=True,
-        env={"PATH": "/usr/bin:/bin", "SOURCE_DATE_EPOCH": date.strip()},
+        env={"PATH": "/usr/bin:/bin", "SOURCE_DATE_EPOCH": commit_seconds()},
     )
     (package,) = folder.glob("*.deb")
     return package

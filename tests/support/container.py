@@ -35,6 +35,12 @@ def environment() -> dict[str, str]:
     return {**os.environ, "CONTAINERS_CONF": str(TESTS / "container" / "containers.conf"), "CONTAINER_BUILDER": "buildah"}
 
 
+def commit_seconds() -> str:
+    """The date that what is built of this checkout has, in seconds since 1970."""
+    shown = subprocess.run(["git", "log", "-1", "--format=%ct"], cwd=REPO, check=True, capture_output=True, text=True)
+    return shown.stdout.strip()
+
+
 def base_image() -> str:
     """Debian 12 as install_containers of scripts/setup made it from packages; the name that a Dockerfile can start from."""
     archive = ready("debian-bookworm", "install_containers") / "root.tar"
