@@ -73,7 +73,8 @@ def spoiled(properties: dict, path: tuple, value: object) -> dict:
         (("HealthCheck", "Interval"), 1, "health check with interval 1"),
         (("LogConfiguration", "LogDriver"), "stdout", "LogDriver is stdout"),
         (("Cpu",), 512.5, "Invalid type for parameter cpu"),
-        (("Memory",), 512, "no 512 CPU units with 512 MiB"),
+        (("Cpu",), 4096, "no 4096 CPU units with 1024 MiB"),
+        (("Memory",), 2048, "containers of 2048 MiB in a task of 1024"),
         (("NetworkMode",), "bridge", "needs awsvpc"),
         (("EphemeralStorage", "SizeInGiB"), 10, "disk of 10 GiB"),
         (("ContainerDefinitions",), None, "Invalid type for parameter containerDefinitions"),
@@ -91,6 +92,7 @@ def test_size_is_what_the_parameters_say(cpu, memory):
     assert (task["Cpu"], task["Memory"]) == (int(cpu), int(memory))
     assert task["RuntimePlatform"]["CpuArchitecture"] == "X86_64"
     assert task["EphemeralStorage"] == {"SizeInGiB": 30}
+    assert task["ContainerDefinitions"][0]["Memory"] == int(memory), "else the program knows of no limit, and is killed at it"
 
 
 def test_task_is_locked_down_and_stops_in_its_time(plain):

@@ -54,6 +54,9 @@ def task_findings(task: dict[str, Any]) -> list[str]:
     memory = int(task["memory"])
     if not low <= memory <= high or memory % step:
         found.append(f"Fargate has no {task['cpu']} CPU units with {memory} MiB")
+    of_containers = sum(container.get("memory", 0) for container in task["containerDefinitions"])
+    if of_containers > memory:
+        found.append(f"containers of {of_containers} MiB in a task of {memory}")
     if task.get("networkMode") != "awsvpc":
         found.append("Fargate needs awsvpc")
     disk = task.get("ephemeralStorage", {}).get("sizeInGiB", DISK_GIB[0])
