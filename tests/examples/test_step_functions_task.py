@@ -32,6 +32,8 @@ def execute(stack, tasks: Tasks, date: str = DAY):
     """An execution with the outputs of the stack, without its pauses."""
     definition = json.loads(json.dumps(DEFINITION))
     definition["States"]["Pause"]["Seconds"] = 0
+    for retrier in definition["States"]["Run"]["Retry"]:
+        retrier |= {"IntervalSeconds": 1, "MaxDelaySeconds": 2, "MaxAttempts": min(retrier["MaxAttempts"], 2)}
     given = {
         "date": date,
         "cluster": stack.outputs["ClusterName"],
@@ -81,3 +83,18 @@ def test_task_that_was_killed_says_so(stack, tasks):
     tasks.exit_codes = [None]
     ended = execute(stack, tasks)
     assert (ended.status, ended.error, ended.cause) == ("FAILED", "stopped", "OutOfMemoryError: container killed"), ended
+
+
+@pytest.mark.parametrize("error", ["AmazonECS.Unknown", "ECS.AmazonECSException", "ECS.ServerException", "ECS.ThrottlingException"])
+def test_task_that_cannot_be_started_now_is_started_later(stack, tasks, error):
+    tasks.refusals = [error]
+    ended = execute(stack, tasks)
+    assert (ended.status, len(tasks.requests)) == ("SUCCEEDED", 1), ended
+
+
+@pytest.mark.parametrize("error, times", [("ECS.AmazonECSException", 3), ("ECS.AccessDeniedException", 1)])
+def test_task_that_cannot_be_started_at_all_says_why(stack, tasks, error, times):
+    tasks.refusals = [error] * times
+    ended = execute(stack, tasks)
+    assert (ended.status, ended.error, ended.cause) == ("FAILED", error, "You've reached the limit on the number of tasks"), ended
+    assert not tasks.refusals and not tasks.requests

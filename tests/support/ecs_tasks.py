@@ -8,6 +8,8 @@ from unittest import mock
 from botocore.validate import ParamValidator
 from moto import mock_aws
 from moto.stepfunctions.parser.api import HistoryEventType, TaskFailedEventDetails
+from moto.stepfunctions.parser.asl.component.common.error_name.custom_error_name import CustomErrorName
+from moto.stepfunctions.parser.asl.component.common.error_name.error_name import ErrorName
 from moto.stepfunctions.parser.asl.component.common.error_name.failure_event import FailureEvent, FailureEventException
 from moto.stepfunctions.parser.asl.component.common.error_name.states_error_name import StatesErrorName
 from moto.stepfunctions.parser.asl.component.common.error_name.states_error_name_type import StatesErrorNameType
@@ -23,12 +25,15 @@ TASK_ARN = "arn:aws:ecs:eu-central-1:123456789012:task/kpis/0123456789abcdef0123
 
 
 class Tasks:
-    """What the tasks run with, and what they were; an exit code that is set stands for the next one."""
+    """What the tasks run with, and what they were; an exit code that is set stands for the next one.
+
+    `refusals` are errors by which Step Functions says that the next ones could not be started."""
 
     def __init__(self, environment: dict[str, str]):
         self.environment = environment
         self.requests: list[dict] = []
         self.exit_codes: list[int | None] = []
+        self.refusals: list[str] = []
 
     def run(self, parameters: dict) -> dict:
         """A task from start to end, described as ECS does."""
@@ -52,7 +57,15 @@ class EcsTask(StateTaskServiceEcs):
     tasks: Tasks
 
     def _eval_service_task(self, env, resource_runtime_part, normalised_parameters, state_credentials) -> None:
+        if self.tasks.refusals:
+            self.fail(env, CustomErrorName(self.tasks.refusals.pop(0)), "You've reached the limit on the number of tasks")
         env.stack.append(self.tasks.run(normalised_parameters))
+
+    def fail(self, env, name: ErrorName, cause: str) -> None:
+        details = TaskFailedEventDetails(error=name.error_name, cause=cause, resource="runTask.sync", resourceType="ecs")
+        event_details = EventDetails(taskFailedEventDetails=details)
+        event = FailureEvent(env=env, error_name=name, event_type=HistoryEventType.TaskFailed, event_details=event_details)
+        raise FailureEventException(event)
 
     def _build_sync_resolver(self, env, resource_runtime_part, normalised_parameters, state_credentials) -> Callable[[], dict]:
         task = env.stack.pop()
@@ -60,17 +73,7 @@ class EcsTask(StateTaskServiceEcs):
         def resolve() -> dict:
             if task["Containers"][0].get("ExitCode") == 0:
                 return task
-            details = TaskFailedEventDetails(
-                error="States.TaskFailed", cause=json.dumps(task), resource="runTask.sync", resourceType="ecs"
-            )
-            raise FailureEventException(
-                FailureEvent(
-                    env=env,
-                    error_name=StatesErrorName(typ=StatesErrorNameType.StatesTaskFailed),
-                    event_type=HistoryEventType.TaskFailed,
-                    event_details=EventDetails(taskFailedEventDetails=details),
-                )
-            )
+            return self.fail(env, StatesErrorName(typ=StatesErrorNameType.StatesTaskFailed), json.dumps(task))
 
         return resolve
 
