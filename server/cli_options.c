@@ -57,13 +57,13 @@ bool output_format_of(struct view name, enum output_format *out) {
 static bool take_option(int id, struct view value, struct cli_options *o, struct seen *seen) {
   switch (id) {
   case OPT_DATE:
-    seen->date = day_parse(value, &o->from);
+    seen->date = config_date(&o->config, value, &o->from);
     o->to = o->from;
     return seen->date;
   case OPT_FROM:
-    return seen->from = day_parse(value, &o->from);
+    return seen->from = config_date(&o->config, value, &o->from);
   case OPT_TO:
-    return seen->to = day_parse(value, &o->to);
+    return seen->to = config_date(&o->config, value, &o->to);
   case OPT_ALL:
     return o->all = true;
   case OPT_SOURCE:

@@ -2,6 +2,7 @@
 #include "server/config.h"
 
 #include "base/cgroup.h"
+#include "base/clock.h"
 #include "pipeline/source.h"
 #include "pipeline/spark_store.h"
 
@@ -380,6 +381,19 @@ enum kpi_code config_load(struct config *out, struct err *err) {
     out->memory_limit_bytes = config_memory_share(out, cgroup_memory_limit(NULL, NULL));
   enum kpi_code rc = check_names(err);
   return rc ? rc : check_spark(out, err);
+}
+
+day_t config_today(const struct config *c) {
+  const int64_t now = clock_wall_ms() / 1000;
+  return (day_t)((now + tz_offset_at_utc(c->zone, now)) / 86400);
+}
+
+bool config_date(const struct config *c, struct view text, day_t *out) {
+  const bool is_today = view_is(text, "today");
+  if (!is_today && !view_is(text, "yesterday"))
+    return day_parse(text, out);
+  *out = config_today(c) - (is_today ? 0 : 1);
+  return true;
 }
 
 void config_describe(struct buf *out) {

@@ -69,6 +69,12 @@ struct config {
  * it may be; an unknown name that starts with KPI_ is refused as well. */
 KPI_MUST_CHECK enum kpi_code config_load(struct config *out, struct err *err);
 
+/* Returns the day it is now in KPI_TIMEZONE. */
+day_t config_today(const struct config *c);
+
+/* Reads YYYY-MM-DD, "yesterday" or "today". False when it is none. */
+bool config_date(const struct config *c, struct view text, day_t *out);
+
 /* Returns the memory of one run, 0 for no limit, where `allowed` is what all of the program may use
  * (UINT64_MAX: no limit): scans share what the program itself and downloads leave, and none gets less than 16
  * MiB. */

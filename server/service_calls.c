@@ -18,9 +18,7 @@ struct watch *service_watch(const struct service *s) {
 }
 
 day_t service_today(const struct service *s) {
-  int64_t now = clock_wall_ms() / SERVICE_MS_PER_SECOND;
-  return (day_t)((now + tz_offset_at_utc(s->config->zone, now)) /
-                 (SERVICE_MS_PER_DAY / SERVICE_MS_PER_SECOND));
+  return config_today(s->config);
 }
 
 enum bad_rows service_default_bad_rows(const struct service *s) {

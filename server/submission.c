@@ -20,12 +20,7 @@ void submission_clear(struct submission *s) {
 /* ---- fields ---- */
 
 bool submission_date(const json_t *value, const struct request *rq, day_t *out) {
-  struct view text = body_text(value);
-  bool is_today = view_is(text, "today");
-  if (!is_today && !view_is(text, "yesterday"))
-    return json_is_string(value) && day_parse(text, out);
-  *out = service_today(rq->app) - (is_today ? 0 : 1);
-  return true;
+  return json_is_string(value) && config_date(service_config(rq->app), body_text(value), out);
 }
 
 /* RFC 3339: a date, a time and an offset. Whether they are real is for timestamp_day to say. */

@@ -10,7 +10,9 @@ import re
 import signal
 import sqlite3
 import subprocess
+from datetime import datetime, timedelta
 from decimal import Decimal
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -114,6 +116,24 @@ def test_help_goes_to_stdout(args):
     result = kpid(*args)
     assert result.code == OK, result
     assert "kpid" in result.out
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Pacific/Kiritimati", "Pacific/Pago_Pago"])
+def test_days_by_name_are_those_of_the_zone(tmp_path, zone):
+    today = datetime.now(ZoneInfo(zone)).date()
+    yesterday = today - timedelta(days=1)
+    rows = [f"{n},{n},c,{day}" for n, day in enumerate((yesterday, today))]
+    source = write_source(tmp_path / "in", rows, [], ["1,A,x"])
+    env = {"KPI_SOURCE": source_url(source), "KPI_TIMEZONE": zone}
+    for args, days in (
+        (("run", "--date", "yesterday"), [yesterday]),
+        (("run", "--date", "today"), [today]),
+        (("backfill", "--from", "yesterday", "--to", "today"), [yesterday, today]),
+    ):
+        result = kpid(*args, "--no-publish", "--out", tmp_path / args[-1], env=env)
+        assert result.code == OK, result
+        found = [row["order_date"] for row in read_tables(tmp_path / args[-1])["order_kpis"]]
+        assert found == [str(day) for day in days] or datetime.now(ZoneInfo(zone)).date() != today, "it was midnight"
 
 
 def test_version_names_the_commit_and_the_libraries():
