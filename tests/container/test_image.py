@@ -138,6 +138,7 @@ def test_every_library_is_of_a_package_that_scanners_see(root):
     for name, status in packages.items():
         assert f"Package: {name}\n" in status and "\nVersion: " in status
         assert (root / "usr/share/doc" / name / "copyright").stat().st_size > 0
+    assert (root / "usr/share/doc/kpid/copyright").read_text(encoding="utf-8") == (REPO / "LICENSE").read_text(encoding="utf-8")
     bom = json.loads((root / "usr/share/sbom/kpid.cdx.json").read_text(encoding="utf-8"))
     assert bom["metadata"]["component"]["version"] == project_version()
     listed = {component["name"]: component["version"] for component in bom["components"]}
