@@ -24,7 +24,7 @@ struct hand_off {
   void *arg;
   const char *owner; /* what the jobs are named by, together with their numbers; a UUID */
   /* Finds the job that is to be gone on with. *found false: there is none, and out->number is the last that
-   * was used; 0: none was. */
+   * was used; 0: none was. The text of the owner may be another one afterwards. */
   enum kpi_code (*find)(void *arg, struct handed_job *out, bool *found, struct err *err);
   /* Stores a job, anew when more of it is known. */
   enum kpi_code (*keep)(void *arg, const struct handed_job *job, struct err *err);

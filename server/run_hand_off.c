@@ -4,11 +4,13 @@
 #include "base/log.h"
 #include "server/engine_job_store.h"
 
+/* Who shares an owner with others would, giving up his own job, leave it to them. */
 static enum kpi_code find(void *arg, struct handed_job *out, bool *found, struct err *err) {
-  const struct run_hand_off *h = arg;
-  enum kpi_code rc = engine_job_store_find(h->db, h->base.owner, out, found, err);
+  struct run_hand_off *h = arg;
+  enum kpi_code rc = engine_job_store_find(h->db, h->owner, out, found, err);
   if (rc == KPI_OK && *found && !h->is_claimed) {
-    *out = (struct handed_job){.number = out->number};
+    crypto_uuid7(h->owner);
+    *out = (struct handed_job){0};
     *found = false;
   }
   return rc;
@@ -34,10 +36,11 @@ static void give_up(void *arg, const struct handed_job *job) {
 
 void run_hand_off_init(struct run_hand_off *h, struct db *db, struct engine_reaper *reaper, const char *owner,
                        bool is_claimed, const char *const *run_ids, size_t count) {
-  *h = (struct run_hand_off){.base = {h, owner, find, keep, give_up},
+  *h = (struct run_hand_off){.base = {h, h->owner, find, keep, give_up},
                              .db = db,
                              .reaper = reaper,
                              .is_claimed = is_claimed,
                              .run_ids = run_ids,
                              .count = count};
+  view_to_cstr(view_of(owner), h->owner, sizeof h->owner);
 }

@@ -10,6 +10,7 @@
 /* Zero-initialise; run_hand_off_init. */
 struct run_hand_off {
   struct hand_off base;
+  char owner[UUID_TEXT_SIZE];
   struct db *db;
   struct engine_reaper *reaper; /* NULL: none */
   bool is_claimed;              /* the runs wait for a job of the owner already */
@@ -17,8 +18,8 @@ struct run_hand_off {
   size_t count;
 };
 
-/* Prepares a keeper; borrows everything. Not claimed: a job that the owner has is left to those who follow
- * it. */
+/* Prepares a keeper, which stays where it is; borrows all but the owner. Not claimed: a job that the owner
+ * has is left to those who follow it, and another owner is made up. */
 void run_hand_off_init(struct run_hand_off *h, struct db *db, struct engine_reaper *reaper, const char *owner,
                        bool is_claimed, const char *const *run_ids, size_t count);
 

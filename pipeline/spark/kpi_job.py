@@ -135,7 +135,7 @@ TIMESTAMP = re.compile(
 OFFSET = re.compile(rb"([+-])(?:(\d\d)(\d\d)|(\d\d?)(?::(\d\d)(?::(\d\d))?)?)")
 ZONE_NAME = re.compile(rb"[A-Za-z](?:[A-Za-z0-9_+-]|/(?=[^/]))*")
 ZONE_NAME_BYTES_MAX = 64
-ZONES_MAX = 4096  # there are some 600; the others are names of none
+ZONES_MAX = 4096  # that are remembered; there are some 600, the others are names of none
 ZONES: dict[str, Optional[ZoneInfo]] = {}
 SYSTEM_ZONES = re.compile(r"localtime|posixrules|(?:posix|right)/.*")
 
@@ -196,12 +196,15 @@ def offset_of(zone: bytes, local: int) -> Optional[int]:
 
 def load_zone(name: str) -> Optional[ZoneInfo]:
     """An IANA zone; None: there is none of that name. (A functools cache could not be sent to executors.)"""
-    if name not in ZONES and len(ZONES) < ZONES_MAX:
-        try:
-            ZONES[name] = None if SYSTEM_ZONES.fullmatch(name) else ZoneInfo(name)
-        except (KeyError, ValueError, OSError):
-            ZONES[name] = None
-    return ZONES.get(name)
+    if name in ZONES:
+        return ZONES[name]
+    try:
+        zone = None if SYSTEM_ZONES.fullmatch(name) else ZoneInfo(name)
+    except (KeyError, ValueError, OSError):
+        zone = None
+    if zone or len(ZONES) < ZONES_MAX:  # so many wrong names do not crowd out the real ones
+        ZONES[name] = zone
+    return zone
 
 
 def offset_at_utc(zone: Optional[ZoneInfo], utc: int) -> int:
@@ -1162,9 +1165,11 @@ class Storage:
     def __init__(self, spark: Any):
         self.jvm = spark.sparkContext._jvm
         self.conf = spark.sparkContext._jsc.hadoopConfiguration()
+        self.path_class = self.jvm.org.apache.hadoop.fs.Path  # each dot is a question to Java
+        self.looked = 0  # at so many objects of the input; of a hundred thousand that takes minutes
 
     def path(self, uri: str) -> tuple[Any, Any]:
-        path = self.jvm.org.apache.hadoop.fs.Path(uri)
+        path = self.path_class(uri)
         return path, path.getFileSystem(self.conf)
 
     def read(self, uri: str) -> bytes:
@@ -1199,7 +1204,7 @@ class Storage:
         """Removes files and folders of a folder, and then that one where it is empty."""
         path, fs = self.path(folder)
         for name in names:
-            fs.delete(self.jvm.org.apache.hadoop.fs.Path(path, name), True)
+            fs.delete(self.path_class(path, name), True)
         if not fs.exists(path) or len(fs.listStatus(path)):
             return
         fs.delete(path, False)
@@ -1213,6 +1218,7 @@ class Storage:
         for uri in uris:
             path, fs = self.path(uri)
             path = fs.makeQualified(path)
+            self.looked += 1
             names[path.toString()] = uri
             folders[path.getParent().toString()] = (path.getParent(), fs)
         found = {}
@@ -1220,6 +1226,7 @@ class Storage:
             is_s3 = fs.getUri().getScheme().startswith("s3")
             for status in statuses_of(fs, folder):
                 uri = names.get(status.getPath().toString(), "")
+                self.looked += 1
                 if uri:
                     found[uri] = (status.getLen(), status.getModificationTime(), etag_of(status) if is_s3 else None)
         return found
@@ -1343,7 +1350,7 @@ class Progress:
     def __init__(self, spark: Any, storage: Storage, spec: Spec):
         self.context, self.storage, self.spec = spark.sparkContext, storage, spec
         self.counters = {d.name: [self.context.accumulator(0) for _ in range(3)] for d in DATASETS}  # rows, bytes, files
-        self.phase, self.said, self.beats = "scanning", "", 0
+        self.phase, self.said, self.beats, self.looked = "scanning", "", 0, 0
         self.is_over, self.is_unlicensed = threading.Event(), False
         self.thread = threading.Thread(target=self.tell_at_times, daemon=True)
 
@@ -1383,7 +1390,9 @@ class Progress:
     def tell(self) -> None:
         objects = self.spec.all_objects()
         stages = [self.context.statusTracker().getStageInfo(s) for s in self.context.statusTracker().getActiveStageIds()]
-        self.beats += any(s and s.numActiveTasks for s in stages)  # a task may take long, and counts at its end only
+        is_at_work = any(s and s.numActiveTasks for s in stages)  # a task may take long, and counts at its end only
+        self.beats += is_at_work or self.storage.looked != self.looked
+        self.looked = self.storage.looked
         text = json.dumps(
             {
                 **self.spec.of_attempt(),
@@ -1422,6 +1431,7 @@ def hash_paths(spark: Any, storage: Storage, uris: list[str]) -> dict[int, str]:
     spellings = []
     for uri in uris:
         path, fs = storage.path(uri)
+        storage.looked += 1
         text = storage.path(fs.makeQualified(path).toString())[0].toUri().toString()
         forms = (
             {text}
@@ -1765,11 +1775,20 @@ def error_of_any(why: BaseException, spark: Any, spec: Spec) -> dict[str, Any]:
     return error_of(Refusal(code, (what + text.split("\n")[0])[:MESSAGE_MAX], name))
 
 
+# Settings that would change numbers in silence, whatever those of the cluster or of the submission are.
+NOT_THE_CLUSTERS_TO_SAY = {
+    "spark.sql.ansi.enabled": "true",  # a sum that overflows fails, instead of being null
+    "spark.sql.files.ignoreCorruptFiles": "false",
+    "spark.sql.files.ignoreMissingFiles": "false",
+}
+
+
 def run(spark: Any, spec_uri: str) -> int:
     """Runs what the spec asks for. Returns the exit code."""
     storage = Storage(spark)
     storage.conf.set("mapreduce.fileoutputcommitter.marksuccessfuljobs", "false")
-    spark.conf.set("spark.sql.ansi.enabled", "true")  # a sum that overflows fails, instead of being null
+    for name, value in NOT_THE_CLUSTERS_TO_SAY.items():
+        spark.conf.set(name, value)
     try:
         if storage.is_gone(spec_uri):
             return EXIT_UNLICENSED
@@ -1829,8 +1848,9 @@ def die_with_parent() -> None:
     """A cluster manager that kills a driver kills the Java process and leaves this one: Linux can end it then."""
     if "PYSPARK_GATEWAY_PORT" in os.environ and sys.platform == "linux":
         pr_set_pdeathsig = 1
+        parent = os.getppid()  # may be 1: in a container, Java itself. Of one that has died before there is no gateway either
         ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
-        if os.getppid() == 1:
+        if os.getppid() != parent:
             os._exit(EXIT_ORPHAN)
 
 

@@ -14,6 +14,10 @@ from support.spark import KPI_JOB, Outcome, make_spec, run_specs, spark_submit, 
 
 DAY = BASE_DATES[0]
 UNLICENSED = 4
+TOO_LENIENT = {  # as some clusters are set, for jobs that rather lose rows than fail
+    "spark.sql.files.ignoreCorruptFiles": "true",
+    "spark.sql.files.ignoreMissingFiles": "true",
+}
 
 
 class Trials:
@@ -95,7 +99,7 @@ def outcomes(tmp_path_factory):
     trials.add("other job", BASE, job_sha256="0" * 64)
     trials.add("empty days", BASE, days=["2001-01-01"])
     gone = f"file://{trials.folder}/kpi-runs/run-1/1/spec.json"
-    codes = run_specs([*trials.uris.values(), gone], timeout=900)
+    codes = run_specs([*trials.uris.values(), gone], timeout=900, conf=TOO_LENIENT)
     assert codes.pop(trials.uris.pop("unreadable spec")) == 64
     assert codes.pop(gone) == UNLICENSED and not (trials.folder / "kpi-runs").exists()
     return {name: Outcome(uri, codes[uri]) for name, uri in trials.uris.items()}

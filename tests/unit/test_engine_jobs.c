@@ -216,7 +216,7 @@ static void a_run_without_claim_leaves_the_job_to_others(void **state) {
   char first[UUID_TEXT_SIZE], second[UUID_TEXT_SIZE];
   const char *const runs[] = {first, second}, *const own[] = {first};
   struct run_hand_off h;
-  struct handed_job found, next = job_of(2, "job-2");
+  struct handed_job found, own_job = job_of(1, "job-2");
   struct err err;
   bool is_found;
   submit(1, ENGINE_SPARK, first);
@@ -225,14 +225,21 @@ static void a_run_without_claim_leaves_the_job_to_others(void **state) {
   run_hand_off_init(&h, db, NULL, first, false, own, 1);
   assert_int_equal(h.base.find(h.base.arg, &found, &is_found, &err), KPI_OK);
   assert_false(is_found);
-  assert_int_equal(found.number, 1);
-  assert_int_equal(h.base.keep(h.base.arg, &next, &err), KPI_OK);
+  assert_int_equal(found.number, 0);
+  assert_string_not_equal(h.base.owner, first);
+  assert_int_equal(h.base.keep(h.base.arg, &own_job, &err), KPI_OK);
   assert_int_equal(h.base.find(h.base.arg, &found, &is_found, &err), KPI_OK);
   assert_true(is_found);
-  assert_int_equal(found.number, 2);
+  assert_string_equal(found.id, "job-2");
+  assert_waits_for(first, h.base.owner);
+  /* The others go on; their job is no reason to keep that one. */
+  h.base.give_up(h.base.arg, &own_job);
+  assert_int_equal(list_to_end(1), 1);
+  assert_string_equal(to_end[0].job.id, "job-2");
   run_hand_off_init(&h, db, NULL, first, true, runs, 2);
   assert_int_equal(h.base.find(h.base.arg, &found, &is_found, &err), KPI_OK);
   assert_true(is_found);
+  assert_string_equal(found.id, "job-1");
 }
 
 static void the_engine_is_given_what_is_stored(void **state) {

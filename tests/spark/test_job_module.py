@@ -1,0 +1,81 @@
+"""What the Spark job does by itself, without Spark."""
+
+from types import SimpleNamespace
+from unittest.mock import MagicMock
+
+import pytest
+
+from support.spark import kpi_job
+
+
+@pytest.fixture
+def zones(monkeypatch):
+    monkeypatch.setattr(kpi_job, "ZONES", {})
+    monkeypatch.setattr(kpi_job, "ZONES_MAX", 3)
+    return kpi_job.ZONES
+
+
+def test_wrong_zone_names_do_not_crowd_out_real_ones(zones):
+    for name in ("No/Such", "Nor/This", "Nor/That", "Nor/Those"):
+        assert kpi_job.load_zone(name) is None
+    assert len(zones) == 3
+    assert kpi_job.load_zone("Europe/Berlin").key == "Europe/Berlin"
+    assert kpi_job.load_zone("Asia/Tokyo").key == "Asia/Tokyo"
+
+
+# ---- the process that started it ----
+
+
+@pytest.fixture
+def parents(monkeypatch):
+    """The parents that the job has, one after the other; an exit is an exception."""
+    told = []
+    monkeypatch.setenv("PYSPARK_GATEWAY_PORT", "1")
+    monkeypatch.setattr(kpi_job.ctypes, "CDLL", lambda _: SimpleNamespace(prctl=lambda *_: 0))
+    monkeypatch.setattr(kpi_job.os, "getppid", lambda: told.pop(0) if len(told) > 1 else told[0])
+    monkeypatch.setattr(kpi_job.os, "_exit", lambda code: pytest.fail(f"exit {code}", pytrace=False))
+    return told
+
+
+def test_java_may_be_the_first_process_of_a_container(parents):
+    parents[:] = [1]
+    kpi_job.die_with_parent()
+
+
+def test_job_whose_parent_dies_before_it_is_watched_ends(parents):
+    parents[:] = [7, 1]
+    with pytest.raises(pytest.fail.Exception, match=f"exit {kpi_job.EXIT_ORPHAN}"):
+        kpi_job.die_with_parent()
+
+
+# ---- progress ----
+
+
+class Written:
+    """A storage that keeps what is written."""
+
+    def __init__(self):
+        self.texts, self.looked = [], 0
+
+    def write(self, _, data):
+        self.texts.append(kpi_job.json.loads(data))
+
+
+def test_driver_that_looks_through_the_input_makes_progress():
+    context = MagicMock()
+    context.statusTracker.return_value.getActiveStageIds.return_value = []
+    context.applicationId = "app-1"
+    context.accumulator.side_effect = lambda start: SimpleNamespace(value=start)
+    spec = SimpleNamespace(folder="f", of_attempt=dict, all_objects=lambda: [{"size": 1}])
+    storage = Written()
+    progress = kpi_job.Progress(SimpleNamespace(sparkContext=context), storage, spec)
+    for looked, beats in ((0, [0]), (5, [0, 1]), (5, [0, 1]), (9, [0, 1, 2])):
+        storage.looked = looked
+        progress.tell()
+        assert [text["beats"] for text in storage.texts] == beats
+
+
+def test_storage_counts_the_objects_that_it_looks_at():
+    storage = kpi_job.Storage(MagicMock())
+    assert storage.states(["file:///a", "file:///b"]) == {}
+    assert storage.looked == 2
