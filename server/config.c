@@ -354,6 +354,10 @@ static enum kpi_code check_spark(const struct config *config, struct err *err) {
       {is_emr ? "KPI_SPARK_ROLE_ARN" : "KPI_SPARK_MASTER", is_emr ? s->role_arn : s->master}};
   if (s->kind == SPARK_NONE && config->engine == ENGINE_SPARK)
     return err_set(err, KPI_CONFIG_INVALID, "KPI_ENGINE=spark: KPI_SPARK_KIND is not set");
+  if (s->rest_url && strchr(s->rest_url, '@')) /* the address stands in logs and in errors of runs */
+    return err_set(
+        err, KPI_CONFIG_INVALID,
+        "KPI_SPARK_REST_URL must hold no user and no password; KPI_SPARK_TOKEN_FILE is for secrets");
   for (size_t i = 0; s->kind != SPARK_NONE && i < sizeof needed / sizeof needed[0]; i++)
     if (!needed[i].value)
       return err_set(err, KPI_CONFIG_INVALID, "%s is not set, but KPI_SPARK_KIND is", needed[i].name);

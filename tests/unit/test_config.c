@@ -70,6 +70,19 @@ static void runs_share_what_the_control_group_allows(void **state) {
   assert_true(config_memory_share(&one, 8 * mib) == 16 * mib);
 }
 
+static void secrets_of_a_cluster_are_refused_and_not_repeated(void **state) {
+  (void)state;
+  static const char *const names[] = {"KPI_SPARK_REST_URL", "KPI_SPARK_CONF_spark_hadoop_fs_s3a_secret_key"};
+  static const char *const values[] = {"http://user:hunter2@master:6066", "hunter2"};
+  for (size_t i = 0; i < COUNT_OF(names); i++) {
+    struct config c;
+    struct err err;
+    assert_int_equal(load_with(names[i], values[i], &c, &err), KPI_CONFIG_INVALID);
+    assert_non_null(strstr(err.message, names[i]));
+    assert_null(strstr(err.message, "hunter2"));
+  }
+}
+
 static void numbers_have_a_least_and_a_most(void **state) {
   (void)state;
   static const struct {
@@ -291,6 +304,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       CLEAN(defaults_are_those_of_the_documents),
       CLEAN(runs_share_what_the_control_group_allows),
+      CLEAN(secrets_of_a_cluster_are_refused_and_not_repeated),
       CLEAN(numbers_have_a_least_and_a_most),
       CLEAN(values_are_taken_or_refused),
       CLEAN(lengths_have_a_most),
