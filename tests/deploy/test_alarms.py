@@ -95,9 +95,9 @@ def recent(tmp_path):
     return write_source(tmp_path / "recent", orders, items, ["1,Books,x"])
 
 
-def test_yesterday_is_counted_when_it_is_published_and_no_older_day(filters, start_server, recent):
+def test_yesterday_is_counted_when_it_is_published_and_no_other_day(filters, start_server, recent):
     server = start_server(source=recent)
-    published = [day_before(n) for n in (2, 1)]
+    published = [day_before(n) for n in (2, 1, 0)]
     for date in published:
         assert server.run(date)["state"] == "succeeded"
     server.run(published[1], publish=False)
