@@ -5,6 +5,7 @@ in the container, so that the runtime, which is the same for all, is left out; m
 """
 
 import argparse
+import contextlib
 import os
 import statistics
 import subprocess
@@ -59,8 +60,9 @@ def processes(first: int) -> list[int]:
     """A process and all that it has started."""
     found = [first]
     for pid in found:
-        for task in Path(f"/proc/{pid}/task").iterdir():
-            found += map(int, (task / "children").read_text().split())
+        with contextlib.suppress(ProcessLookupError, FileNotFoundError):
+            for task in Path(f"/proc/{pid}/task").iterdir():
+                found += map(int, (task / "children").read_text().split())
     return found
 
 
@@ -68,9 +70,10 @@ def resident(pids: list[int]) -> int:
     """Bytes, what several share counted once."""
     total = 0
     for pid in pids:
-        for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-            if line.startswith("Pss:"):
-                total += int(line.split()[1]) * 1024
+        with contextlib.suppress(ProcessLookupError, FileNotFoundError):  # it may have ended
+            for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+                if line.startswith("Pss:"):
+                    total += int(line.split()[1]) * 1024
     return total
 
 
