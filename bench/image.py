@@ -16,7 +16,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-from support.container import AS_ROOT, DATA, UID, Image, base_image, environment, flags, run
+from support.container import AS_ROOT, BUILD_HERE, DATA, UID, Image, base_image, environment, flags, run
 from support.paths import REPO
 from support.tools import cache_folder
 
@@ -42,8 +42,7 @@ def wheels() -> Path:
 def build_peer(name: str) -> Image:
     tag = f"localhost/kpid-bench/{name}"
     folder = REPO / "bench" / "images"
-    words = ["bud", "--layers", "--isolation", "chroot", "--pull-never", "--network", "host", "--format", "docker"]
-    words += ["--volume", f"{wheels()}:/wheels:ro"]
+    words = ["bud", "--layers", "--format", "docker", *BUILD_HERE, "--volume", f"{wheels()}:/wheels:ro"]
     run("buildah", *words, "--build-arg", f"BASE={base_image()}", "-f", folder / f"{name}.Dockerfile", "-t", tag, folder, timeout=1800)
     return Image(tag)
 

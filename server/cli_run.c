@@ -19,13 +19,7 @@
 #include <string.h>
 #include <time.h>
 
-enum {
-  POOL_QUEUE = 1024,
-  PROGRESS_MS = 200,
-  MS_PER_SECOND = 1000,
-  SECONDS_PER_DAY = 86400,
-  END_JOBS_MS = 20 * 1000
-};
+enum { POOL_QUEUE = 1024, PROGRESS_MS = 200, MS_PER_SECOND = 1000, END_JOBS_MS = 20 * 1000 };
 
 #define USER_AGENT "kpid command line"
 
@@ -290,10 +284,7 @@ static enum kpi_code publish_own_runs(struct workshop *w, struct err *err) {
 
 /* What is published for a day that has not begun would be taken for its result. */
 static enum kpi_code refuse_future(const struct cli_options *o, struct err *err) {
-  struct timespec now;
-  clock_gettime(CLOCK_REALTIME, &now);
-  day_t today = (day_t)((now.tv_sec + tz_offset_at_utc(o->config.zone, now.tv_sec)) / SECONDS_PER_DAY);
-  if (!o->publish || o->all || o->to <= today)
+  if (!o->publish || o->all || o->to <= config_today(&o->config))
     return KPI_OK;
   char date[DAY_TEXT_SIZE];
   return err_set(err, KPI_USAGE, "%s has not begun yet in %s", day_text(o->to, date), o->config.timezone);

@@ -74,11 +74,17 @@ static bool ask(struct ecs_task *t, const char *base, const char *path, const ch
   return !buf_failed(&url) && http_call(t->http, &q, reply) == HTTP_REPLIED;
 }
 
+/* Returns the document of a reply of status 200, owned; NULL when there is none. */
+static json_t *document_of(const struct http_reply *reply) {
+  return reply->status == 200 && reply->body.len ? json_loadb(reply->body.ptr, reply->body.len, 0, NULL)
+                                                 : NULL;
+}
+
 /* The agent also refuses with status 200, and says so in the document. */
 static bool is_agreed(const struct http_reply *reply, bool wanted) {
-  json_t *root = json_loadb(reply->body.ptr ? reply->body.ptr : "", reply->body.len, 0, NULL);
+  json_t *root = document_of(reply);
   const json_t *is_on = json_object_get(json_object_get(root, "protection"), "ProtectionEnabled");
-  bool agreed = reply->status == 200 && json_is_boolean(is_on) && json_is_true(is_on) == wanted;
+  bool agreed = json_is_boolean(is_on) && json_is_true(is_on) == wanted;
   json_decref(root);
   return agreed;
 }
@@ -132,9 +138,7 @@ static const char *text_at(const json_t *root, const char *name) {
 /* From here on every line of the log has the id of the task, the end of its ARN. */
 static void introduce(struct ecs_task *t) {
   struct http_reply reply;
-  json_t *root = NULL;
-  if (ask(t, t->metadata, "/task", NULL, &reply) && reply.status == 200)
-    root = json_loadb(reply.body.ptr ? reply.body.ptr : "", reply.body.len, 0, NULL);
+  json_t *root = ask(t, t->metadata, "/task", NULL, &reply) ? document_of(&reply) : NULL;
   const char *arn = text_at(root, "TaskARN");
   if (arn) {
     log_set_task(strrchr(arn, '/') ? strrchr(arn, '/') + 1 : arn);

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from support.container import BASE_TAG, DATA, UID, Image, commit_seconds, one_shot
-from support.paths import REPO
+from support.paths import REPO, project_version
 
 MEGABYTE = 1_000_000
 SIZE_MAX = 25 * MEGABYTE
@@ -40,11 +40,6 @@ def root(archive) -> Path:
     folder.mkdir()
     subprocess.run(["tar", "-C", folder, "-xf", archive, "--no-same-owner", "--mode=u+rwX"], check=True)
     return folder
-
-
-def project_version() -> str:
-    text = (REPO / "CMakeLists.txt").read_text(encoding="utf-8")
-    return re.search(r"^project\(kpid VERSION (\S+)", text, re.MULTILINE)[1]
 
 
 def readelf(root: Path, *options: str) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from support.container import BASE_TAG, base_image, commit_seconds, run
-from support.paths import REPO, kpid_binary
+from support.paths import REPO, kpid_binary, project_version
 
 UNIT = REPO / "deploy" / "kpid.service"
 EXPOSURE_MAX = 1.5  # of 10, as systemd-analyze counts it; "OK" is below 5
@@ -37,7 +37,7 @@ def dpkg_deb(*args: object) -> str:
 
 def test_package_says_what_it_is_and_needs(package):
     fields = dict(line.split(": ", 1) for line in dpkg_deb("--field", package).splitlines() if re.match(r"[\w-]+: ", line))
-    version = re.search(r"^project\(kpid VERSION (\S+)", (REPO / "CMakeLists.txt").read_text(encoding="utf-8"), re.MULTILINE)[1]
+    version = project_version()
     assert (fields["Package"], fields["Version"]) == ("kpid", version)
     assert package.name == f"kpid_{version}_{fields['Architecture']}.deb"
     needed = {name.split(" ")[0] for name in fields["Depends"].split(", ")}

@@ -41,7 +41,7 @@ from support.datasets import (
     write_lines,
     write_source,
 )
-from support.paths import README, REPO, clean_env, kpid_binary
+from support.paths import README, clean_env, kpid_binary, project_version
 
 DAY = BASE_DATES[0]
 NUMBERS = {"order_kpis": ORDER_COLUMNS[1:], "category_kpis": CATEGORY_COLUMNS[2:]}
@@ -140,8 +140,7 @@ def test_version_names_the_commit_and_the_libraries():
     result = kpid("version")
     assert result.code == OK
     program, libraries = result.out.splitlines()
-    version = re.search(r"^project\(kpid VERSION (\S+)", (REPO / "CMakeLists.txt").read_text(encoding="utf-8"), re.MULTILINE)[1]
-    assert re.fullmatch(rf"kpid {re.escape(version)} \(commit ([0-9a-f]{{12}}\+?|unknown)\)", program)
+    assert re.fullmatch(rf"kpid {re.escape(project_version())} \(commit ([0-9a-f]{{12}}\+?|unknown)\)", program)
     named = dict(library.split("/") for library in libraries.split(" "))
     assert set(named) == {"libmicrohttpd", "libcurl", "OpenSSL", "jansson", "SQLite", "expat", "zlib", "isa-l"}
     assert all(re.match(r"\d+\.\d+", version) for version in named.values()), named

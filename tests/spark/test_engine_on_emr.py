@@ -35,13 +35,15 @@ def remove_results(bucket, prefix):
         bucket.delete(key)
 
 
-def test_stopped_application_is_named(site, serve):
-    site.cluster.is_stopped = True
+@pytest.mark.parametrize("trouble", ["is_stopped", "refuses_callers"])
+def test_application_that_takes_no_jobs_is_named(site, serve, trouble):
+    """It was stopped, or the caller has no rights."""
+    setattr(site.cluster, trouble, True)
     try:
         server = serve()
         assert_failed(server, spark_run(server), *ENGINE_ERRORS)
     finally:
-        site.cluster.is_stopped = False
+        setattr(site.cluster, trouble, False)
 
 
 def test_lost_reply_and_throttling_lead_to_one_job(site, serve):
@@ -130,12 +132,3 @@ def test_job_that_a_killed_command_has_left_makes_room_for_the_next(site, tmp_pa
     new = list(site.cluster.jobs.values())[-1]
     assert (left.state, new.state) == ("CANCELLED", "SUCCESS")
     assert left.updated <= new.created
-
-
-def test_caller_without_rights_is_named(site, serve):
-    site.cluster.refuses_callers = True
-    try:
-        server = serve()
-        assert_failed(server, spark_run(server), *ENGINE_ERRORS)
-    finally:
-        site.cluster.refuses_callers = False

@@ -17,6 +17,7 @@ PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 DATA = "/var/lib/kpid"  # the volume
 UID = 10001
 AS_ROOT = [] if os.geteuid() == 0 else ["sudo", "-n", "-E"]
+BUILD_HERE = ["--isolation", "chroot", "--pull-never", "--network", "host"]  # neither namespaces nor a registry
 names = itertools.count()
 
 
@@ -62,8 +63,7 @@ class Image:
         with (cache_folder() / "image.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             run(
-                *(REPO / "scripts" / "image", tag, "--isolation", "chroot", "--pull-never", "--network", "host"),
-                *("--build-arg", f"BASE={base_image()}", *arguments),
+                *(REPO / "scripts" / "image", tag, *BUILD_HERE, "--build-arg", f"BASE={base_image()}", *arguments),
                 timeout=900,
             )
         return cls(tag)

@@ -1,6 +1,7 @@
 """Where the program under test and the test data are, and how slow it is."""
 
 import os
+import re
 from pathlib import Path
 
 TESTS = Path(__file__).resolve().parent.parent
@@ -19,6 +20,11 @@ def kpid_binary() -> Path:
         return Path(named).resolve()
     builds = [REPO / "build" / preset / "kpid" for preset in ("release", "dev")]
     return next((path for path in builds if path.exists()), builds[0])
+
+
+def project_version() -> str:
+    """The version, from the one place that has it."""
+    return re.search(r"^project\(kpid VERSION (\S+)", (REPO / "CMakeLists.txt").read_text(encoding="utf-8"), re.MULTILINE)[1]
 
 
 def clean_env(**settings: str) -> dict[str, str]:
