@@ -268,6 +268,10 @@ void aws_error_place(enum aws_service service, const char *operation, struct err
   view_to_cstr(view_of(operation), err->remote.operation, sizeof err->remote.operation);
 }
 
+bool aws_error_is_condition(const struct aws_error *e) {
+  return strcmp(e->code, "ConditionalCheckFailedException") == 0 || aws_error_has_reason(e, REASON_CONDITION);
+}
+
 enum kpi_code aws_error_tell(enum aws_service service, const char *operation, const struct aws_error *e,
                              struct err *err) {
   enum kpi_code code = code_of(service, e);

@@ -42,6 +42,9 @@ enum aws_verdict aws_error_verdict(const struct aws_error *e);
 /* True when one of the reasons of a cancelled transaction is this one. */
 bool aws_error_has_reason(const struct aws_error *e, enum aws_reason reason);
 
+/* True when a condition of the call does not hold: of itself, or of an action of its transaction. */
+bool aws_error_is_condition(const struct aws_error *e);
+
 /* Fills err with our code, the operation and what the service said. Returns the code. */
 enum kpi_code aws_error_tell(enum aws_service service, const char *operation, const struct aws_error *e,
                              struct err *err);

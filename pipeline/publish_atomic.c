@@ -275,10 +275,6 @@ static enum kpi_code send(const struct publishing *p, const struct publish_step 
   }
 }
 
-static bool is_refusal(const struct aws_error *e) {
-  return strcmp(e->code, "ConditionalCheckFailedException") == 0 || aws_error_has_reason(e, REASON_CONDITION);
-}
-
 /* True when a failure leaves open whether the step was done. */
 static bool is_open(enum kpi_code rc) {
   return rc == KPI_DYNAMODB_UNAVAILABLE || rc == KPI_DYNAMODB_THROTTLED;
@@ -324,7 +320,7 @@ static enum kpi_code take_step(struct publishing *p, const struct publish_step *
     count_progress(p, step);
     return KPI_OK;
   }
-  if (is_refusal(&error))
+  if (aws_error_is_condition(&error))
     return look(p, KPI_OK, err);
   return is_open(rc) ? look(p, rc, err) : rc;
 }

@@ -91,14 +91,15 @@ static void workshop_close(struct workshop *w) {
 }
 
 static enum kpi_code workshop_open(struct workshop *w, const char *what, struct err *err) {
-  uint64_t recovered;
+  struct recovery recovery = {0};
   w->x.config = &w->options.config;
   crypto_uuid7(w->boot_id);
   enum kpi_code rc = KPI_OK;
   if (w->options.publish) {
     rc = db_open(w->options.config.db, what, &w->x.db, err);
     if (rc == KPI_OK)
-      rc = upkeep_recover(w->x.db, w->boot_id, &recovered, err);
+      rc = upkeep_recover(w->x.db, w->boot_id, &recovery, err);
+    run_list_clear(&recovery.lost);
   }
   if (rc == KPI_OK)
     rc = backends_open(&w->options.config, w->x.db, &w->backends, err);

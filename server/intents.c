@@ -22,12 +22,15 @@ enum {
 };
 
 #define PREFIX "intent#"
+#define OPEN_ATTEMPTS "open_attempts"
 
-/* A put that somebody waits for, or a removal. */
+/* One call about one intent. Somebody waits for a put; whatever else there is follows on its own. */
 struct errand {
   struct intents *intents;
   char id[UUID_TEXT_SIZE];
-  json_t *item; /* owned; NULL: remove */
+  const char *operation; /* of DynamoDB */
+  json_t *body;          /* owned */
+  bool is_put;
   /* guarded by the lock: */
   enum intent_state state;
   bool abandoned; /* nobody asks any more: undo it */
@@ -37,7 +40,7 @@ struct errand {
 
 struct intents {
   struct aws *aws;
-  const char *table, *source;
+  const char *table, *source, *boot_id;
   intents_changed_fn changed;
   void *arg;
   struct pool *pool;
@@ -106,10 +109,20 @@ static uint32_t limit_of(const json_t *item, const char *name) {
   return dynamodb_get_count(item, name, &count) && count <= UINT32_MAX ? (uint32_t)count : 0;
 }
 
-/* Reads an item into a request and its key, which borrow from it. False when it is no intent of this source.
- */
-static bool read_intent(const struct intents *i, const json_t *item, char id[UUID_TEXT_SIZE],
-                        struct run_request *out, struct submit_policy *policy) {
+/* Attempts that other services have begun and never ended: those died under them. */
+static uint32_t count_deaths(const struct intents *i, const json_t *item) {
+  size_t n;
+  uint32_t deaths = 0;
+  json_t *attempt;
+  json_array_foreach(json_object_get(json_object_get(item, OPEN_ATTEMPTS), "SS"), n, attempt) {
+    deaths += !view_starts(view_of(json_string_value(attempt)), i->boot_id);
+  }
+  return deaths;
+}
+
+/* Reads an item, from which what is found borrows. False when it is no intent of this source. */
+static bool read_intent(const struct intents *i, const json_t *item, struct intent *found) {
+  struct run_request *out = &found->request;
   struct view pk = dynamodb_get_text(item, "pk");
   uint64_t publish = 1, force = 0;
   if (!view_starts(pk, PREFIX) || !view_is(dynamodb_get_text(item, "source"), i->source))
@@ -125,14 +138,16 @@ static bool read_intent(const struct intents *i, const json_t *item, char id[UUI
                               .timeout_seconds = limit_of(item, "timeout_seconds"),
                               .max_attempts = limit_of(item, "max_attempts"),
                               .expires_in_seconds = limit_of(item, "expires_in_seconds")};
-  *policy = (struct submit_policy){.key = dynamodb_get_text(item, "idempotency_key"),
-                                   .fingerprint = dynamodb_get_text(item, "fingerprint").ptr};
-  bool ok = crypto_is_uuid(tail) && view_to_cstr(tail, id, UUID_TEXT_SIZE) &&
+  found->policy = (struct submit_policy){.key = dynamodb_get_text(item, "idempotency_key"),
+                                         .fingerprint = dynamodb_get_text(item, "fingerprint").ptr};
+  found->deaths = count_deaths(i, item);
+  bool ok = crypto_is_uuid(tail) && view_to_cstr(tail, found->id, sizeof found->id) &&
             day_parse(dynamodb_get_text(item, "date"), &out->date) &&
             quality_gate_of(dynamodb_get_text(item, "quality_gate"), &out->gate) &&
             bad_rows_of(dynamodb_get_text(item, "bad_rows"), &out->bad_rows) &&
             dynamodb_get_count(item, "publish", &publish) && dynamodb_get_count(item, "force", &force);
   engine_kind_of(dynamodb_get_text(item, "engine"), &out->engine); /* earlier versions had native only */
+  out->id = found->id;
   out->publish = publish != 0;
   out->force = force != 0;
   if (!ok)
@@ -140,17 +155,30 @@ static bool read_intent(const struct intents *i, const json_t *item, char id[UUI
   return ok;
 }
 
-static enum kpi_code send_remove(struct intents *i, const char *id, struct err *err) {
+/* The body of a call about one intent that is there. */
+static json_t *keyed_body(const struct intents *i, const char *id) {
   char pk[PK_SIZE];
   make_pk(id, pk);
-  json_t *body = json_pack("{s:s, s:{s:o}}", "TableName", i->table, "Key", "pk", dynamodb_text(view_of(pk)));
-  return dynamodb_call(i->aws, "DeleteItem", body, &i->stop, NULL, NULL, err);
+  return json_pack("{s:s, s:{s:o}}", "TableName", i->table, "Key", "pk", dynamodb_text(view_of(pk)));
+}
+
+/* `action` is ADD or DELETE: of a set, so that a call that is sent twice does no harm. A run whose intent has
+ * gone, or never was, gets none by it. */
+static json_t *attempt_body(const struct intents *i, const char *id, uint32_t attempt, const char *action) {
+  char expression[64], name[UUID_TEXT_SIZE + 16];
+  snprintf(expression, sizeof expression, "%s " OPEN_ATTEMPTS " :attempt", action);
+  snprintf(name, sizeof name, "%s#%u", i->boot_id, attempt);
+  json_t *body = keyed_body(i, id);
+  json_object_set_new(body, "UpdateExpression", json_string(expression));
+  json_object_set_new(body, "ConditionExpression", json_string("attribute_exists(pk)"));
+  json_object_set_new(body, "ExpressionAttributeValues", json_pack("{s:{s:[s]}}", ":attempt", "SS", name));
+  return body;
 }
 
 /* ---- errands ---- */
 
 static void errand_free(struct errand *e) {
-  json_decref(e->item);
+  json_decref(e->body);
   free(e);
 }
 
@@ -164,11 +192,18 @@ static void forget(struct intents *i, struct errand *e) {
   i->synced.count--;
 }
 
-static void run_remove(struct errand *e) {
+/* Sends what nobody waits for, once. */
+static void send_unwaited(struct intents *i, const char *id, const char *operation, json_t *body) {
   struct err err;
+  struct aws_error said = {0};
+  if (dynamodb_call(i->aws, operation, body, &i->stop, NULL, &said, &err) && !aws_error_is_condition(&said))
+    log_at(LOG_WARN, "intents.not_changed", err.message, LOG_S("run_id", id),
+           LOG_S("aws_operation", operation));
+}
+
+static void run_unwaited(struct errand *e) {
   struct intents *i = e->intents;
-  if (send_remove(i, e->id, &err))
-    log_at(LOG_WARN, "intents.not_removed", err.message, LOG_S("run_id", e->id));
+  send_unwaited(i, e->id, e->operation, json_incref(e->body));
   pthread_mutex_lock(&i->synced.lock);
   i->synced.count--;
   pthread_mutex_unlock(&i->synced.lock);
@@ -190,11 +225,9 @@ static void run_put(struct errand *e) {
   struct intents *i = e->intents;
   char id[UUID_TEXT_SIZE];
   memcpy(id, e->id, sizeof id);
-  json_t *body = json_pack("{s:s, s:O}", "TableName", i->table, "Item", e->item);
-  enum kpi_code rc = dynamodb_call(i->aws, "PutItem", body, &i->stop, NULL, NULL, &err);
+  enum kpi_code rc = dynamodb_call(i->aws, e->operation, json_incref(e->body), &i->stop, NULL, NULL, &err);
   if (settle(e, rc, &err)) {
-    if (send_remove(i, id, &err))
-      log_at(LOG_WARN, "intents.not_removed", err.message, LOG_S("run_id", id));
+    send_unwaited(i, id, "DeleteItem", keyed_body(i, id));
     errand_free(e);
     return;
   }
@@ -203,39 +236,46 @@ static void run_put(struct errand *e) {
 
 static void run_errand(void *arg) {
   struct errand *e = arg;
-  if (e->item)
+  if (e->is_put)
     run_put(e);
   else
-    run_remove(e);
+    run_unwaited(e);
 }
 
-/* Counts a new errand; puts go into the list. False when there are too many: a removal is not refused, it was
- * a run that was accepted. */
+/* Counts a new errand; puts go into the list. False when there are too many: only puts are refused, the
+ * others are of runs that were accepted. */
 static bool register_errand(struct intents *i, struct errand *e) {
   SCOPE_LOCK(&i->synced.lock);
-  if (e->item && i->synced.count >= UNDER_WAY_MAX)
+  if (e->is_put && i->synced.count >= UNDER_WAY_MAX)
     return false;
   i->synced.count++;
-  if (e->item) {
+  if (e->is_put) {
     e->next = i->synced.puts;
     i->synced.puts = e;
   }
   return true;
 }
 
-static struct errand *errand_new(struct intents *i, const char *id) {
+/* Takes the body. NULL when there is no memory. */
+static struct errand *errand_new(struct intents *i, const char *id, const char *operation, json_t *body) {
   struct errand *e = calloc(1, sizeof *e);
-  if (!e)
+  if (!e || !body) {
+    free(e);
+    json_decref(body);
     return NULL;
-  e->intents = i;
+  }
+  *e = (struct errand){.intents = i, .operation = operation, .body = body};
   view_to_cstr(view_of(id), e->id, sizeof e->id);
   return e;
 }
 
 enum kpi_code intents_put(struct intents *i, const char *id, const struct run_request *request,
                           const struct submit_policy *policy, struct err *err) {
-  struct errand *e = errand_new(i, id);
-  if (!e || (e->item = intent_item(i, id, request, policy)) == NULL || !register_errand(i, e)) {
+  json_t *body = json_pack("{s:s, s:o}", "TableName", i->table, "Item", intent_item(i, id, request, policy));
+  struct errand *e = errand_new(i, id, "PutItem", body);
+  if (e)
+    e->is_put = true;
+  if (!e || !register_errand(i, e)) {
     if (e)
       errand_free(e);
     return err_set(err, KPI_QUEUE_FULL, "%d intents are on their way to DynamoDB already", UNDER_WAY_MAX);
@@ -278,16 +318,28 @@ static bool abandon(struct intents *i, const char *id) {
   return false;
 }
 
-void intents_remove(struct intents *i, const char *id) {
-  if (abandon(i, id))
-    return;
-  struct errand *e = errand_new(i, id);
+static void submit_unwaited(struct intents *i, const char *id, const char *operation, json_t *body) {
+  struct errand *e = errand_new(i, id, operation, body);
   if (!e) {
-    log_at(LOG_WARN, "intents.not_removed", "no memory; the next start removes it", LOG_S("run_id", id));
+    log_at(LOG_WARN, "intents.not_changed", "no memory", LOG_S("run_id", id),
+           LOG_S("aws_operation", operation));
     return;
   }
   register_errand(i, e);
   pool_submit(i->pool, &i->errands, run_errand, e);
+}
+
+void intents_remove(struct intents *i, const char *id) {
+  if (!abandon(i, id))
+    submit_unwaited(i, id, "DeleteItem", keyed_body(i, id));
+}
+
+void intents_begin_attempt(struct intents *i, const char *id, uint32_t attempt) {
+  submit_unwaited(i, id, "UpdateItem", attempt_body(i, id, attempt, "ADD"));
+}
+
+void intents_end_attempt(struct intents *i, const char *id, uint32_t attempt) {
+  submit_unwaited(i, id, "UpdateItem", attempt_body(i, id, attempt, "DELETE"));
 }
 
 /* ---- all intents ---- */
@@ -305,11 +357,9 @@ static void hand_on(struct intents *i, const json_t *items) {
   size_t n;
   json_t *item;
   json_array_foreach(items, n, item) {
-    char id[UUID_TEXT_SIZE];
-    struct run_request request;
-    struct submit_policy policy;
-    if (read_intent(i, item, id, &request, &policy) && !i->load_fn(i->load_arg, id, &request, &policy))
-      intents_remove(i, id);
+    struct intent found;
+    if (read_intent(i, item, &found) && !i->load_fn(i->load_arg, &found))
+      intents_remove(i, found.id);
   }
 }
 
@@ -354,12 +404,13 @@ bool intents_are_loaded(const struct intents *i) {
 
 /* ---- life ---- */
 
-struct intents *intents_new(struct aws *aws, const char *table, const char *source,
+struct intents *intents_new(struct aws *aws, const char *table, const char *source, const char *boot_id,
                             intents_changed_fn changed, void *arg) {
   struct intents *i = calloc(1, sizeof *i);
   if (!i)
     return NULL;
-  *i = (struct intents){.aws = aws, .table = table, .source = source, .changed = changed, .arg = arg};
+  *i = (struct intents){
+      .aws = aws, .table = table, .source = source, .boot_id = boot_id, .changed = changed, .arg = arg};
   pthread_mutex_init(&i->synced.lock, NULL);
   i->pool = pool_new(AT_A_TIME, 2 * UNDER_WAY_MAX);
   if (i->pool)

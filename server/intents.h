@@ -13,9 +13,9 @@ struct intents;
 /* Told, on a thread of the intents, that what intents_state says of an id has changed. */
 typedef void (*intents_changed_fn)(void *arg, const char *id);
 
-/* Borrows all but `source`. Intents of other sources are left alone. Returns owned, NULL when memory or
- * threads are exhausted. */
-struct intents *intents_new(struct aws *aws, const char *table, const char *source,
+/* Borrows all. Intents of other sources are left alone; `boot_id` tells this service's attempts from those of
+ * others. Returns owned, NULL when memory or threads are exhausted. */
+struct intents *intents_new(struct aws *aws, const char *table, const char *source, const char *boot_id,
                             intents_changed_fn changed, void *arg);
 
 /* Waits for what is under way and frees. Accepts NULL. */
@@ -35,10 +35,22 @@ enum intent_state intents_state(struct intents *i, const char *id, struct err *e
  * at the next start. */
 void intents_remove(struct intents *i, const char *id);
 
-/* Takes one intent that was found, with its idempotency key; what it returns says whether the intent is still
- * wanted. */
-typedef bool (*intent_fn)(void *arg, const char *id, const struct run_request *request,
-                          const struct submit_policy *policy);
+/* Says, some time soon, that a service is at work on a run, and that it is no more, though the run has not
+ * ended. An attempt of another service that is begun and not ended when the intent is found is one that it
+ * died under. */
+void intents_begin_attempt(struct intents *i, const char *id, uint32_t attempt);
+void intents_end_attempt(struct intents *i, const char *id, uint32_t attempt);
+
+/* An intent that was found. Strings are borrowed. */
+struct intent {
+  char id[UUID_TEXT_SIZE];
+  struct run_request request;  /* with the id */
+  struct submit_policy policy; /* the idempotency key alone */
+  uint32_t deaths;             /* of services that were at work on the run */
+};
+
+/* Takes one; what it returns says whether the intent is still wanted. */
+typedef bool (*intent_fn)(void *arg, const struct intent *found);
 
 /* Hands every intent of this source to fn, on a thread of the intents, and removes those that are not wanted.
  * Tries until DynamoDB answers. Returns at once. */

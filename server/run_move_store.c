@@ -285,17 +285,21 @@ static enum kpi_code read_expired(struct db_conn *c, int64_t now, struct run_lis
   return step == SQLITE_DONE ? KPI_OK : db_failure(c, err);
 }
 
-static enum kpi_code expire(struct db_conn *c, const struct run *run, int64_t now, struct err *err) {
+/* Fails the run, and reads it again. */
+static enum kpi_code expire(struct db_conn *c, struct run *run, int64_t now, struct err *err) {
+  char id[UUID_TEXT_SIZE];
+  view_to_cstr(view_of(run->id), id, sizeof id);
   sqlite3_stmt *s = db_statement(
       c, "UPDATE runs SET state = 'failed', finished_at = ?2, updated_at = ?2, version = version + 1,"
          " error_json = json_object('code', 'expired', 'category', 'client', 'retryable', json('false'),"
          " 'phase', NULL, 'message', 'the run was not started within its ' ||"
          " ((expires_at - created_at) / 1000) || ' seconds', 'hint', ?3, 'attempt', 0, 'at',"
          " strftime('%Y-%m-%dT%H:%M:%fZ', ?2 / 1000.0, 'unixepoch'), 'details', json('{}')) WHERE id = ?1");
-  db_bind_text(s, 1, run->id);
+  db_bind_text(s, 1, id);
   db_bind_int(s, 2, now);
   db_bind_text(s, 3, err_info(KPI_EXPIRED)->hint);
-  return db_run(c, s, err);
+  enum kpi_code rc = db_run(c, s, err);
+  return rc ? rc : run_row_get(c, view_of(id), run, err);
 }
 
 /* Queues runs, and searches for days, whose next attempt is due. */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "server/run_submit_store.h"
 
+#include "base/clock.h"
 #include "server/key_rows.h"
 #include "server/run_rows.h"
 
@@ -243,17 +244,74 @@ enum kpi_code run_store_find_retryable(struct db *db, const struct run_request *
              : KPI_OK;
 }
 
+static void submit_call_init(struct submit_call *call, const struct run_request *request,
+                             const struct submit_policy *policy, const struct run_defaults *defaults,
+                             struct submitted *out) {
+  *out = (struct submitted){0};
+  *call = (struct submit_call){.request = request, .policy = policy, .defaults = defaults, .out = out};
+  if (request->id)
+    view_to_cstr(view_of(request->id), call->id, sizeof call->id);
+  else
+    crypto_uuid7(call->id);
+}
+
 enum kpi_code run_store_submit(struct db *db, const struct run_request *request,
                                const struct submit_policy *policy, const struct run_defaults *defaults,
                                struct submitted *out, struct err *err) {
-  *out = (struct submitted){0};
-  struct submit_call call = {.request = request, .policy = policy, .defaults = defaults, .out = out};
-  if (request->id)
-    view_to_cstr(view_of(request->id), call.id, sizeof call.id);
-  else
-    crypto_uuid7(call.id);
+  struct submit_call call;
+  submit_call_init(&call, request, policy, defaults, out);
   enum kpi_code rc = db_call(db, DB_NORMAL, do_submit, &call, err);
   if (rc)
     run_clear(&out->run);
+  return rc;
+}
+
+/* ---- taking over ---- */
+
+struct take_over_call {
+  struct submit_call submit;
+  const struct deaths *deaths;
+  struct recovery *recovery;
+};
+
+/* Puts a queued run where the last death has found it. */
+static enum kpi_code restore_attempt(struct db_conn *c, const char *id, uint32_t deaths, struct err *err) {
+  sqlite3_stmt *s = db_statement(c, "UPDATE runs SET state = 'running', boot_id = '', attempt = ?2,"
+                                    " crashes = ?2 - 1, started_at = ?3, updated_at = ?3,"
+                                    " version = version + 1 WHERE id = ?1");
+  db_bind_text(s, 1, id);
+  db_bind_int(s, 2, deaths);
+  db_bind_int(s, 3, clock_wall_ms());
+  return db_run(c, s, err);
+}
+
+static enum kpi_code do_take_over(struct db_conn *c, void *arg, struct err *err) {
+  struct take_over_call *call = arg;
+  struct submit_call *submit = &call->submit;
+  struct run *run = &submit->out->run;
+  enum kpi_code rc = run_row_get(c, view_of(submit->id), run, err);
+  if (rc != KPI_RUN_NOT_FOUND)
+    return rc; /* the disk has not gone: what it says is so */
+  rc = do_submit(c, submit, err);
+  if (rc || submit->out->disposition != DISPOSITION_CREATED || !call->deaths->count)
+    return rc;
+  rc = restore_attempt(c, submit->id, call->deaths->count, err);
+  if (rc == KPI_OK)
+    rc = upkeep_recover_rows(c, call->deaths->boot_id, call->recovery, err);
+  return rc ? rc : run_row_get(c, view_of(submit->id), run, err);
+}
+
+enum kpi_code run_store_take_over(struct db *db, const struct run_request *request,
+                                  const struct submit_policy *policy, const struct run_defaults *defaults,
+                                  const struct deaths *deaths, struct submitted *out,
+                                  struct recovery *recovery, struct err *err) {
+  struct take_over_call call = {.deaths = deaths, .recovery = recovery};
+  *recovery = (struct recovery){0};
+  submit_call_init(&call.submit, request, policy, defaults, out);
+  enum kpi_code rc = db_call(db, DB_NORMAL, do_take_over, &call, err);
+  if (rc) {
+    run_clear(&out->run);
+    run_list_clear(&recovery->lost);
+  }
   return rc;
 }

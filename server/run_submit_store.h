@@ -5,6 +5,7 @@
 #define KPID_SERVER_RUN_SUBMIT_STORE_H
 
 #include "server/run_store.h"
+#include "server/upkeep_store.h"
 
 /* Inserts a queued run, or finds the one that answers by the policy: key and run in one transaction. Returns
  * owned in *out. Errors: KPI_IDEMPOTENCY_KEY_REUSED, KPI_QUEUE_FULL, KPI_RUN_ALREADY_ACTIVE,
@@ -13,6 +14,20 @@ KPI_MUST_CHECK enum kpi_code run_store_submit(struct db *db, const struct run_re
                                               const struct submit_policy *policy,
                                               const struct run_defaults *defaults, struct submitted *out,
                                               struct err *err);
+
+/* Services of another disk that have died under a run. */
+struct deaths {
+  const char *boot_id; /* of the service that takes the run over */
+  uint32_t count;
+};
+
+/* As run_store_submit, of a run that was accepted on another disk, charged with the deaths as upkeep_recover
+ * does it. One that is known here stays as it is. Returns owned in *out, and in *recovery. */
+KPI_MUST_CHECK enum kpi_code run_store_take_over(struct db *db, const struct run_request *request,
+                                                 const struct submit_policy *policy,
+                                                 const struct run_defaults *defaults,
+                                                 const struct deaths *deaths, struct submitted *out,
+                                                 struct recovery *recovery, struct err *err);
 
 /* Finds the run that this submission would queue again, so that its intent can be stored under its id; `id`
  * is empty when there is none. Errors: KPI_IDEMPOTENCY_KEY_REUSED. */

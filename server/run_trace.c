@@ -4,6 +4,8 @@
 #include "base/clock.h"
 #include "base/log.h"
 
+#include <jansson.h>
+
 enum { MS_PER_SECOND = 1000, SECONDS_PER_HOUR = 3600 };
 
 /* What every line of a run says. */
@@ -87,6 +89,18 @@ void run_trace_finished(struct run_trace *t, enum run_state state, const struct 
          LOG_I("duration_ms", clock_wall_ms() - t->run->started_at), LOG_I("bytes", progress->bytes_read),
          LOG_I("rows", progress->rows_orders + progress->rows_order_items + progress->rows_products),
          LOG_I("memory_peak_bytes", memory_peak_bytes), LOG_S("trace_id", t->run->trace_id));
+}
+
+void run_trace_ended(const struct run *run) {
+  struct run_trace t;
+  json_t *error = json_loads(run->error_json ? run->error_json : "{}", 0, NULL);
+  run_trace_init(&t, run);
+  const char *message = json_string_value(json_object_get(error, "message"));
+  log_at(LOG_WARN, "run.finished", message ? message : "run ended", OF_RUN(&t),
+         LOG_S("state", run_state_name(run->state)),
+         LOG_S("code", json_string_value(json_object_get(error, "code"))),
+         LOG_S("hint", json_string_value(json_object_get(error, "hint"))), LOG_S("trace_id", run->trace_id));
+  json_decref(error);
 }
 
 void run_trace_waits(const struct run_trace *t) {

@@ -35,6 +35,10 @@ void run_trace_published(const struct run_trace *t, const struct tz *zone, enum 
 void run_trace_finished(struct run_trace *t, enum run_state state, const struct err *err,
                         const struct run_progress *progress, uint64_t memory_peak_bytes);
 
+/* The same of a run, as it is stored now, that has ended with nobody at work on it: services died under it,
+ * or it was not started in time. */
+void run_trace_ended(const struct run *run);
+
 /* The attempt has failed, but another one follows. */
 void run_trace_waits(const struct run_trace *t);
 

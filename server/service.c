@@ -8,6 +8,7 @@
 #include "server/discovery.h"
 #include "server/run_metrics.h"
 #include "server/run_move_store.h"
+#include "server/run_trace.h"
 #include "server/upkeep_store.h"
 #include "server/watch.h"
 
@@ -115,15 +116,29 @@ static void stop_what_should(void *arg) {
     live_runs_drain(&s->live, 0, 0);
 }
 
-void service_remove_intent_unless_active(struct service *s, const char *run_id) {
+bool service_remove_intent_unless_active(struct service *s, const char *run_id) {
   struct run now;
   struct err err;
   if (!s->intents)
-    return;
+    return false;
   enum kpi_code rc = run_store_get(s->db, view_of(run_id), &now, &err);
-  if (rc == KPI_RUN_NOT_FOUND || (rc == KPI_OK && run_state_is_terminal(now.state)))
+  bool is_over = rc == KPI_RUN_NOT_FOUND || (rc == KPI_OK && run_state_is_terminal(now.state));
+  if (is_over)
     intents_remove(s->intents, run_id);
   run_clear(&now);
+  return is_over;
+}
+
+/* An intent says who is at work on its run: should the disk go with the service, the next one knows. */
+static void on_attempt_begins(struct service *s, const struct run *run) {
+  if (s->intents)
+    intents_begin_attempt(s->intents, run->id, run->attempt);
+}
+
+static void on_attempt_ended(void *arg, const struct run *run) {
+  struct service *s = arg;
+  if (s->intents && !service_remove_intent_unless_active(s, run->id))
+    intents_end_attempt(s->intents, run->id, run->attempt);
 }
 
 static void say_started(struct service *s, const struct run *run) {
@@ -131,6 +146,7 @@ static void say_started(struct service *s, const struct run *run) {
   log_at(LOG_INFO, "run.started", "run started", LOG_S("run_id", run->id),
          LOG_S("date", day_text(run->date, date)), LOG_I("attempt", run->attempt),
          LOG_S("trace_id", run->trace_id));
+  on_attempt_begins(s, run);
   service_tell_changed(s, run->id);
 }
 
@@ -149,12 +165,8 @@ static void drive_one(struct service *s, const struct run_exec *x, struct run *r
   say_started(s, run);
   note_source(s, run_exec(x, run, &live, &result, &err), &err);
   live_runs_leave(&s->live, &live);
-  service_remove_intent_unless_active(s, run->id);
+  on_attempt_ended(s, run);
   job_result_clear(&result);
-}
-
-static void on_run_over(void *arg, const struct run *run) {
-  service_remove_intent_unless_active(arg, run->id);
 }
 
 static void drive_together(struct service *s, const struct run_exec *x, struct run_list *runs) {
@@ -167,7 +179,7 @@ static void drive_together(struct service *s, const struct run_exec *x, struct r
       drive_one(s, x, &runs->runs[i]);
     return;
   }
-  group.over = on_run_over;
+  group.over = on_attempt_ended;
   group.over_arg = s;
   stop_what_should(s);
   note_source(s, run_group_exec(&group, &err), &err);
@@ -194,7 +206,8 @@ static enum kpi_code drive_runs(struct service *s, const struct run_exec *x, enu
 /* The same with a backfill whose days are to be found. */
 static enum kpi_code drive_discovery(struct service *s, const struct run_exec *x, bool *found) {
   const struct run_defaults defaults = service_defaults_of(s);
-  const struct discovery_plan plan = {x, &s->live, s->boot_id, &defaults, stop_what_should, on_run_over, s};
+  const struct discovery_plan plan = {x, &s->live, s->boot_id, &defaults, stop_what_should, on_attempt_ended,
+                                      s};
   struct backfill backfill;
   struct err err = {0};
   enum kpi_code rc = backfill_store_claim(s->db, s->boot_id, &backfill, found, &err);
@@ -288,6 +301,7 @@ static void wake_runs(struct service *s) {
     service_tell_changed(s, NULL);
   }
   for (size_t i = 0; i < wakes.expired.count; i++) {
+    run_trace_ended(&wakes.expired.runs[i]);
     service_remove_intent_unless_active(s, wakes.expired.runs[i].id);
     service_tell_changed(s, wakes.expired.runs[i].id);
   }
@@ -336,24 +350,33 @@ static void *tick(void *arg) {
   return NULL;
 }
 
+/* Runs that too many services have died under. */
+static void tell_lost(struct recovery *recovery) {
+  for (size_t i = 0; i < recovery->lost.count; i++)
+    run_trace_ended(&recovery->lost.runs[i]);
+  run_list_clear(&recovery->lost);
+}
+
 /* ---- intents ---- */
 
 /* An intent that was found at the start: a run that is not known here was accepted on a disk that is gone. */
-static bool take_intent(void *arg, const char *id, const struct run_request *found,
-                        const struct submit_policy *policy) {
+static bool take_intent(void *arg, const struct intent *found) {
   struct service *s = arg;
   struct submitted done;
+  struct recovery recovery;
   struct err err;
-  struct run_request request = *found;
-  struct run_defaults defaults = service_defaults_of(s);
-  request.id = id;
-  enum kpi_code rc = run_store_submit(s->db, &request, policy, &defaults, &done, &err);
-  bool is_own = rc || strcmp(done.run.id, id) == 0;
+  const struct run_defaults defaults = service_defaults_of(s);
+  const struct deaths deaths = {s->boot_id, found->deaths};
+  enum kpi_code rc =
+      run_store_take_over(s->db, &found->request, &found->policy, &defaults, &deaths, &done, &recovery, &err);
+  bool is_own = rc || strcmp(done.run.id, found->id) == 0;
   bool wanted = is_own && (rc || !run_state_is_terminal(done.run.state));
   if (rc)
-    log_at(LOG_ERROR, "intents.run_not_created", err.message, LOG_S("run_id", id));
+    log_at(LOG_ERROR, "intents.run_not_created", err.message, LOG_S("run_id", found->id));
   else if (wanted)
-    log_at(LOG_INFO, "intents.run_kept", "a run that was accepted before is queued", LOG_S("run_id", id));
+    log_at(LOG_INFO, "intents.run_kept", "a run that was accepted before is queued",
+           LOG_S("run_id", found->id), LOG_I("deaths", found->deaths));
+  tell_lost(&recovery);
   run_clear(&done.run);
   service_wake_supervisors(s);
   return wanted;
@@ -362,7 +385,8 @@ static bool take_intent(void *arg, const char *id, const struct run_request *fou
 static enum kpi_code open_intents(struct service *s, struct err *err) {
   if (!s->config->intents_in_dynamodb)
     return KPI_OK;
-  s->intents = intents_new(s->backends.aws, s->config->control_table, s->config->source, on_run_changed, s);
+  s->intents = intents_new(s->backends.aws, s->config->control_table, s->config->source, s->boot_id,
+                           on_run_changed, s);
   if (!s->intents)
     return err_set(err, KPI_OUT_OF_MEMORY, "no memory or threads for the intents");
   check_intents(s); /* before the first tick: nobody may be told that all are known */
@@ -373,11 +397,12 @@ static enum kpi_code open_intents(struct service *s, struct err *err) {
 /* ---- life ---- */
 
 static enum kpi_code recover(struct service *s, struct err *err) {
-  uint64_t recovered;
-  enum kpi_code rc = upkeep_recover(s->db, s->boot_id, &recovered, err);
-  if (rc == KPI_OK && recovered > 0)
+  struct recovery recovery;
+  enum kpi_code rc = upkeep_recover(s->db, s->boot_id, &recovery, err);
+  if (rc == KPI_OK && recovery.moved > 0)
     log_at(LOG_WARN, "service.recovered", "runs of a service that died were taken over",
-           LOG_I("runs", recovered));
+           LOG_I("runs", recovery.moved));
+  tell_lost(&recovery);
   return rc;
 }
 

@@ -77,8 +77,9 @@ struct run_defaults service_defaults_of(const struct service *s);
 /* False once the service drains. *seen: to be compared with synced.posted. */
 bool service_takes_runs(struct service *s, uint64_t *seen);
 
-/* The intent of a run goes when the run has ended, not when it was handed back; that of no run goes too. */
-void service_remove_intent_unless_active(struct service *s, const char *run_id);
+/* The intent of a run goes when the run has ended, not when it was handed back; that of no run goes too. True
+ * when it does. */
+bool service_remove_intent_unless_active(struct service *s, const char *run_id);
 
 /* False while runs that were accepted on a disk that is gone may still come to light. */
 bool service_knows_its_runs(const struct service *s);

@@ -3,13 +3,10 @@
 
 #include "base/clock.h"
 #include "base/crypto.h"
+#include "server/run_rows.h"
 
 #include <sqlite3.h>
-
-struct recover_call {
-  const char *boot_id;
-  uint64_t recovered;
-};
+#include <stdlib.h>
 
 /* The error of what the service died under too often: ?2 is now, ?3 the hint. */
 #define WORKER_LOST(phase, attempt, when)                                                                    \
@@ -17,40 +14,73 @@ struct recover_call {
   ", 'message', 'the service died ' || (crashes + 1) || ' times " when "', 'hint', ?3, 'attempt', " attempt  \
   ", 'at', strftime('%Y-%m-%dT%H:%M:%fZ', ?2 / 1000.0, 'unixepoch'), 'details', json('{}'))"
 
-static enum kpi_code do_recover(struct db_conn *c, void *arg, struct err *err) {
-  struct recover_call *call = arg;
-  static const char *const steps[] = {
-      /* Every attempt that the crash cut off. */
-      "INSERT OR REPLACE INTO attempts (run_id, attempt, started_at, finished_at, outcome, error_code)"
-      " SELECT id, attempt, coalesce(started_at, ?2), ?2, 'crashed', NULL FROM runs"
-      " WHERE state IN ('running', 'cancelling') AND boot_id IS NOT ?1",
-      "UPDATE runs SET state = 'cancelled', phase = NULL, finished_at = ?2, updated_at = ?2, boot_id = NULL,"
-      " version = version + 1 WHERE state = 'cancelling' AND boot_id IS NOT ?1",
-      "UPDATE runs SET state = 'failed', phase = NULL, finished_at = ?2, updated_at = ?2, boot_id = NULL,"
-      " crashes = crashes + 1, version = version + 1, error_json = " WORKER_LOST(
-          "phase", "attempt",
-          "under this run") " WHERE state = 'running' AND boot_id IS NOT ?1 AND crashes + 1 >= ?4",
-      "UPDATE runs SET state = 'queued', phase = NULL, updated_at = ?2, boot_id = NULL, crashes = crashes + "
-      "1,"
-      " version = version + 1 WHERE state = 'running' AND boot_id IS NOT ?1",
-      "UPDATE backfills SET discovery = 'cancelled', boot_id = NULL, finished_at = ?2, updated_at = ?2,"
-      " version = version + 1 WHERE discovery = 'running' AND boot_id IS NOT ?1 AND cancel_requested_at IS "
-      "NOT"
-      " NULL",
-      "UPDATE backfills SET discovery = 'failed', boot_id = NULL, finished_at = ?2, updated_at = ?2, crashes "
-      "="
-      " crashes + 1, version = version + 1, error_json = " WORKER_LOST(
-          "NULL", "failures + 1", "while it looked for the days") " WHERE discovery = 'running' AND boot_id "
-                                                                  "IS NOT ?1 AND crashes + 1 >= ?4",
-      "UPDATE backfills SET discovery = 'queued', boot_id = NULL, updated_at = ?2, crashes = crashes + 1,"
-      " version = version + 1 WHERE discovery = 'running' AND boot_id IS NOT ?1"};
-  call->recovered = 0;
-  for (size_t i = 0; i < sizeof steps / sizeof steps[0]; i++) {
-    sqlite3_stmt *s = db_statement(c, steps[i]);
+/* What a recovery does, in this order: ?1 is the boot, ?2 now, ?3 the hint of worker_lost, ?4 CRASHES_MAX. */
+enum recover_step {
+  NOTE_ATTEMPTS, /* every one that the death cut off */
+  CANCEL_RUNS,
+  FAIL_RUNS,
+  QUEUE_RUNS,
+  CANCEL_SEARCHES,
+  FAIL_SEARCHES,
+  QUEUE_SEARCHES,
+  RECOVER_STEPS
+};
+
+#define MOVE_RUNS "UPDATE runs SET phase = NULL, updated_at = ?2, boot_id = NULL, version = version + 1"
+#define MOVE_SEARCHES "UPDATE backfills SET updated_at = ?2, boot_id = NULL, version = version + 1"
+#define CHARGED ", crashes = crashes + 1"
+#define TOO_OFTEN " AND crashes + 1 >= ?4"
+#define OF_THE_DEAD " AND boot_id IS NOT ?1"
+#define RUN_LOST WORKER_LOST("phase", "attempt", "under this run")
+#define SEARCH_LOST WORKER_LOST("NULL", "failures + 1", "while it looked for the days")
+
+static const char *const recover_steps[RECOVER_STEPS] = {
+    [NOTE_ATTEMPTS] =
+        "INSERT OR REPLACE INTO attempts (run_id, attempt, started_at, finished_at, outcome, error_code)"
+        " SELECT id, attempt, coalesce(started_at, ?2), ?2, 'crashed', NULL FROM runs"
+        " WHERE state IN ('running', 'cancelling')" OF_THE_DEAD,
+    [CANCEL_RUNS] = MOVE_RUNS ", state = 'cancelled', finished_at = ?2"
+                              " WHERE state = 'cancelling'" OF_THE_DEAD,
+    [FAIL_RUNS] = MOVE_RUNS CHARGED ", state = 'failed', finished_at = ?2, error_json = " RUN_LOST
+                                    " WHERE state = 'running'" TOO_OFTEN OF_THE_DEAD,
+    [QUEUE_RUNS] = MOVE_RUNS CHARGED ", state = 'queued' WHERE state = 'running'" OF_THE_DEAD,
+    [CANCEL_SEARCHES] =
+        MOVE_SEARCHES ", discovery = 'cancelled', finished_at = ?2"
+                      " WHERE discovery = 'running' AND cancel_requested_at IS NOT NULL" OF_THE_DEAD,
+    [FAIL_SEARCHES] =
+        MOVE_SEARCHES CHARGED ", discovery = 'failed', finished_at = ?2, error_json = " SEARCH_LOST
+                              " WHERE discovery = 'running'" TOO_OFTEN OF_THE_DEAD,
+    [QUEUE_SEARCHES] =
+        MOVE_SEARCHES CHARGED ", discovery = 'queued' WHERE discovery = 'running'" OF_THE_DEAD};
+
+/* Reads the runs, so many, that a recovery at a time has failed. */
+static enum kpi_code read_lost(struct db_conn *c, int64_t now, uint64_t count, struct run_list *out,
+                               struct err *err) {
+  int step = SQLITE_ERROR;
+  run_list_clear(out);
+  sqlite3_stmt *s = db_statement(c, "SELECT " RUN_COLUMNS " FROM runs WHERE state = 'failed' AND finished_at"
+                                    " = ?1 AND json_extract(error_json, '$.code') = ?2 LIMIT ?3");
+  if (!s || (count && !(out->runs = calloc(count, sizeof *out->runs))))
+    return db_failure(c, err);
+  db_bind_int(s, 1, now);
+  db_bind_text(s, 2, err_name(KPI_WORKER_LOST));
+  db_bind_int(s, 3, (int64_t)count);
+  while ((step = sqlite3_step(s)) == SQLITE_ROW)
+    run_row_read(s, &out->runs[out->count++]);
+  return step == SQLITE_DONE ? KPI_OK : db_failure(c, err);
+}
+
+enum kpi_code upkeep_recover_rows(struct db_conn *c, const char *boot_id, struct recovery *out,
+                                  struct err *err) {
+  const int64_t now = clock_wall_ms();
+  uint64_t changed[RECOVER_STEPS];
+  out->moved = 0;
+  for (int i = 0; i < RECOVER_STEPS; i++) {
+    sqlite3_stmt *s = db_statement(c, recover_steps[i]);
     if (!s)
       return db_failure(c, err);
-    db_bind_text(s, 1, call->boot_id);
-    db_bind_int(s, 2, clock_wall_ms());
+    db_bind_text(s, 1, boot_id);
+    db_bind_int(s, 2, now);
     if (sqlite3_bind_parameter_count(s) > 2) {
       db_bind_text(s, 3, err_info(KPI_WORKER_LOST)->hint);
       db_bind_int(s, 4, CRASHES_MAX);
@@ -58,15 +88,28 @@ static enum kpi_code do_recover(struct db_conn *c, void *arg, struct err *err) {
     enum kpi_code rc = db_run(c, s, err);
     if (rc)
       return rc;
-    call->recovered += i > 0 ? (uint64_t)sqlite3_changes64(c->sqlite) : 0;
+    changed[i] = (uint64_t)sqlite3_changes64(c->sqlite);
+    out->moved += i == NOTE_ATTEMPTS ? 0 : changed[i];
   }
-  return KPI_OK;
+  return read_lost(c, now, changed[FAIL_RUNS], &out->lost, err);
 }
 
-enum kpi_code upkeep_recover(struct db *db, const char *boot_id, uint64_t *recovered, struct err *err) {
-  struct recover_call call = {.boot_id = boot_id};
+struct recover_call {
+  const char *boot_id;
+  struct recovery *out;
+};
+
+static enum kpi_code do_recover(struct db_conn *c, void *arg, struct err *err) {
+  const struct recover_call *call = arg;
+  return upkeep_recover_rows(c, call->boot_id, call->out, err);
+}
+
+enum kpi_code upkeep_recover(struct db *db, const char *boot_id, struct recovery *out, struct err *err) {
+  *out = (struct recovery){0};
+  struct recover_call call = {boot_id, out};
   enum kpi_code rc = db_call(db, DB_NORMAL, do_recover, &call, err);
-  *recovered = call.recovered;
+  if (rc)
+    run_list_clear(&out->lost);
   return rc;
 }
 

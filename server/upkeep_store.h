@@ -9,10 +9,20 @@
 
 enum { CRASHES_MAX = 3 };
 
+/* What a recovery has done. */
+struct recovery {
+  uint64_t moved;       /* runs, and searches for days */
+  struct run_list lost; /* owned: the runs that have failed */
+};
+
 /* At boot, before anything else: runs of another boot go back to the queue, charged as a crash; after
- * CRASHES_MAX they fail as worker_lost; those being cancelled are cancelled. */
-KPI_MUST_CHECK enum kpi_code upkeep_recover(struct db *db, const char *boot_id, uint64_t *recovered,
+ * CRASHES_MAX they fail as worker_lost; those being cancelled are cancelled. Returns owned in *out. */
+KPI_MUST_CHECK enum kpi_code upkeep_recover(struct db *db, const char *boot_id, struct recovery *out,
                                             struct err *err);
+
+/* The same inside a transaction, which may be tried again. */
+KPI_MUST_CHECK enum kpi_code upkeep_recover_rows(struct db_conn *c, const char *boot_id, struct recovery *out,
+                                                 struct err *err);
 
 /* Deletes finished runs created before a time, except those whose results are published. */
 KPI_MUST_CHECK enum kpi_code upkeep_prune(struct db *db, int64_t before_ms, struct err *err);

@@ -59,6 +59,9 @@ def test_run_that_was_not_started_in_time_expires(slow_server):
     assert late["expires_at"]
     done = slow_server.finish(late["id"])
     assert (done["state"], done["error"]["code"]) == ("failed", "expired")
+    said = slow_server.await_log("run.finished")
+    assert said["run_id"] == late["id"]
+    assert (said["state"], said["code"]) == ("failed", "expired")
     assert done["attempt"] == 0
     assert slow_server.get(f"/runs/{first['id']}").json["state"] != "failed"
 

@@ -1,7 +1,6 @@
 """A task of Amazon ECS: protected from being stopped while a run is under way, and named in the log."""
 
 import json
-import time
 
 import pytest
 
@@ -26,17 +25,6 @@ def protection(enabled: bool) -> Scripted:
     return Scripted(200, {"protection": {"ProtectionEnabled": enabled, "TaskArn": ARN}})
 
 
-def event(server, name: str, seconds: float = 20) -> dict:
-    """The first log line of an event, which comes within so many seconds."""
-    until = time.monotonic() + seconds
-    while time.monotonic() < until:
-        for line in list(server.logs):
-            if line["event"] == name:
-                return line
-        time.sleep(0.02)
-    raise AssertionError(f"no {name} in the log")
-
-
 def told(agent: ScriptedServer) -> list[tuple[str, str, dict]]:
     return [(asked.method, asked.path, json.loads(asked.body)) for asked in list(agent.asked)]
 
@@ -50,10 +38,10 @@ def test_task_is_protected_while_a_run_is_under_way(start_server, tmp_path):
     with ScriptedServer(protection(True), protection(False)) as agent:
         server = start_server(slow_source(tmp_path / "in", 150), KPI_THREADS="1", ECS_AGENT_URI=f"{agent.url}/api/x")
         run_id = server.start_run(DAY)["id"]
-        event(server, "ecs.protected")
+        server.await_log("ecs.protected")
         assert told(agent) == [ON]
         server.finish(run_id)
-        event(server, "ecs.unprotected")
+        server.await_log("ecs.unprotected")
         assert told(agent) == [ON, OFF]
 
 
@@ -71,7 +59,7 @@ def test_agent_that_refuses_is_told_once_and_harms_no_run(start_server, tmp_path
     with ScriptedServer(answer) as agent:
         server = start_server(slow_source(tmp_path / "in", 150), KPI_THREADS="1", ECS_AGENT_URI=f"{agent.url}/api/x")
         run_id = server.start_run(DAY)["id"]
-        line = event(server, "ecs.protection_refused")
+        line = server.await_log("ecs.protection_refused")
         assert line["level"] == "warn"
         assert "ecs:UpdateTaskProtection" in line["msg"]
         if answer.status and isinstance(answer.document, dict):
@@ -84,25 +72,25 @@ def test_agent_that_refuses_is_told_once_and_harms_no_run(start_server, tmp_path
 def test_log_names_the_task(start_server):
     with ScriptedServer(Scripted(200, METADATA)) as metadata:
         server = start_server(ECS_CONTAINER_METADATA_URI_V4=f"{metadata.url}/v4/x")
-        line = event(server, "ecs.task")
+        line = server.await_log("ecs.task")
         assert [(asked.method, asked.path) for asked in metadata.asked] == [("GET", "/v4/x/task")]
         assert line["task_arn"] == ARN
         assert (line["cluster"], line["service"], line["family"], line["revision"]) == ("kpis", "kpid", "kpid", "7")
         assert (line["zone"], line["launch_type"]) == ("eu-west-1a", "FARGATE")
         server.run(DAY)
-        assert event(server, "run.finished")["task"] == TASK_ID
+        assert server.await_log("run.finished")["task"] == TASK_ID
 
 
 def test_metadata_that_cannot_be_read_is_told(start_server):
     with ScriptedServer(Scripted(500)) as metadata:
         server = start_server(ECS_CONTAINER_METADATA_URI_V4=f"{metadata.url}/v4/x")
-        assert event(server, "ecs.no_metadata")["status"] == 500
+        assert server.await_log("ecs.no_metadata")["status"] == 500
         server.run(DAY)
-        assert "task" not in event(server, "run.finished")
+        assert "task" not in server.await_log("run.finished")
 
 
 def test_outside_of_ecs_nothing_is_said(start_server):
     server = start_server()
     server.run(DAY)
-    event(server, "run.finished")
+    server.await_log("run.finished")
     assert not [line for line in server.logs if line["event"].startswith("ecs.")]

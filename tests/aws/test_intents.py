@@ -151,6 +151,73 @@ def test_superseded_runs_leave_the_intent_of_the_new_one_only(held):
     assert intents_become(site)
 
 
+def open_attempts(site, run_id: str) -> set[str]:
+    """The attempts of which no service has said that they have ended."""
+    (item,) = (item for item in site.tables.items("control") if item["pk"] == f"intent#{run_id}")
+    return set(item.get("open_attempts", ()))
+
+
+def await_open_attempts(site, run_id: str, count: int) -> None:
+    deadline = time.monotonic() + 20
+    while len(open_attempts(site, run_id)) != count:
+        assert time.monotonic() < deadline, open_attempts(site, run_id)
+        time.sleep(0.02)
+
+
+def test_run_that_services_die_under_fails_though_their_disks_have_gone(held):
+    site, _ = held
+    server = site.server().await_ready()
+    run_id = server.start_run(DAY)["id"]
+    for death in range(1, 4):
+        await_open_attempts(site, run_id, death)
+        server.kill()
+        server = site.server(db=site.folder / f"disk{death}.db").await_ready()
+    done = server.finish(run_id)
+    assert (done["state"], done["error"]["code"]) == ("failed", "worker_lost")
+    assert "3 times" in done["error"]["message"]
+    assert server.await_log("run.finished")["code"] == "worker_lost"
+    assert intents_become(site)
+
+
+def test_services_that_were_stopped_have_not_died(held):
+    site, gate = held
+    server = site.server(KPI_DRAIN_SECONDS=0).await_ready()
+    run_id = server.start_run(DAY)["id"]
+    for stop in range(1, 5):
+        await_open_attempts(site, run_id, 1)
+        assert server.terminate() == 0
+        await_open_attempts(site, run_id, 0)
+        server = site.server(db=site.folder / f"disk{stop}.db", KPI_DRAIN_SECONDS=0).await_ready()
+    gate.set()
+    assert server.finish(run_id)["state"] == "succeeded"
+    assert intents_become(site)
+
+
+def test_failed_attempt_is_no_death(kept):
+    server = kept.server().await_ready()
+    kept.dynamodb.spoil(dynamodb_error(500, "InternalServerError"), "TransactWriteItems")
+    run_id = server.start_run(DAY, max_attempts=3)["id"]
+    deadline = time.monotonic() + 120
+    while server.get(f"/runs/{run_id}").json["state"] != "retry_wait":
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    await_open_attempts(kept, run_id, 0)
+
+
+def test_failed_run_whose_intent_stayed_is_not_made_again(kept):
+    server = kept.server().await_ready()
+    run = server.start_run(DAY, max_attempts=1)
+    for operation in ("TransactWriteItems", "DeleteItem"):
+        kept.dynamodb.spoil(dynamodb_error(500, "InternalServerError"), operation)
+    assert server.finish(run["id"])["state"] == "failed"
+    server.kill()
+    kept.dynamodb.heal()
+    server.start()
+    server.await_ready()
+    assert server.get(f"/runs/{run['id']}").json["state"] == "failed"
+    assert intents_become(kept)
+
+
 def test_attached_request_leaves_no_intent_of_its_own(held):
     site, gate = held
     server = site.server().await_ready()

@@ -115,6 +115,16 @@ class Server:
         if line is not None:
             self.errors.append(line)
 
+    def await_log(self, event: str, timeout: float = 20) -> dict:
+        """The first log line of an event, which comes within so many seconds."""
+        deadline = time.monotonic() + timeout
+        while time.monotonic() < deadline:
+            for line in list(self.logs):
+                if line["event"] == event:
+                    return line
+            time.sleep(0.02)
+        raise AssertionError(f"no {event} in the log")
+
     def await_listening(self, timeout: float = 30) -> None:
         deadline = time.monotonic() + timeout
         while not self.address:

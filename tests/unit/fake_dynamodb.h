@@ -78,6 +78,8 @@ static inline bool fake_term_holds(const json_t *item, const char *term, const j
   char name[64], value[64];
   if (sscanf(term, "attribute_not_exists(%63[a-z_])", name) == 1)
     return !json_object_get(item, name);
+  if (sscanf(term, "attribute_exists(%63[a-z_])", name) == 1)
+    return json_object_get(item, name);
   if (sscanf(term, "%63[a-z_] = %63[:a-z]", name, value) == 2) {
     assert_non_null(json_object_get(values, value));
     json_t *is = json_object_get(item, name);
@@ -101,8 +103,34 @@ static inline bool fake_holds(const json_t *item, const char *condition, const j
   return true;
 }
 
+/* "ADD name :value" and "DELETE name :value" of a set with one member in the value. */
+static inline void fake_apply_to_set(json_t *item, const char *expression, const json_t *values) {
+  char action[8], name[64], value[64];
+  size_t i;
+  json_t *old, *member, *left = json_array();
+  assert_int_equal(sscanf(expression, "%7[A-Z] %63[a-z_] %63[:a-z]", action, name, value), 3);
+  json_t *given = json_object_get(json_object_get(values, value), "SS");
+  assert_int_equal(json_array_size(given), 1);
+  member = json_array_get(given, 0);
+  json_array_foreach(json_object_get(json_object_get(item, name), "SS"), i, old) {
+    if (!json_equal(old, member))
+      json_array_append(left, old);
+  }
+  if (strcmp(action, "ADD") == 0)
+    json_array_append(left, member);
+  if (json_array_size(left))
+    json_object_set_new(item, name, json_pack("{s:O}", "SS", left));
+  else
+    json_object_del(item, name);
+  json_decref(left);
+}
+
 static inline void fake_apply_update(json_t *item, const char *expression, const json_t *values) {
   char text[1024], name[64], value[64];
+  if (strncmp(expression, "SET ", 4) != 0) {
+    fake_apply_to_set(item, expression, values);
+    return;
+  }
   snprintf(text, sizeof text, "%s", expression);
   char *removed = strstr(text, " REMOVE ");
   if (removed)

@@ -39,7 +39,7 @@ struct bench {
     bool closed;    /* requests wait */
     size_t waiting; /* requests that do, or did */
     size_t changes;
-    struct buf loaded; /* "id date gate bad_rows publish force max labels reason agent request;" */
+    struct buf loaded; /* "id xDEATHS date gate bad_rows publish force max labels reason agent request;" */
     bool is_unwanted;  /* what the loader says of an intent */
   } synced;
 };
@@ -79,17 +79,18 @@ static void await_changes(struct bench *b, size_t count) {
     pthread_cond_wait(&b->synced.change, &b->synced.lock);
 }
 
-static bool note_intent(void *arg, const char *id, const struct run_request *q,
-                        const struct submit_policy *policy) {
+static bool note_intent(void *arg, const struct intent *found) {
   struct bench *b = arg;
-  assert_int_equal(policy->key.len, 0);
+  const struct run_request *q = &found->request;
+  assert_int_equal(found->policy.key.len, 0);
+  assert_string_equal(q->id, found->id);
   char date[DAY_TEXT_SIZE];
   SCOPE_LOCK(&b->synced.lock);
-  buf_printf(&b->synced.loaded, "%.8s %s %s %s %d%d %.*s %.*s %.*s %.*s %.*s;", id, day_text(q->date, date),
-             quality_gate_name(q->gate), bad_rows_name(q->bad_rows), q->publish, q->force,
-             (int)q->max_bad_rows.len, q->max_bad_rows.ptr, (int)q->labels_json.len, q->labels_json.ptr,
-             (int)q->reason.len, q->reason.ptr ? q->reason.ptr : "", (int)q->user_agent.len,
-             q->user_agent.ptr, (int)q->request_id.len, q->request_id.ptr);
+  buf_printf(&b->synced.loaded, "%.8s x%u %s %s %s %d%d %.*s %.*s %.*s %.*s %.*s;", found->id, found->deaths,
+             day_text(q->date, date), quality_gate_name(q->gate), bad_rows_name(q->bad_rows), q->publish,
+             q->force, (int)q->max_bad_rows.len, q->max_bad_rows.ptr, (int)q->labels_json.len,
+             q->labels_json.ptr, (int)q->reason.len, q->reason.ptr ? q->reason.ptr : "",
+             (int)q->user_agent.len, q->user_agent.ptr, (int)q->request_id.len, q->request_id.ptr);
   return !b->synced.is_unwanted;
 }
 
@@ -101,7 +102,7 @@ static void bench_init(struct bench *b) {
   pthread_mutex_init(&b->synced.lock, NULL);
   pthread_cond_init(&b->synced.change, NULL);
   buf_init(&b->synced.loaded, 64 * 1024);
-  b->intents = intents_new(b->aws, "control", SOURCE, note_change, b);
+  b->intents = intents_new(b->aws, "control", SOURCE, "this-boot", note_change, b);
   assert_non_null(b->intents);
 }
 
@@ -302,7 +303,7 @@ static void intents_are_found_again_as_they_were_put(void **state) {
   intents_load(b.intents, note_intent, &b);
   await_loaded(&b);
   assert_view(buf_view(&b.synced.loaded),
-              "00000001 2024-10-04 block skip 11 0.5% {\"a\":\"b\"} why curl/8 rq-1;");
+              "00000001 x0 2024-10-04 block skip 11 0.5% {\"a\":\"b\"} why curl/8 rq-1;");
   finish(&b);
   assert_int_equal(stored(&b), 1);
   bench_clear(&b);
@@ -327,6 +328,82 @@ static void all_pages_are_loaded(void **state) {
     assert_int_equal(fake_count(&b.db, "Scan"), (5 + pages[i] - 1) / pages[i]);
     bench_clear(&b);
   }
+}
+
+static uint32_t deaths_found(struct bench *b) {
+  unsigned deaths = UINT32_MAX;
+  intents_load(b->intents, note_intent, b);
+  await_loaded(b);
+  assert_int_equal(sscanf(b->synced.loaded.ptr, "%*s x%u", &deaths), 1);
+  return deaths;
+}
+
+/* Opens the intents as another service does. */
+static void move_to(struct bench *b, const char *boot_id) {
+  intents_free(b->intents);
+  b->intents = intents_new(b->aws, "control", SOURCE, boot_id, note_change, b);
+  assert_non_null(b->intents);
+  buf_reset(&b->synced.loaded);
+}
+
+/* Each step is an attempt of a service of its own: "+" begins one, "-" ends it, "." dies before either. */
+static void attempts_that_nobody_has_ended_are_deaths(void **state) {
+  (void)state;
+  static const struct {
+    const char *steps;
+    uint32_t deaths;
+  } cases[] = {{".", 0}, {"+", 1}, {"++", 2}, {"+++", 3}, {"-", 0}, {"+-+", 2}, {".-.+", 1}};
+  for (size_t i = 0; i < COUNT_OF(cases); i++) {
+    struct bench b;
+    struct err err;
+    char id[UUID_TEXT_SIZE], boot[32];
+    bench_init(&b);
+    put(&b, 1);
+    await_changes(&b, 1);
+    assert_int_equal(intents_state(b.intents, id_of(1, id), &err), INTENT_STORED);
+    for (size_t n = 0; cases[i].steps[n]; n++) {
+      snprintf(boot, sizeof boot, "boot-%zu", n);
+      move_to(&b, boot);
+      if (cases[i].steps[n] != '.')
+        intents_begin_attempt(b.intents, id_of(1, id), 1);
+      move_to(&b, boot); /* all that is under way has arrived */
+      if (cases[i].steps[n] == '-')
+        intents_end_attempt(b.intents, id_of(1, id), 1);
+    }
+    move_to(&b, "the last");
+    assert_int_equal(deaths_found(&b), cases[i].deaths);
+    bench_clear(&b);
+  }
+}
+
+/* Loading may find what this service itself is at work on. */
+static void own_attempts_are_no_deaths(void **state) {
+  (void)state;
+  struct bench b;
+  struct err err;
+  char id[UUID_TEXT_SIZE];
+  bench_init(&b);
+  put(&b, 1);
+  await_changes(&b, 1);
+  assert_int_equal(intents_state(b.intents, id_of(1, id), &err), INTENT_STORED);
+  intents_begin_attempt(b.intents, id, 1);
+  move_to(&b, "this-boot");
+  assert_int_equal(deaths_found(&b), 0);
+  bench_clear(&b);
+}
+
+/* A day of a backfill, or a run that has ended meanwhile. */
+static void an_attempt_makes_no_intent(void **state) {
+  (void)state;
+  struct bench b;
+  char id[UUID_TEXT_SIZE];
+  bench_init(&b);
+  intents_begin_attempt(b.intents, id_of(1, id), 1);
+  intents_end_attempt(b.intents, id, 1);
+  finish(&b);
+  assert_int_equal(fake_count(&b.db, "UpdateItem"), 2);
+  assert_int_equal(stored(&b), 0);
+  bench_clear(&b);
 }
 
 static void what_is_no_longer_wanted_is_removed(void **state) {
@@ -415,6 +492,9 @@ int main(void) {
       cmocka_unit_test(shutting_down_waits_for_what_is_under_way),
       cmocka_unit_test(intents_are_found_again_as_they_were_put),
       cmocka_unit_test(all_pages_are_loaded),
+      cmocka_unit_test(attempts_that_nobody_has_ended_are_deaths),
+      cmocka_unit_test(own_attempts_are_no_deaths),
+      cmocka_unit_test(an_attempt_makes_no_intent),
       cmocka_unit_test(what_is_no_longer_wanted_is_removed),
       cmocka_unit_test(items_that_are_not_ours_are_left_alone),
       cmocka_unit_test(a_service_that_ends_does_not_go_on_asking),

@@ -285,6 +285,45 @@ static void retryable_failures_wait_until_no_attempt_is_left(void **state) {
   assert_int_equal(end(id, RUN_FAILED, true), RUN_RETRY_WAIT); /* by hand: all attempts anew */
 }
 
+/* Returns the state that the run has come to; *lost: whether the deaths have ended it just now. */
+static enum run_state take_over(const char *id, uint32_t deaths, bool *lost) {
+  const struct run_request q = {.id = id, .date = 30, .publish = true, .gate = GATE_WARN};
+  const struct submit_policy none = {0};
+  const struct deaths charged = {"this boot", deaths};
+  struct submitted done;
+  struct recovery recovery;
+  struct err err;
+  assert_int_equal(run_store_take_over(db, &q, &none, &defaults, &charged, &done, &recovery, &err), KPI_OK);
+  assert_string_equal(done.run.id, id);
+  enum run_state state = done.run.state;
+  *lost = recovery.lost.count == 1 && strcmp(recovery.lost.runs[0].id, id) == 0;
+  run_clear(&done.run);
+  run_list_clear(&recovery.lost);
+  return state;
+}
+
+/* Of services whose disks have gone with them. */
+static void deaths_elsewhere_are_charged_to_a_run_that_is_taken_over(void **state) {
+  (void)state;
+  for (uint32_t deaths = 0; deaths <= CRASHES_MAX + 1; deaths++) {
+    char id[UUID_TEXT_SIZE];
+    bool lost, is_lost = deaths >= CRASHES_MAX;
+    crypto_uuid7(id);
+    assert_int_equal(take_over(id, deaths, &lost), is_lost ? RUN_FAILED : RUN_QUEUED);
+    assert_int_equal(lost, is_lost);
+    struct run run = get(id);
+    assert_int_equal(run.attempt, deaths);
+    assert_int_equal(is_lost, run.error_json && strstr(run.error_json, "worker_lost"));
+    assert_int_equal(deaths > 0, strstr(run.attempts_json, "crashed") != NULL);
+    run_clear(&run);
+    /* A run that is known stays as it is. */
+    assert_int_equal(take_over(id, CRASHES_MAX, &lost), is_lost ? RUN_FAILED : RUN_QUEUED);
+    assert_false(lost);
+    if (!is_lost)
+      run_to(id, RUN_CANCELLED);
+  }
+}
+
 static void retry_of_a_record_that_has_changed_is_refused(void **state) {
   (void)state;
   struct submit_policy none = {0};
@@ -349,6 +388,7 @@ int main(void) {
       TEST(policy_for_finished_runs_decides_what_answers),
       TEST(run_over_the_same_inputs_is_unchanged),
       TEST(retryable_failures_wait_until_no_attempt_is_left),
+      TEST(deaths_elsewhere_are_charged_to_a_run_that_is_taken_over),
       TEST(retry_of_a_record_that_has_changed_is_refused),
       TEST(run_that_was_not_started_in_time_fails_as_expired),
       TEST(waits_double_to_a_most_and_never_fall_below_the_least),

@@ -114,7 +114,7 @@ static void crashes_are_charged_and_end_after_three(void **state) {
   (void)state;
   enum disposition d;
   bool found;
-  uint64_t recovered;
+  struct recovery recovery;
   struct err err;
   struct run run = submit(10, true, &d);
   for (int crash = 1; crash <= CRASHES_MAX; crash++) {
@@ -123,8 +123,9 @@ static void crashes_are_charged_and_end_after_three(void **state) {
     struct run claimed = claim(boot, &found);
     assert_int_equal(claimed.attempt, crash);
     run_clear(&claimed);
-    assert_int_equal(upkeep_recover(db, "next", &recovered, &err), KPI_OK);
-    assert_int_equal(recovered, 1);
+    assert_int_equal(upkeep_recover(db, "next", &recovery, &err), KPI_OK);
+    run_list_clear(&recovery.lost);
+    assert_int_equal(recovery.moved, 1);
     assert_int_equal(state_of(run.id), crash < CRASHES_MAX ? RUN_QUEUED : RUN_FAILED);
   }
   struct run failed;
@@ -139,11 +140,12 @@ static void own_runs_are_not_recovered(void **state) {
   (void)state;
   enum disposition d;
   bool found;
-  uint64_t recovered;
+  struct recovery recovery;
   struct err err;
   struct run run = submit(10, true, &d), claimed = claim("mine", &found);
-  assert_int_equal(upkeep_recover(db, "mine", &recovered, &err), KPI_OK);
-  assert_int_equal(recovered, 0);
+  assert_int_equal(upkeep_recover(db, "mine", &recovery, &err), KPI_OK);
+  run_list_clear(&recovery.lost);
+  assert_int_equal(recovery.moved, 0);
   assert_int_equal(state_of(run.id), RUN_RUNNING);
   run_clear(&run);
   run_clear(&claimed);
@@ -404,7 +406,7 @@ static void queue_is_counted_through_every_move(void **state) {
   (void)state;
   enum disposition d;
   bool found;
-  uint64_t recovered;
+  struct recovery recovery;
   struct err err;
   struct run after, first = submit(10, true, &d), second = submit(11, true, &d);
   assert_queued(2);
@@ -414,7 +416,8 @@ static void queue_is_counted_through_every_move(void **state) {
   assert_queued(2);
   run_clear(&claimed);
   claimed = claim("boot", &found);
-  assert_int_equal(upkeep_recover(db, "next", &recovered, &err), KPI_OK);
+  assert_int_equal(upkeep_recover(db, "next", &recovery, &err), KPI_OK);
+  run_list_clear(&recovery.lost);
   assert_queued(2);
   assert_int_equal(run_store_cancel(db, view_of(second.id), &after, &err), KPI_OK);
   assert_queued(1);

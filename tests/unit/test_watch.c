@@ -137,7 +137,7 @@ static void every_event_is_told_when_it_is_committed(void **state) {
   char id[UUID_TEXT_SIZE], expected[256];
   struct run run;
   struct err err;
-  uint64_t recovered;
+  struct recovery recovery;
   bool found;
   submit(DAY, id);
   snprintf(expected, sizeof expected, "%s ", id);
@@ -145,7 +145,7 @@ static void every_event_is_told_when_it_is_committed(void **state) {
   news.text[0] = '\0';
   assert_int_equal(run_store_claim(db, "an earlier boot", id, &defaults, &run, &found, &err), KPI_OK);
   run_clear(&run);
-  assert_int_equal(upkeep_recover(db, "this boot", &recovered, &err), KPI_OK);
+  assert_int_equal(upkeep_recover(db, "this boot", &recovery, &err), KPI_OK);
   snprintf(expected, sizeof expected, "%s %s ", id, id);
   assert_string_equal(news.text, expected);
   news.text[0] = '\0';
