@@ -140,6 +140,7 @@ enum kpi_code cli_options_parse(int argc, char **argv, bool is_backfill, struct 
   enum kpi_code rc = config_load(&out->config, err);
   if (rc)
     return rc;
+  config_share_memory(&out->config, 1);
   rc = take_all(argc, argv, is_backfill, out, &seen, err);
   if (rc == KPI_OK && !out->config.source)
     return err_set(err, KPI_USAGE, "no source: pass --source file:///folder or set KPI_SOURCE");

@@ -130,6 +130,7 @@ int cli_serve(int argc, char **argv) {
   block_signals(&signals);
   setrlimit(RLIMIT_CORE, &(struct rlimit){0, 0});
   enum kpi_code rc = config_load(&config, &err);
+  config_share_memory(&config, config.max_active_runs + 1); /* of days, and one of a backfill */
   if (rc == KPI_OK && !config.source)
     rc = err_set(&err, KPI_CONFIG_INVALID,
                  "KPI_SOURCE is not set: the folder that holds orders/, order_items/, products/");

@@ -364,13 +364,18 @@ static enum kpi_code check_spark(const struct config *config, struct err *err) {
   return refuse_secrets(err);
 }
 
-uint64_t config_memory_share(const struct config *c, uint64_t allowed) {
+uint64_t config_memory_share(const struct config *c, uint64_t allowed, uint64_t scans) {
   const uint64_t mib = 1024 * 1024, program = 32 * mib, least = 16 * mib;
-  const uint64_t beside_runs = program + c->s3_concurrency * 8 * mib, scans = c->max_active_runs + 1;
+  const uint64_t beside_runs = program + c->s3_concurrency * 8 * mib;
   if (allowed == UINT64_MAX)
     return 0;
   uint64_t share = allowed > beside_runs ? (allowed - beside_runs) / scans : 0;
   return share > least ? share : least;
+}
+
+void config_share_memory(struct config *c, uint64_t scans) {
+  if (c->memory_limit_bytes == 0)
+    c->memory_limit_bytes = config_memory_share(c, cgroup_memory_limit(NULL, NULL), scans);
 }
 
 enum kpi_code config_load(struct config *out, struct err *err) {
@@ -381,8 +386,6 @@ enum kpi_code config_load(struct config *out, struct err *err) {
       return err_set(err, KPI_CONFIG_INVALID, "%s=%.200s: must be %s (%s)", s->name, value_of(s), s->range,
                      s->meaning);
   }
-  if (out->memory_limit_bytes == 0)
-    out->memory_limit_bytes = config_memory_share(out, cgroup_memory_limit(NULL, NULL));
   enum kpi_code rc = check_names(err);
   return rc ? rc : check_spark(out, err);
 }

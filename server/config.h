@@ -76,9 +76,12 @@ day_t config_today(const struct config *c);
 bool config_date(const struct config *c, struct view text, day_t *out);
 
 /* Returns the memory of one run, 0 for no limit, where `allowed` is what all of the program may use
- * (UINT64_MAX: no limit): scans share what the program itself and downloads leave, and none gets less than 16
- * MiB. */
-uint64_t config_memory_share(const struct config *c, uint64_t allowed);
+ * (UINT64_MAX: no limit): so many scans at a time share what the program itself and downloads leave, and none
+ * gets less than 16 MiB. */
+uint64_t config_memory_share(const struct config *c, uint64_t allowed, uint64_t scans);
+
+/* Gives runs that share where KPI_MEMORY_LIMIT says nothing. */
+void config_share_memory(struct config *c, uint64_t scans);
 
 /* Appends the table of all settings: name, value in effect, default, range and meaning. */
 void config_describe(struct buf *out);

@@ -1,5 +1,6 @@
 """compose.yaml: its services run one after the other as it says, against the servers of the tests instead of their images."""
 
+import json
 import os
 import re
 import subprocess
@@ -12,11 +13,23 @@ from support.container import DATA, UID, one_shot
 from support.dynamodb_server import KpiTables
 from support.paths import REPO, TESTS, clean_env
 from support.s3_server import boto_client
+from support.tools import tools_folder
 
 COMPOSE = yaml.safe_load((REPO / "compose.yaml").read_text(encoding="utf-8"))
 SERVICES = COMPOSE["services"]
 TABLES = ("category_kpis_table", "order_kpis_table", "kpi_control")
 OURS = {name: service for name, service in SERVICES.items() if service["image"] == "kpid"}
+
+
+def test_docker_can_read_it(tmp_path):
+    """By the parser that Docker Compose has, which knows every key and what it may hold."""
+    parser = tools_folder() / "bin" / "cmd"
+    read = subprocess.run([parser, "--format", "json", REPO / "compose.yaml"], capture_output=True, text=True, check=True)
+    assert set(json.loads(read.stdout)["services"]) == set(SERVICES)
+    spoilt = tmp_path / "compose.yaml"
+    spoilt.write_text((REPO / "compose.yaml").read_text(encoding="utf-8").replace("read_only: true", "read_onlly: true"), encoding="utf-8")
+    refused = subprocess.run([parser, spoilt], capture_output=True, text=True)
+    assert refused.returncode != 0 and "read_onlly" in refused.stderr
 
 
 def test_services_and_volumes_that_are_named_exist():

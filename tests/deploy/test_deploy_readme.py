@@ -5,7 +5,7 @@ import re
 import cfnlint.decode
 
 from support.deploy_stack import TEMPLATE
-from support.paths import REPO
+from support.paths import REPO, project_version
 
 TEXT = (REPO / "deploy" / "README.md").read_text(encoding="utf-8")
 STACK, _ = cfnlint.decode.decode(str(TEMPLATE))
@@ -31,6 +31,13 @@ def test_first_deployment_says_all_that_has_no_default():
     needed = {name for name, parameter in STACK["Parameters"].items() if "Default" not in parameter}
     assert needed == {"VpcId", "LoadBalancerSubnets", "TaskSubnets", "ClientCidr", "KeysSecretArn", "SourceBucket"}
     assert needed <= given(COMMANDS[0])
+
+
+def test_it_speaks_of_this_version():
+    first, upgrade = TEXT.split("\n## Upgrade", 1)
+    version = re.compile(r"(?:kpid:|ImageTag=)(\d[\d.]*\d)")
+    assert set(version.findall(first)) == {project_version()}
+    assert project_version() not in version.findall(upgrade)
 
 
 def test_outputs_resources_and_files_that_it_names_exist():

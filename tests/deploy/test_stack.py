@@ -20,7 +20,7 @@ from support.deploy_stack import (
 )
 from support.dockerfile import IMAGE
 from support.dynamodb_server import KEYS
-from support.paths import REPO
+from support.paths import REPO, project_version
 from support.spark_stack import pairs
 from support.task_definition import findings_of
 
@@ -134,7 +134,7 @@ def test_keys_come_from_the_secret_only(full):
 
 def test_ecs_has_registered_it(plain):
     [container] = plain.task["containerDefinitions"]
-    assert container["image"] == f"123456789012.dkr.ecr.{REGION}.amazonaws.com/kpid:0.1.0"
+    assert container["image"] == f"123456789012.dkr.ecr.{REGION}.amazonaws.com/kpid:{project_version()}"
     assert plain.service["taskDefinition"] == plain.outputs["TaskDefinition"]
     assert plain.service["desiredCount"] == 1
 

@@ -51,7 +51,7 @@ static void defaults_are_those_of_the_documents(void **state) {
   assert_int_equal(c.drain_seconds, 20);
   assert_int_equal(c.stall_seconds, 120);
   assert_int_equal(c.keep_days, 90);
-  assert_true(c.memory_limit_bytes == config_memory_share(&c, cgroup_memory_limit(NULL, NULL)));
+  assert_true(c.memory_limit_bytes == 0);
   assert_int_equal(c.s3_concurrency, 8);
   assert_false(c.publish_to_dynamodb || c.publish_plain || c.intents_in_dynamodb);
   assert_null(c.item_shape);
@@ -61,13 +61,17 @@ static void defaults_are_those_of_the_documents(void **state) {
 static void runs_share_what_the_control_group_allows(void **state) {
   (void)state;
   const uint64_t mib = 1024 * 1024;
-  struct config one = {.max_active_runs = 1, .s3_concurrency = 8},
-                four = {.max_active_runs = 4, .s3_concurrency = 16};
-  assert_true(config_memory_share(&one, UINT64_MAX) == 0);
-  assert_true(config_memory_share(&one, 512 * mib) == 208 * mib);
-  assert_true(config_memory_share(&four, 1024 * mib) == 864 * mib / 5);
-  assert_true(config_memory_share(&one, 100 * mib) == 16 * mib); /* a small run is always possible */
-  assert_true(config_memory_share(&one, 8 * mib) == 16 * mib);
+  struct config few = {.s3_concurrency = 8}, many = {.s3_concurrency = 16}, told = {.memory_limit_bytes = 5};
+  assert_true(config_memory_share(&few, UINT64_MAX, 2) == 0);
+  assert_true(config_memory_share(&few, 512 * mib, 1) == 416 * mib);
+  assert_true(config_memory_share(&few, 512 * mib, 2) == 208 * mib);
+  assert_true(config_memory_share(&many, 1024 * mib, 5) == 864 * mib / 5);
+  assert_true(config_memory_share(&few, 100 * mib, 2) == 16 * mib); /* a small run is always possible */
+  assert_true(config_memory_share(&few, 8 * mib, 1) == 16 * mib);
+  config_share_memory(&few, 2);
+  assert_true(few.memory_limit_bytes == config_memory_share(&few, cgroup_memory_limit(NULL, NULL), 2));
+  config_share_memory(&told, 2);
+  assert_true(told.memory_limit_bytes == 5);
 }
 
 static void secrets_of_a_cluster_are_refused_and_not_repeated(void **state) {
