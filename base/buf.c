@@ -64,6 +64,16 @@ void buf_add_char(struct buf *b, char c) {
   buf_add(b, (struct view){&c, 1});
 }
 
+void buf_add_count(struct buf *b, uint64_t count) {
+  char digits[20]; /* of 2^64 */
+  size_t at = sizeof digits;
+  do {
+    digits[--at] = (char)('0' + count % 10);
+    count /= 10;
+  } while (count > 0);
+  buf_add(b, (struct view){digits + at, sizeof digits - at});
+}
+
 void buf_vprintf(struct buf *b, const char *fmt, va_list ap) {
   if (!reserve(b, 0))
     return;

@@ -5,6 +5,7 @@
 #include "base/alloc.h"
 #include "pipeline/csv.h"
 #include "pipeline/decimal.h"
+#include "pipeline/double_text.h"
 #include "pipeline/id.h"
 #include "pipeline/id_marks.h"
 #include "pipeline/idset.h"

@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "pipeline/decimal.h"
 
-#include <float.h>
-#include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -325,54 +323,4 @@ double count_ratio(uint64_t a, uint64_t b) {
   u128 units = (u128)a * UNIT_PER_ONE;
   struct decimal d = {{(uint64_t)units, (uint64_t)(units >> 64)}};
   return decimal_ratio(&d, b);
-}
-
-/* Tries the same number of digits with the last one raised: around a power of two the interval of texts that
- * read back as d is lopsided, and only the farther, upper one may lie in it. Rewrites `text` when it fits. */
-static bool raise_last_digit(double d, int precision, char text[DOUBLE_TEXT_SIZE]) {
-  uint64_t digits = 0;
-  const char *c = text + (text[0] == '-');
-  for (; *c != 'e'; c++)
-    if (*c != '.')
-      digits = digits * 10 + (uint64_t)(*c - '0');
-  char raised[DOUBLE_TEXT_SIZE];
-  int len = snprintf(raised, sizeof raised, "%" PRIu64, digits + 1);
-  int exponent = atoi(c + 1) - precision + len - 1;
-  char candidate[2 * DOUBLE_TEXT_SIZE];
-  snprintf(candidate, sizeof candidate, "%s%c.%se%+03d", d < 0 ? "-" : "", raised[0], raised + 1, exponent);
-  if (strtod(candidate, NULL) != d)
-    return false;
-  snprintf(text, DOUBLE_TEXT_SIZE, "%.31s", candidate);
-  return true;
-}
-
-/* Writes d with the fewest significant digits that read back as d, but for zeros at their end; 17 always
- * suffice. A text of up to DBL_DIG digits is what d gives with that many, unless d is subnormal. */
-static void shortest_scientific(double d, char out[DOUBLE_TEXT_SIZE]) {
-  for (int digits = fabs(d) < DBL_MIN ? 1 : DBL_DIG; digits <= DBL_DECIMAL_DIG; digits++) {
-    snprintf(out, DOUBLE_TEXT_SIZE, "%.*e", digits - 1, d);
-    if (digits == DBL_DECIMAL_DIG || strtod(out, NULL) == d ||
-        (digits > 1 && raise_last_digit(d, digits - 1, out)))
-      return;
-  }
-}
-
-size_t double_text(double d, char out[DOUBLE_TEXT_SIZE]) {
-  enum { FIXED_MIN_EXPONENT = -4, FIXED_MAX_EXPONENT = 16 }; /* as Python's repr chooses */
-  if (d == 0)
-    return (size_t)snprintf(out, DOUBLE_TEXT_SIZE, "0");
-  char text[DOUBLE_TEXT_SIZE];
-  shortest_scientific(d, text);
-  char *e = strchr(text, 'e');
-  int exponent = atoi(e + 1);
-  char *last = e - 1;
-  while (*last == '0' && last > text && memchr(text, '.', (size_t)(last - text)))
-    last--;
-  last -= *last == '.';
-  int digits = (int)(last - text) + 1 - (text[0] == '-') - (memchr(text, '.', (size_t)(last - text)) != NULL);
-  if (exponent >= FIXED_MIN_EXPONENT && exponent < FIXED_MAX_EXPONENT) {
-    int decimals = digits - 1 - exponent;
-    return (size_t)snprintf(out, DOUBLE_TEXT_SIZE, "%.*f", decimals > 0 ? decimals : 0, d);
-  }
-  return (size_t)snprintf(out, DOUBLE_TEXT_SIZE, "%.*s%s", (int)(last + 1 - text), text, e);
 }

@@ -78,13 +78,7 @@ size_t decimal_text(const struct decimal *d, char out[DECIMAL_TEXT_SIZE]);
 /* Returns the double nearest to d / divisor, ties to even; 0 when divisor is 0. */
 double decimal_ratio(const struct decimal *d, uint64_t divisor);
 
-enum { DOUBLE_TEXT_SIZE = 32 };
-
 /* Returns the double nearest to a / b; 0 when b is 0. Exact for any 64-bit counts. */
 double count_ratio(uint64_t a, uint64_t b);
-
-/* Writes the shortest decimal text that reads back as the same finite double: "0.5", "3", "1e+22". Returns
- * the length. */
-size_t double_text(double d, char out[DOUBLE_TEXT_SIZE]);
 
 #endif

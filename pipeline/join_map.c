@@ -123,7 +123,7 @@ static bool build_hashed(struct join_map *m, struct budget *budget, struct join_
 /* Bits for the keys of a hashed map, if these are not too far apart and there is memory: it does without. */
 static void mark_known(struct join_map *m, struct budget *budget, const struct extent *e) {
   const id_code bits = e->greatest - e->least + 1;
-  if (e->pairs == 0 || bits > KNOWN_BITS_MAX || bits / KNOWN_BITS_A_PAIR > e->pairs)
+  if (bits > KNOWN_BITS_MAX || bits / KNOWN_BITS_A_PAIR > e->pairs)
     return;
   m->known = budget_calloc(budget, bits / 64 + 1, sizeof *m->known);
   m->known_count = bits;
@@ -167,11 +167,11 @@ bool join_map_build(struct join_map *m, struct budget *budget, struct join_pairs
       join_map_clear(m, budget);
     m->least = e.least;
   }
-  if (ok && !m->is_direct)
+  if (ok && !m->is_direct && e.pairs > 0)
     ok = build_hashed(m, budget, parts, count, e.pairs);
   for (size_t i = 0; i < count; i++)
     join_pairs_clear(parts[i], budget);
-  if (ok && !m->is_direct)
+  if (ok && !m->is_direct && e.pairs > 0)
     mark_known(m, budget, &e);
   return ok;
 }

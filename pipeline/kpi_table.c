@@ -3,6 +3,7 @@
 
 #include "base/alloc.h"
 #include "base/scope.h"
+#include "pipeline/double_text.h"
 
 #include <stddef.h>
 #include <stdio.h>
@@ -83,7 +84,7 @@ void kpi_cell_text(const struct kpi_row *row, const struct kpi_column *col, stru
     buf_add(out, (struct view){text, double_text(*(const double *)cell, text)});
     break;
   case KPI_COL_COUNT:
-    buf_printf(out, "%llu", (unsigned long long)*(const uint64_t *)cell);
+    buf_add_count(out, *(const uint64_t *)cell);
     break;
   }
 }

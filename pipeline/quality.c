@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "base/scope.h"
+#include "pipeline/double_text.h"
 #include "pipeline/quality_history.h"
 
 #include <stdio.h>
@@ -286,7 +287,9 @@ static void judge(enum check_id id, const struct quality_facts *f, struct verdic
 /* ---- writing ---- */
 
 static void json_string(struct buf *out, const char *key, struct view value) {
-  buf_printf(out, "\"%s\":\"", key);
+  buf_add_char(out, '"');
+  buf_add_cstr(out, key);
+  buf_add_cstr(out, "\":\"");
   buf_add_json(out, value);
   buf_add_cstr(out, "\",");
 }
@@ -339,11 +342,14 @@ static void write_check(const struct quality_facts *f, const struct check *c, co
   json_string(out, "expected", view_of(v->expected));
   char percent[DOUBLE_TEXT_SIZE];
   double_text(count_ratio(v->finding.count * 100, v->base), percent);
-  buf_printf(out, "\"unexpected_count\":%llu,\"unexpected_percent\":%s,",
-             (unsigned long long)v->finding.count, percent);
+  buf_add_cstr(out, "\"unexpected_count\":");
+  buf_add_count(out, v->finding.count);
+  buf_add_cstr(out, ",\"unexpected_percent\":");
+  buf_add_cstr(out, percent);
+  buf_add_char(out, ',');
   write_history(&v->history, out);
   write_examples(f, c, &v->finding, out);
-  buf_printf(out, ",\"blocking\":%s}", c->blocking ? "true" : "false");
+  buf_add_cstr(out, c->blocking ? ",\"blocking\":true}" : ",\"blocking\":false}");
 }
 
 static void write_range(const struct column_stats *s, bool is_day, struct buf *out) {

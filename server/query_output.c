@@ -3,6 +3,7 @@
 
 #include "base/alloc.h"
 #include "base/scope.h"
+#include "pipeline/double_text.h"
 #include "pipeline/kpi_table.h"
 #include "server/cli_output.h"
 

@@ -3,6 +3,7 @@
 #include "fuzz.h"
 
 #include "pipeline/decimal.h"
+#include "pipeline/double_text.h"
 #include "plain_text.h"
 
 #include <math.h>

@@ -129,39 +129,6 @@ static void ratios_are_the_nearest_double(void **state) {
   assert_true(count_ratio(UINT64_MAX, UINT64_MAX) == 1.0);
 }
 
-static void doubles_are_printed_as_the_shortest_text_that_reads_back(void **state) {
-  (void)state;
-  static const struct {
-    double value;
-    const char *text;
-  } cases[] = {{0, "0"},
-               {0.5, "0.5"},
-               {3, "3"},
-               {0.1, "0.1"},
-               {1.0 / 3.0, "0.3333333333333333"},
-               {1e22, "1e+22"},
-               {1e-7, "1e-07"},
-               {5e-324, "5e-324"},
-               {1.5e300, "1.5e+300"},
-               {9007199254740993e3, "9.007199254740993e+18"},
-               {9.5367431640625e-07, "9.5367431640625e-07"},
-               {2.2250738585072014e-308, "2.2250738585072014e-308"},
-               {-1234567.25, "-1234567.25"},
-               {217.7003410852713, "217.7003410852713"}};
-  for (size_t i = 0; i < COUNT_OF(cases); i++) {
-    char text[DOUBLE_TEXT_SIZE];
-    double_text(cases[i].value, text);
-    assert_string_equal(text, cases[i].text);
-  }
-  double value = 1.0;
-  for (int i = 0; i < 20000; i++) {
-    char text[DOUBLE_TEXT_SIZE];
-    value = fmod(value * 1.000123 + 0.37, 1e6);
-    double_text(value, text);
-    assert_true(strtod(text, NULL) == value);
-  }
-}
-
 static void rounding_up_may_make_a_price_too_large(void **state) {
   (void)state;
   char text[126 + 1 + 19 + 1];
@@ -211,7 +178,6 @@ int main(void) {
       cmocka_unit_test(sums_do_not_round),
       cmocka_unit_test(order_is_by_value),
       cmocka_unit_test(ratios_are_the_nearest_double),
-      cmocka_unit_test(doubles_are_printed_as_the_shortest_text_that_reads_back),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
