@@ -75,7 +75,12 @@ def test_package_can_be_installed_where_nothing_is(package):
       cd /tmp
       kpid sample --out in --orders 100 --days 1 --from 2025-03-01
       KPI_SOURCE=file:///tmp/in kpid run --date 2025-03-01 --format csv
+      mkdir -p /run/systemd/system
+      printf '#!/bin/sh\\necho systemctl "$@" >>/tmp/told\\n' >/usr/bin/systemctl
+      chmod 755 /usr/bin/systemctl
+      dpkg -i /package/*.deb >/dev/null 2>&1
       dpkg --purge kpid >/dev/null 2>&1
+      cat /tmp/told
       ls /usr/bin/kpid /etc/kpid 2>&1 || true
     """
     base_image()
@@ -83,6 +88,11 @@ def test_package_can_be_installed_where_nothing_is(package):
     said = run("podman", "run", "--rm", "--network", "host", "-v", mount, BASE_TAG, "sh", "-c", script, timeout=280).stdout
     assert re.match(r"kpid \d+\.\d+\.\d+ \(commit ", said)
     assert "2025-03-01" in said
+    assert re.findall("^systemctl (.*)$", said, re.MULTILINE) == [
+        "daemon-reload",
+        "try-restart kpid.service",
+        "disable --now kpid.service",
+    ]
     assert said.count("No such file or directory") == 2, "nothing is left of it"
 
 
