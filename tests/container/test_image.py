@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from support.container import ARCHITECTURE, BASE_TAG, DATA, UID, Image, commit_seconds, one_shot
-from support.paths import MACHINE, REPO, project_version
+from support.paths import MACHINE, REPO, SLOWDOWN, project_version
 
 MEGABYTE = 1_000_000
 SIZE_MAX = 25 * MEGABYTE
@@ -21,6 +21,8 @@ BUILDS = int(os.environ.get("KPID_IMAGE_BUILDS", "1"))
 PROGRAM = "usr/local/bin/kpid"
 # The processor as readelf names it, and how its functions begin where jumps or return addresses are checked: endbr64, paciasp.
 MACHINES = {"x86_64": ("X86-64", b"\xf3\x0f\x1e\xfa"), "aarch64": ("AArch64", b"\x3f\x23\x03\xd5")}
+
+pytestmark = pytest.mark.timeout(300 * SLOWDOWN)  # QEMU takes minutes to build one
 
 
 @pytest.fixture(scope="module")
