@@ -64,7 +64,7 @@ class Image:
     @classmethod
     def build(cls, tag: str, *arguments: str) -> "Image":
         """Layers of the build stage are kept on this machine: what has changed is built anew, by one test run at a time."""
-        with (cache_folder() / "image.lock").open("w") as lock:
+        with (cache_folder() / f"image-{ARCHITECTURE}.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             run(
                 *(REPO / "scripts" / "image", tag, *BUILD_HERE, "--platform", f"linux/{ARCHITECTURE}", "--build-arg", f"BASE={base_image()}", *arguments),
