@@ -79,6 +79,8 @@ static void get_version(struct request *rq, struct reply *rp) {
   jout_string(&j, "version", KPID_VERSION);
   jout_string(&j, "commit", kpid_commit);
   jout_string(&j, "api_version", API_VERSION);
+  jout_string(&j, "architecture", version_architecture);
+  jout_string(&j, "simd", version_simd());
   jout_object(&j, "libraries");
   for (size_t i = 0; i < LIBRARY_COUNT; i++)
     jout_string(&j, libraries[i].name, libraries[i].version);

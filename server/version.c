@@ -2,6 +2,7 @@
 #include "server/version.h"
 
 #include "commit.h"
+#include "pipeline/csv_scan.h"
 
 #include <curl/curl.h>
 #include <expat.h>
@@ -17,6 +18,12 @@
 #define DIGITS_OF(x) TEXT_OF(x)
 
 const char kpid_commit[] = KPID_COMMIT;
+
+const char version_architecture[] = KPID_ARCHITECTURE;
+
+const char *version_simd(void) {
+  return csv_scanner()->name;
+}
 
 void version_libraries(struct library out[LIBRARY_COUNT]) {
   const struct library all[LIBRARY_COUNT] = {
@@ -40,5 +47,5 @@ void version_describe(struct buf *out) {
   buf_printf(out, "kpid %s (commit %s)\n", KPID_VERSION, kpid_commit);
   for (size_t i = 0; i < LIBRARY_COUNT; i++)
     buf_printf(out, "%s%s/%s", i ? " " : "", libraries[i].name, libraries[i].version);
-  buf_add_cstr(out, "\n");
+  buf_printf(out, "\n%s, CSV by %s\n", version_architecture, version_simd());
 }

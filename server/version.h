@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * Which kpid this is, and the libraries it runs with. */
+ * Which kpid this is, the libraries it runs with, and the processor it is for. */
 #ifndef KPID_SERVER_VERSION_H
 #define KPID_SERVER_VERSION_H
 
@@ -20,7 +20,14 @@ enum { LIBRARY_COUNT = 8 };
 /* Fills the table of all libraries. */
 void version_libraries(struct library out[LIBRARY_COUNT]);
 
-/* Appends two lines: the program, and its libraries as name/version. */
+/* The processor it was built for, as uname names it. */
+extern const char version_architecture[];
+
+/* Which of its instructions cut CSV on this machine: "avx512", "avx2", "neon", or "scalar" for none of them.
+ */
+const char *version_simd(void);
+
+/* Appends three lines: the program, its libraries as name/version, and the processor. */
 void version_describe(struct buf *out);
 
 #endif

@@ -132,9 +132,10 @@ def test_ready_names_its_checks_and_sees_a_missing_source(start_server, tmp_path
 def test_version_names_the_api(server):
     document = server.get("/version").json
     assert document["api_version"] == "1"
-    program, libraries = kpid("version").out.splitlines()
+    program, libraries, processor = kpid("version").out.splitlines()
     assert program == f"kpid {document['version']} (commit {document['commit']})"
     assert libraries == " ".join(f"{name}/{version}" for name, version in document["libraries"].items())
+    assert processor == f"{document['architecture']}, CSV by {document['simd']}"
 
 
 def lint(path: Path) -> subprocess.CompletedProcess:

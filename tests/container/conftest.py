@@ -5,10 +5,10 @@ import os
 import pytest
 
 from support.aws_site import Site
-from support.container import UID, ContainerServer, Image
+from support.container import ARCHITECTURE, UID, ContainerServer, Image
 from support.tools import free_port
 
-TAG = "localhost/kpid-tests/kpid"
+TAG = f"localhost/kpid-tests/kpid-{ARCHITECTURE}"
 
 
 @pytest.fixture(scope="session")

@@ -12,13 +12,17 @@ from pathlib import Path
 
 import pytest
 
-from support.container import BASE_TAG, DATA, UID, Image, commit_seconds, one_shot
-from support.paths import REPO, project_version
+from support.container import ARCHITECTURE, BASE_TAG, DATA, UID, Image, commit_seconds, one_shot
+from support.paths import MACHINE, REPO, SLOWDOWN, project_version
 
 MEGABYTE = 1_000_000
 SIZE_MAX = 25 * MEGABYTE
 BUILDS = int(os.environ.get("KPID_IMAGE_BUILDS", "1"))
 PROGRAM = "usr/local/bin/kpid"
+# The processor as readelf names it, and how its functions begin where jumps or return addresses are checked: endbr64, paciasp.
+MACHINES = {"x86_64": ("X86-64", b"\xf3\x0f\x1e\xfa"), "aarch64": ("AArch64", b"\x3f\x23\x03\xd5")}
+
+pytestmark = pytest.mark.timeout(300 * SLOWDOWN)  # QEMU takes minutes to build one
 
 
 @pytest.fixture(scope="module")
@@ -42,10 +46,8 @@ def root(archive) -> Path:
     return folder
 
 
-def readelf(root: Path, *options: str) -> str:
-    return subprocess.run(
-        ["readelf", "--wide", *options, root / PROGRAM], check=True, capture_output=True, text=True
-    ).stdout
+def readelf(path: Path, *options: str) -> str:
+    return subprocess.run(["readelf", "--wide", *options, path], check=True, capture_output=True, text=True).stdout
 
 
 def test_image_is_small_and_one_layer(image, tell):
@@ -53,6 +55,15 @@ def test_image_is_small_and_one_layer(image, tell):
     tell(f"image: {size / MEGABYTE:.1f} MB unpacked, {len(image.layers)} layer")
     assert size <= SIZE_MAX
     assert len(image.layers) == 1
+
+
+def test_image_is_for_the_processor_that_it_names(image, root):
+    assert image.document["Architecture"] == ARCHITECTURE
+    libraries = [path for path in root.glob("**/*.so*") if path.is_file()]
+    assert len(libraries) > 10
+    for path in (root / PROGRAM, *libraries):
+        assert re.search(rf"Machine:.*{MACHINES[MACHINE][0]}$", readelf(path, "--file-header"), re.MULTILINE), path
+    assert one_shot(image, "version").stdout.splitlines()[2].startswith(f"{MACHINE}, CSV by ")
 
 
 def test_clean_builds_give_the_same_bytes(image):
@@ -110,21 +121,19 @@ def test_only_the_volume_is_its_own(members):
 
 
 def test_program_is_hardened(root):
-    headers = readelf(root, "--file-header", "--program-headers", "--dynamic")
+    headers = readelf(root / PROGRAM, "--file-header", "--program-headers", "--dynamic")
     assert re.search(r"Type:\s+DYN", headers), "position-independent"
     assert re.search(r"GNU_STACK.*\sRW\s", headers), "no code on the stack"
     assert "GNU_RELRO" in headers
     assert re.search(r"FLAGS_1.*NOW", headers), "addresses are bound at the start and then read-only"
     assert not re.search(r"R(UN)?PATH", headers)
-    symbols = readelf(root, "--dyn-syms")
+    symbols = readelf(root / PROGRAM, "--dyn-syms")
     assert "__stack_chk_fail" in symbols
     assert re.search(r"__\w+_chk\b", symbols.replace("__stack_chk_fail", "")), "_FORTIFY_SOURCE"
-    sections = readelf(root, "--sections")
+    sections = readelf(root / PROGRAM, "--sections")
     assert ".symtab" not in sections and ".debug" not in sections, "stripped"
-    assert "Build ID" in readelf(root, "--notes")
-    if "X86-64" in headers:
-        code = subprocess.run(["objdump", "-d", root / PROGRAM], check=True, capture_output=True, text=True).stdout
-        assert code.count("endbr64") > 1000, "-fcf-protection"
+    assert "Build ID" in readelf(root / PROGRAM, "--notes")
+    assert (root / PROGRAM).read_bytes().count(MACHINES[MACHINE][1]) > 1000, "-fcf-protection, -mbranch-protection"
 
 
 def test_every_library_is_of_a_package_that_scanners_see(root):

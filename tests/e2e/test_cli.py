@@ -41,7 +41,7 @@ from support.datasets import (
     write_lines,
     write_source,
 )
-from support.paths import README, clean_env, kpid_binary, project_version
+from support.paths import MACHINE, README, SIMD, clean_env, kpid_binary, project_version
 
 DAY = BASE_DATES[0]
 NUMBERS = {"order_kpis": ORDER_COLUMNS[1:], "category_kpis": CATEGORY_COLUMNS[2:]}
@@ -136,15 +136,22 @@ def test_days_by_name_are_those_of_the_zone(tmp_path, zone):
         assert found == [str(day) for day in days] or datetime.now(ZoneInfo(zone)).date() != today, "it was midnight"
 
 
-def test_version_names_the_commit_and_the_libraries():
-    result = kpid("version")
+def test_version_names_the_commit_the_libraries_and_the_processor():
+    result = kpid("version", env={"KPID_SIMD": ""})
     assert result.code == OK
-    program, libraries = result.out.splitlines()
+    program, libraries, processor = result.out.splitlines()
     assert re.fullmatch(rf"kpid {re.escape(project_version())} \(commit ([0-9a-f]{{12}}\+?|unknown)\)", program)
     named = dict(library.split("/") for library in libraries.split(" "))
     assert set(named) == {"libmicrohttpd", "libcurl", "OpenSSL", "jansson", "SQLite", "expat", "zlib", "isa-l"}
     assert all(re.match(r"\d+\.\d+", version) for version in named.values()), named
-    assert kpid("--version").out == result.out
+    assert processor in {f"{MACHINE}, CSV by {simd}" for simd in SIMD[MACHINE]}
+    assert kpid("--version", env={"KPID_SIMD": ""}).out == result.out
+
+
+def test_what_cuts_csv_is_what_was_asked_for():
+    """So that tests of one kind of instructions run through no other."""
+    for simd in {"scalar", os.environ.get("KPID_SIMD") or "scalar"}:
+        assert kpid("version", env={"KPID_SIMD": simd}).out.splitlines()[2] == f"{MACHINE}, CSV by {simd}"
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,7 @@
-"""The container image of this checkout, built by scripts/image, and containers of it, run as ECS would: no daemon is needed."""
+"""The container image of this checkout, built by scripts/image, and containers of it, run as ECS would: no daemon is needed.
+
+KPID_MACHINE says for which processor; QEMU runs what is for another one than this machine's.
+"""
 
 import fcntl
 import itertools
@@ -8,11 +11,12 @@ import subprocess
 from pathlib import Path
 
 from support.datasets import BASE
-from support.paths import REPO, TESTS
+from support.paths import MACHINE, REPO, SLOWDOWN, TESTS
 from support.server import Server
 from support.tools import cache_folder, ready
 
-BASE_TAG = "localhost/kpid-tests/debian:bookworm-slim"
+ARCHITECTURE = {"x86_64": "amd64", "aarch64": "arm64"}[MACHINE]  # as Debian and images name it
+BASE_TAG = f"localhost/kpid-tests/debian-{ARCHITECTURE}:bookworm-slim"
 PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 DATA = "/var/lib/kpid"  # the volume
 UID = 10001
@@ -44,9 +48,9 @@ def commit_seconds() -> str:
 
 def base_image() -> str:
     """Debian 12 as install_containers of scripts/setup made it from packages; the name that a Dockerfile can start from."""
-    archive = ready("debian-bookworm", "install_containers") / "root.tar"
+    archive = ready(f"debian-bookworm-{ARCHITECTURE}", f"install_containers {ARCHITECTURE}") / "root.tar"
     if run("podman", "image", "exists", BASE_TAG, check=False).returncode != 0:
-        run("podman", "import", "-q", "--change", f"ENV {PATH}", archive, BASE_TAG)
+        run("podman", "import", "-q", "--arch", ARCHITECTURE, "--change", f"ENV {PATH}", archive, BASE_TAG)
     return BASE_TAG
 
 
@@ -60,11 +64,11 @@ class Image:
     @classmethod
     def build(cls, tag: str, *arguments: str) -> "Image":
         """Layers of the build stage are kept on this machine: what has changed is built anew, by one test run at a time."""
-        with (cache_folder() / "image.lock").open("w") as lock:
+        with (cache_folder() / f"image-{ARCHITECTURE}.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             run(
-                *(REPO / "scripts" / "image", tag, *BUILD_HERE, "--build-arg", f"BASE={base_image()}", *arguments),
-                timeout=900,
+                *(REPO / "scripts" / "image", tag, *BUILD_HERE, "--platform", f"linux/{ARCHITECTURE}", "--build-arg", f"BASE={base_image()}", *arguments),
+                timeout=900 * SLOWDOWN,
             )
         return cls(tag)
 

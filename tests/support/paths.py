@@ -1,6 +1,7 @@
 """Where the program under test and the test data are, and how slow it is."""
 
 import os
+import platform
 import re
 from pathlib import Path
 
@@ -12,6 +13,10 @@ LAB = REPO.parent / "shared" / "data" / "lab"
 
 # How many times slower than a release build it is: inputs that take time are smaller, limits of time are greater.
 SLOWDOWN = int(os.environ.get("KPID_SLOWDOWN", "1"))
+
+# The processor it is for, and what may cut CSV there, unless another is asked for.
+MACHINE = os.environ.get("KPID_MACHINE") or platform.machine()
+SIMD = {"x86_64": ("avx512", "avx2", "scalar"), "aarch64": ("neon",)}
 
 
 def kpid_binary() -> Path:

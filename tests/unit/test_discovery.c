@@ -131,11 +131,11 @@ static void bench_clear(struct bench *b) {
 }
 
 /* Executes it; returns it as it is afterwards. */
-static struct backfill search(struct bench *b, enum kpi_code expected) {
+static struct backfill search(struct bench *b, enum kpi_code *rc) {
   const struct discovery_plan plan = {&b->x, &b->live, "boot", &defaults, entered, over, b};
   struct backfill now;
   struct err err = {0};
-  assert_int_equal(discovery_exec(&plan, &b->backfill, &err), expected);
+  *rc = discovery_exec(&plan, &b->backfill, &err);
   assert_int_equal(backfill_store_get(b->db, view_of(b->backfill.id), &now, &err), KPI_OK);
   return now;
 }
@@ -145,7 +145,10 @@ static void search_and_see(bool cancels_days, enum run_state expected) {
   struct bench b;
   bench_init(&b);
   b.cancels_days = cancels_days;
-  struct backfill now = search(&b, KPI_OK);
+  enum kpi_code rc;
+  struct backfill now = search(&b, &rc);
+  /* Somebody looks every 100 ms whether a scan is waited for: one that takes longer is stopped as well. */
+  assert_true(rc == KPI_OK || (cancels_days && (rc == KPI_CANCELLED || rc == KPI_INTERRUPTED)));
   assert_int_equal(backfill_state(&now), expected);
   assert_int_equal(now.counts.by_state[expected], DAYS);
   assert_int_equal(b.over, DAYS);
@@ -168,7 +171,9 @@ static void a_drain_that_began_before_the_scan_hands_it_back(void **state) {
   struct bench b;
   bench_init(&b);
   b.drains_at_once = true;
-  struct backfill now = search(&b, KPI_INTERRUPTED);
+  enum kpi_code rc;
+  struct backfill now = search(&b, &rc);
+  assert_int_equal(rc, KPI_INTERRUPTED);
   assert_int_equal(now.discovery, DISCOVERY_QUEUED);
   assert_int_equal(now.failures, 0);
   assert_int_equal(now.next_attempt_at, 0);

@@ -4,7 +4,7 @@
 #include "unit.h"
 
 static bool build(struct join_map *m, struct join_pairs *parts, size_t count) {
-  struct join_pairs *list[8];
+  struct join_pairs *list[8] = {0};
   for (size_t i = 0; i < count; i++)
     list[i] = &parts[i];
   return join_map_build(m, NULL, list, count);
