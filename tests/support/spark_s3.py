@@ -2,19 +2,20 @@
 
 from support.aws_site import static_credentials
 from support.s3_server import REGION, Bucket
-from support.spark import Outcome, make_spec, write_spec
+from support.spark import RELEASE, Outcome, make_spec, write_spec
 from support.tools import spark_jars
 
 WORK = "work"  # the prefix of a bucket that stands for KPI_SPARK_WORK_URI
 
 
-def s3a_conf(url: str) -> dict[str, str]:
+def s3a_conf(url: str, release: str = RELEASE) -> dict[str, str]:
     """What Spark has to be told of an S3 server; never credentials, which everybody sees who sees the command."""
-    jars = ":".join(map(str, spark_jars()))
+    jars = ":".join(map(str, spark_jars(release)))
     return {
         "spark.driver.extraClassPath": jars,
         "spark.executor.extraClassPath": jars,
         "spark.hadoop.fs.s3a.endpoint": url,
+        "spark.hadoop.fs.s3a.endpoint.region": REGION,
         "spark.hadoop.fs.s3a.path.style.access": "true",
         "spark.hadoop.fs.s3a.connection.ssl.enabled": "false",
         "spark.hadoop.fs.s3a.directory.marker.retention": "keep",  # else each file written asks for all folders above it
