@@ -30,7 +30,7 @@ struct engine_job {
   uint32_t failed_tries; /* to end it, one after the other */
 };
 
-enum { ENGINE_JOBS_AT_ONCE = 32, ENGINE_JOB_WAIT_MS_MAX = 60 * 1000 };
+enum { ENGINE_JOBS_AT_ONCE = 32, ENGINE_JOB_WAIT_MS_MAX = 30 * 60 * 1000 };
 #define ENGINE_JOBS_NEVER INT64_MAX
 
 struct engine_jobs {
@@ -47,7 +47,7 @@ KPI_MUST_CHECK enum kpi_code engine_job_store_to_end(struct db *db, struct engin
 KPI_MUST_CHECK enum kpi_code engine_job_store_defer(struct db *db, const struct engine_job *job,
                                                     int64_t wait_ms, struct err *err);
 
-/* A job has ended, and its files are gone. Its number stays. */
+/* A job has ended, and its files are gone, or nothing more can be done about it. Its number stays. */
 KPI_MUST_CHECK enum kpi_code engine_job_store_over(struct db *db, const char *owner, uint32_t number,
                                                    struct err *err);
 
