@@ -43,6 +43,8 @@ struct following {
   const char *owner;
   struct handed_job handed;
   struct day_set days; /* owned; of its spec: those of the job, and maybe some that nobody wants any more */
+  struct buf manifest; /* owned; what there is of it when it has been found */
+  bool has_manifest;
   char progress_seen[SHA256_HEX_SIZE]; /* of the progress file */
   bool is_out_of_reach;                /* what was to be read last: it says nothing of the job */
 };
@@ -62,6 +64,12 @@ static enum kpi_code get_file(struct following *f, const char *file, struct buf 
   enum kpi_code rc = spark_store_get(f->engine->store, name, f->job->stop, out, found, err);
   f->is_out_of_reach = rc && rc != KPI_ENGINE_FAILED;
   return rc;
+}
+
+/* Reads the manifest if there is one. */
+static enum kpi_code find_manifest(struct following *f, struct err *err) {
+  buf_reset(&f->manifest);
+  return get_file(f, "manifest.json", &f->manifest, &f->has_manifest, err);
 }
 
 static bool is_over(enum spark_job_state s) {
@@ -185,18 +193,24 @@ static enum kpi_code compare_job(struct following *f, bool *same, struct err *er
   return KPI_OK;
 }
 
-/* Goes on with a job. One that may or may not have been submitted is submitted again, if that is the same. */
+/* Goes on with a job. One that may or may not have been submitted is submitted again, if that is the same,
+ * and it has left no results yet. */
 static enum kpi_code adopt(struct following *f, bool *adopted, struct err *err) {
-  const bool is_known = f->handed.id[0] != '\0';
   bool same;
   *adopted = false;
-  if (!is_known && !f->engine->cluster->vtable->start_is_idempotent)
-    return KPI_OK;
   enum kpi_code rc = compare_job(f, &same, err);
   if (rc || !same)
     return rc;
-  rc = is_known ? KPI_OK : start(f, err);
-  *adopted = rc == KPI_OK;
+  if (f->handed.id[0]) {
+    *adopted = true;
+  } else {
+    rc = find_manifest(f, err);
+    *adopted = f->has_manifest;
+    if (rc == KPI_OK && !*adopted && f->engine->cluster->vtable->start_is_idempotent) {
+      rc = start(f, err);
+      *adopted = rc == KPI_OK;
+    }
+  }
   if (*adopted)
     log_at(LOG_INFO, "engine.job_found", "going on with a job that was handed to the cluster before",
            LOG_S("run_id", f->owner), LOG_S("job_id", f->handed.id));
@@ -273,13 +287,6 @@ static bool look(struct following *f, struct watching *w) {
   return is_over(now.state);
 }
 
-/* Reads the manifest into `out` if there is one. */
-static enum kpi_code find_manifest(struct following *f, struct buf *out, bool *found, struct err *err) {
-  *found = false;
-  buf_reset(out);
-  return get_file(f, "manifest.json", out, found, err);
-}
-
 /* Why a job has left no manifest. */
 static enum kpi_code failure(struct following *f, const struct watching *w, struct err *err) {
   static const char *const words[SPARK_JOB_STATE_COUNT] = {
@@ -306,18 +313,18 @@ static enum kpi_code failure(struct following *f, const struct watching *w, stru
                  w->status.reason[0] ? ": " : "", w->status.reason);
 }
 
-/* Follows the job to its end. Reads its manifest, one that is out of reach again and again until then. */
-static enum kpi_code follow(struct following *f, struct buf *manifest, struct err *err) {
+/* Follows the job to its end unless its manifest has been read. Reads it, one that is out of reach again and
+ * again until then. */
+static enum kpi_code follow(struct following *f, struct err *err) {
   struct watching w = {0};
   int64_t wait_ms = LOOK_MS_MIN;
-  for (;;) {
+  while (!f->has_manifest) {
     const bool is_end = look(f, &w);
     if (stop_reason(f->job->stop) != STOP_NONE)
       return job_stopped_err(f->job, err);
-    bool found;
-    enum kpi_code rc = find_manifest(f, manifest, &found, err);
-    if (found)
-      return KPI_OK;
+    enum kpi_code rc = find_manifest(f, err);
+    if (f->has_manifest)
+      break;
     if (is_end)
       return rc ? rc : failure(f, &w, err);
     if (show_progress(f) && w.away_since)
@@ -325,6 +332,7 @@ static enum kpi_code follow(struct following *f, struct buf *manifest, struct er
     wait_a_while(f, wait_ms);
     wait_ms = wait_ms * 2 < LOOK_MS_MAX ? wait_ms * 2 : LOOK_MS_MAX;
   }
+  return KPI_OK;
 }
 
 /* ---- results ---- */
@@ -333,13 +341,12 @@ static enum kpi_code read_result(void *arg, const char *name, struct buf *out, s
   return get_file(arg, name, out, NULL, err);
 }
 
-static enum kpi_code collect(struct following *f, struct view manifest, struct day_results *out,
-                             struct err *err) {
+static enum kpi_code collect(struct following *f, struct day_results *out, struct err *err) {
   struct job job = *f->job;
   const struct spark_attempt attempt = {f->owner, f->handed.number, f->handed.spec_sha256};
   const struct spark_files files = {f, read_result};
   job.days = f->days;
-  enum kpi_code rc = spark_collect(&job, f->listing, &attempt, manifest, &files, out, err);
+  enum kpi_code rc = spark_collect(&job, f->listing, &attempt, buf_view(&f->manifest), &files, out, err);
   if (rc == KPI_OK)
     day_results_keep(out, &f->job->days);
   return rc;
@@ -357,25 +364,25 @@ static bool is_left(const struct following *f) {
 static enum kpi_code compute(struct engine *e, const struct job *job, const struct source_listing *listing,
                              struct day_results *out, struct err *err) {
   char owner[UUID_TEXT_SIZE];
-  auto_buf struct buf manifest;
-  buf_init(&manifest, REPORT_BYTES_MAX);
   crypto_uuid7(owner);
   struct following f = {.engine = (struct engine_spark *)e,
                         .job = job,
                         .listing = listing,
                         .owner = job->hand_off ? job->hand_off->owner : owner};
+  buf_init(&f.manifest, REPORT_BYTES_MAX);
   atomic_store(&job->progress->elsewhere, ELSEWHERE_WAITING);
   enum kpi_code rc = hand_over(&f, err);
   if (rc == KPI_OK)
-    rc = follow(&f, &manifest, err);
+    rc = follow(&f, err);
   if (rc == KPI_OK)
-    rc = collect(&f, buf_view(&manifest), out, err);
+    rc = collect(&f, out, err);
   if (rc && stop_reason(job->stop) != STOP_NONE)
     rc = job_stopped_err(job, err);
   if (f.handed.spec_sha256[0] && !is_left(&f) && (rc || !job->hand_off))
     give_up(&f);
   atomic_store(&job->progress->elsewhere, ELSEWHERE_NOT);
   day_set_clear(&f.days);
+  buf_clear(&f.manifest);
   return rc;
 }
 

@@ -88,6 +88,36 @@ static void results_that_were_left_meanwhile_are_taken(void **state) {
   assert_events(b, "find");
 }
 
+/* The process ended before it had the id: nothing is to be started for what is there. */
+static void results_of_a_job_without_an_id_are_taken_before_anything_is_started(void **state) {
+  struct bench *b = *state;
+  const struct spark_cluster_vtable *const clusters[] = {&idempotent_cluster, &forgetful_cluster};
+  for (size_t i = 0; i < COUNT_OF(clusters); i++) {
+    use_engine(b, clusters[i], b->url, "0123");
+    compute_and_leave(b);
+    succeed(b, &b->jobs[i], 0);
+    b->kept.id[0] = '\0';
+    b->is_away = true; /* and nobody is to be asked */
+    assert_int_equal(compute(b), KPI_OK);
+    assert_events(b, "find");
+    assert_int_equal(b->looks, 0);
+    assert_int_equal(b->out.count, 1);
+    b->is_away = false;
+    b->is_handed = false;
+  }
+  assert_int_equal(b->job_count, 2);
+}
+
+static void job_without_an_id_stays_while_its_results_cannot_be_looked_for(void **state) {
+  struct bench *b = *state;
+  compute_and_leave(b);
+  b->kept.id[0] = '\0';
+  b->out_of_reach = "manifest.json";
+  assert_fails(b, KPI_S3_UNAVAILABLE, "is out of reach");
+  assert_events(b, "find");
+  assert_true(b->is_handed);
+}
+
 /* A reply that was lost, and the process with it. */
 static void job_without_an_id_is_started_again_with_its_token(void **state) {
   struct bench *b = *state;
@@ -540,6 +570,8 @@ int main(void) {
       BENCH_TEST(numbers_are_never_used_again),
       BENCH_TEST(same_job_is_gone_on_with),
       BENCH_TEST(results_that_were_left_meanwhile_are_taken),
+      BENCH_TEST(results_of_a_job_without_an_id_are_taken_before_anything_is_started),
+      BENCH_TEST(job_without_an_id_stays_while_its_results_cannot_be_looked_for),
       BENCH_TEST(job_without_an_id_is_started_again_with_its_token),
       BENCH_TEST(token_that_was_used_with_another_body_is_named_and_not_used_again),
       BENCH_TEST(where_starts_are_not_idempotent_it_is_given_up),
