@@ -56,6 +56,11 @@ static void file_name(char out[NAME_SIZE], const char *owner, uint32_t number, c
   snprintf(out, NAME_SIZE, "kpi-runs/%s/%u/%s", owner, number, file);
 }
 
+/* The token by which a job is submitted, and its name. */
+static void write_token(char out[TOKEN_SIZE], const char *owner, uint32_t number) {
+  snprintf(out, TOKEN_SIZE, "kpi-%s-%u", owner, number);
+}
+
 /* Reads a file of the job. A fault of the file itself is KPI_ENGINE_FAILED. */
 static enum kpi_code get_file(struct following *f, const char *file, struct buf *out, bool *found,
                               struct err *err) {
@@ -83,7 +88,7 @@ static enum kpi_code keep(const struct following *f, struct err *err) {
   return h ? h->keep(h->arg, &f->handed, err) : KPI_OK;
 }
 
-/* Ends a job that nobody keeps; of one without id there is nothing to wait for. */
+/* Ends a job that nobody keeps. */
 static void end_unkept(struct following *f) {
   const int64_t from = clock_mono_ms();
   struct unwanted_job unwanted = {f->owner, &f->handed, 0};
@@ -130,7 +135,7 @@ static enum kpi_code start(struct following *f, struct err *err) {
   auto_buf struct buf uri;
   const struct engine_spark *e = f->engine;
   file_name(name, f->owner, f->handed.number, "spec.json");
-  snprintf(token, sizeof token, "kpi-%s-%u", f->owner, f->handed.number);
+  write_token(token, f->owner, f->handed.number);
   buf_init(&uri, SIZE_MAX);
   spark_uri_write(e->work_uri, name, e->cluster->vtable->s3_scheme, &uri);
   if (buf_failed(&uri))
@@ -397,18 +402,29 @@ static bool has_results(const struct engine_spark *e, const char *prefix, const 
   return spark_store_get(e->store, name, stop, &manifest, &found, &err) == KPI_OK && found;
 }
 
+/* Says how a job is, and its id: one whose id is not known may be at work all the same. */
+static enum kpi_code look_for(const struct engine_spark *e, const struct unwanted_job *u,
+                              const struct stop_flag *stop, char id[SPARK_JOB_ID_SIZE],
+                              struct spark_job_status *out, struct err *err) {
+  char token[TOKEN_SIZE];
+  *out = (struct spark_job_status){.state = SPARK_JOB_UNKNOWN};
+  view_to_cstr(view_of(u->job->id), id, SPARK_JOB_ID_SIZE);
+  write_token(token, u->owner, u->job->number);
+  enum kpi_code rc = id[0] ? KPI_OK : spark_cluster_find(e->cluster, token, stop, id, err);
+  return rc || !id[0] ? rc : spark_cluster_look(e->cluster, id, stop, out, err);
+}
+
 /* Without its spec a job ends by itself, also one that the cluster cannot be asked about. What it has written
  * until then is removed at its end. */
 static enum kpi_code discard(struct engine *e, const struct unwanted_job *u, const struct stop_flag *stop,
                              bool *over, struct err *err) {
   const struct engine_spark *spark = (const struct engine_spark *)e;
-  const char *const id = u->job->id;
-  struct spark_job_status status = {.state = SPARK_JOB_UNKNOWN};
-  char prefix[NAME_SIZE];
+  struct spark_job_status status;
+  char prefix[NAME_SIZE], id[SPARK_JOB_ID_SIZE];
   file_name(prefix, u->owner, u->job->number, "");
-  const bool may_close = id[0] && u->age_ms < CLOSE_MS_MAX && has_results(spark, prefix, stop);
+  const bool may_close = u->job->id[0] && u->age_ms < CLOSE_MS_MAX && has_results(spark, prefix, stop);
   enum kpi_code rc = may_close ? KPI_OK : spark_store_remove_all(spark->store, prefix, stop, err);
-  enum kpi_code looked = id[0] ? spark_cluster_look(spark->cluster, id, stop, &status, err) : KPI_OK;
+  enum kpi_code looked = look_for(spark, u, stop, id, &status, err);
   if (looked == KPI_OK && !is_over(status.state))
     return may_close ? KPI_OK : spark_cluster_cancel(spark->cluster, id, stop, err);
   if (looked == KPI_OK && rc == KPI_OK)
