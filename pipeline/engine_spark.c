@@ -83,6 +83,13 @@ static bool is_over(enum spark_job_state s) {
 
 /* ---- keeping what was handed over ---- */
 
+/* A job that nobody keeps has an owner of its own. */
+static enum kpi_code begin(struct following *f, struct err *err) {
+  const struct hand_off *h = f->job->hand_off;
+  f->handed = (struct handed_job){.number = 1};
+  return h ? h->begin(h->arg, &f->handed.number, err) : KPI_OK;
+}
+
 static enum kpi_code keep(const struct following *f, struct err *err) {
   const struct hand_off *h = f->job->hand_off;
   return h ? h->keep(h->arg, &f->handed, err) : KPI_OK;
@@ -155,10 +162,12 @@ static enum kpi_code submit(struct following *f, struct err *err) {
   char name[NAME_SIZE];
   auto_buf struct buf spec;
   buf_init(&spec, SPEC_BYTES_MAX);
-  f->handed.id[0] = '\0';
+  enum kpi_code rc = begin(f, err);
+  if (rc)
+    return rc;
   if (!write_spec(f, &spec, f->handed.spec_sha256))
     return job_memory_err(f->job, err);
-  enum kpi_code rc = keep(f, err);
+  rc = keep(f, err);
   if (rc)
     return rc;
   file_name(name, f->owner, f->handed.number, "spec.json");
@@ -232,7 +241,6 @@ static enum kpi_code hand_over(struct following *f, struct err *err) {
   if (rc == KPI_OK && !adopted) {
     if (found)
       give_up(f);
-    f->handed.number++;
     day_set_clear(&f->days);
     rc = day_set_copy(&f->job->days, &f->days) ? submit(f, err) : job_memory_err(f->job, err);
   }

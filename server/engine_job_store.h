@@ -6,14 +6,18 @@
 #include "pipeline/hand_off.h"
 #include "server/db.h"
 
-/* Finds the job that an owner is to go on with; as hand_off. */
+/* Finds the job that an owner is to go on with; as hand_off. *out is empty when there is none. */
 KPI_MUST_CHECK enum kpi_code engine_job_store_find(struct db *db, const char *owner, struct handed_job *out,
                                                    bool *found, struct err *err);
 
-/* Stores a job, and which runs wait for it. */
+/* Stores a new job, and which runs wait for it. Its number is one above all that the owner has or had. */
+KPI_MUST_CHECK enum kpi_code engine_job_store_begin(struct db *db, const char *owner,
+                                                    const char *const *run_ids, size_t count,
+                                                    uint32_t *number, struct err *err);
+
+/* Stores what is known of a job. */
 KPI_MUST_CHECK enum kpi_code engine_job_store_keep(struct db *db, const char *owner,
-                                                   const struct handed_job *job, const char *const *run_ids,
-                                                   size_t count, struct err *err);
+                                                   const struct handed_job *job, struct err *err);
 
 /* Runs wait for a job no more, nor does the search of a backfill: it is to be ended unless others wait for
  * it. */

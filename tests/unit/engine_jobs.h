@@ -44,8 +44,11 @@ static inline void keep(const char *owner, uint32_t number, const char *id, cons
                         size_t count) {
   const struct handed_job job = job_of(number, id);
   struct err err = {0};
-  if (engine_job_store_keep(db, owner, &job, runs, count, &err))
+  uint32_t begun;
+  if (engine_job_store_begin(db, owner, runs, count, &begun, &err) ||
+      engine_job_store_keep(db, owner, &job, &err))
     fail_msg("%s", err.message);
+  assert_int_equal(begun, number);
 }
 
 static inline void assert_found(const char *owner, bool expected, uint32_t number, const char *id) {

@@ -56,6 +56,7 @@ struct bench {
   struct hand_off keeper;
   struct handed_job kept, given_up; /* the last ones */
   bool is_handed;                   /* kept is to be gone on with */
+  uint32_t last_number;
   int keeps, keep_fails_at;
   struct buf events; /* of keeper and cluster */
 
@@ -290,7 +291,14 @@ static inline enum kpi_code fake_find_kept(void *arg, struct handed_job *out, bo
   (void)err;
   note(b, "find", "");
   *found = b->is_handed;
-  *out = *found ? b->kept : (struct handed_job){.number = b->kept.number};
+  *out = *found ? b->kept : (struct handed_job){0};
+  return KPI_OK;
+}
+
+static inline enum kpi_code fake_begin(void *arg, uint32_t *number, struct err *err) {
+  struct bench *b = arg;
+  (void)err;
+  *number = ++b->last_number;
   return KPI_OK;
 }
 
@@ -353,7 +361,7 @@ static inline int bench_setup(void **state) {
   budget_init(&b->budget, 0);
   if (spark_store_new(b->url, NULL, &b->files, &b->err))
     return 1;
-  b->keeper = (struct hand_off){b, OWNER, fake_find_kept, fake_keep, fake_give_up};
+  b->keeper = (struct hand_off){b, OWNER, fake_find_kept, fake_begin, fake_keep, fake_give_up};
   b->source.url = (char *)(uintptr_t) "file:///data";
   b->on_start = succeed;
   for (int d = 0; d < DATASET_COUNT; d++)

@@ -62,13 +62,52 @@ static void job_is_found_with_all_that_is_known_of_it(void **state) {
   (void)state;
   char run[UUID_TEXT_SIZE];
   const char *const runs[] = {run};
+  const struct handed_job known = job_of(1, "job-1");
+  struct err err;
   submit(1, ENGINE_SPARK, run);
   assert_found(run, false, 0, "");
   keep(run, 1, "", runs, 1);
   assert_found(run, true, 1, "");
-  keep(run, 1, "job-1", runs, 1);
+  assert_int_equal(engine_job_store_keep(db, run, &known, &err), KPI_OK);
   assert_found(run, true, 1, "job-1");
   assert_found(STRANGER, false, 0, "");
+}
+
+/* Those that wait for one job may come to replace it at the same time. */
+static void jobs_that_begin_after_the_same_find_have_numbers_of_their_own(void **state) {
+  (void)state;
+  char ids[2][UUID_TEXT_SIZE];
+  const char *const runs[] = {ids[0], ids[1]};
+  struct run_hand_off both[2];
+  struct handed_job found;
+  struct err err;
+  bool is_found;
+  uint32_t numbers[2];
+  submit(1, ENGINE_SPARK, ids[0]);
+  submit(2, ENGINE_SPARK, ids[1]);
+  keep(ids[0], 1, "job-1", runs, 2);
+  for (size_t i = 0; i < 2; i++) {
+    run_hand_off_init(&both[i], db, NULL, ids[0], true, &runs[i], 1);
+    assert_int_equal(both[i].base.find(both[i].base.arg, &found, &is_found, &err), KPI_OK);
+    assert_true(is_found);
+  }
+  for (size_t i = 0; i < 2; i++)
+    assert_int_equal(both[i].base.begin(both[i].base.arg, &numbers[i], &err), KPI_OK);
+  assert_int_equal(numbers[0], 2);
+  assert_int_equal(numbers[1], 3);
+}
+
+/* The reaper may come before more is known of it. */
+static void job_that_has_just_begun_is_waited_for(void **state) {
+  (void)state;
+  char run[UUID_TEXT_SIZE];
+  const char *const runs[] = {run};
+  struct err err;
+  uint32_t number;
+  submit(1, ENGINE_SPARK, run);
+  assert_int_equal(engine_job_store_begin(db, run, runs, 1, &number, &err), KPI_OK);
+  assert_waits_for(run, run);
+  assert_int_equal(list_to_end(1), 0);
 }
 
 static void of_a_job_that_was_given_up_the_number_stays(void **state) {
@@ -79,14 +118,14 @@ static void of_a_job_that_was_given_up_the_number_stays(void **state) {
   submit(1, ENGINE_SPARK, run);
   keep(run, 1, "job-1", runs, 1);
   give_up(run, 1);
-  assert_found(run, false, 1, "");
+  assert_found(run, false, 0, "");
   keep(run, 2, "job-2", runs, 1);
   assert_found(run, true, 2, "job-2");
   give_up(run, 1); /* once more, which says nothing of the other */
   assert_found(run, true, 2, "job-2");
   give_up(run, 2);
   assert_int_equal(engine_job_store_over(db, run, 2, &err), KPI_OK);
-  assert_found(run, false, 2, "");
+  assert_found(run, false, 0, "");
   give_up(run, 2); /* nor does it bring a job back that is over */
   assert_int_equal(list_to_end(0), 1);
   assert_int_equal(to_end[0].job.number, 1);
@@ -133,6 +172,7 @@ static void a_run_without_claim_leaves_the_job_to_others(void **state) {
   struct handed_job found, own_job = job_of(1, "job-2");
   struct err err;
   bool is_found;
+  uint32_t number;
   submit(1, ENGINE_SPARK, first);
   submit(2, ENGINE_SPARK, second);
   keep(first, 1, "job-1", runs, 2);
@@ -141,6 +181,8 @@ static void a_run_without_claim_leaves_the_job_to_others(void **state) {
   assert_false(is_found);
   assert_int_equal(found.number, 0);
   assert_string_not_equal(h.base.owner, first);
+  assert_int_equal(h.base.begin(h.base.arg, &number, &err), KPI_OK);
+  assert_int_equal(number, 1);
   assert_int_equal(h.base.keep(h.base.arg, &own_job, &err), KPI_OK);
   assert_int_equal(h.base.find(h.base.arg, &found, &is_found, &err), KPI_OK);
   assert_true(is_found);
@@ -164,16 +206,19 @@ static void the_engine_is_given_what_is_stored(void **state) {
   struct handed_job found, job = job_of(1, "job-1");
   struct err err;
   bool is_found;
+  uint32_t number;
   submit(1, ENGINE_SPARK, run);
   run_hand_off_init(&h, db, NULL, run, false, runs, 1);
   assert_string_equal(h.base.owner, run);
+  assert_int_equal(h.base.begin(h.base.arg, &number, &err), KPI_OK);
+  assert_int_equal(number, 1);
   assert_int_equal(h.base.keep(h.base.arg, &job, &err), KPI_OK);
   assert_waits_for(run, run);
   assert_int_equal(h.base.find(h.base.arg, &found, &is_found, &err), KPI_OK);
   assert_true(is_found);
   assert_string_equal(found.id, "job-1");
   h.base.give_up(h.base.arg, &job);
-  assert_found(run, false, 1, "");
+  assert_found(run, false, 0, "");
   assert_waits_for(run, "");
 }
 
@@ -399,6 +444,8 @@ static void what_is_asked_for_is_taken_whatever_there_is_to_read(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       DB_TEST(job_is_found_with_all_that_is_known_of_it),
+      DB_TEST(jobs_that_begin_after_the_same_find_have_numbers_of_their_own),
+      DB_TEST(job_that_has_just_begun_is_waited_for),
       DB_TEST(of_a_job_that_was_given_up_the_number_stays),
       DB_TEST(a_job_that_others_follow_is_not_given_up),
       DB_TEST(a_job_whose_id_comes_late_is_ended_all_the_same),

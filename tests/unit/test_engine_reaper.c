@@ -155,7 +155,7 @@ static void job_that_was_abandoned_is_tried_no_more(void **state) {
   let_time_pass();
   assert_int_equal(reap(0), ENGINE_JOBS_NEVER);
   assert_int_equal(cluster.times, 1);
-  assert_found(STRANGER, false, 1, "");
+  assert_found(STRANGER, false, 0, "");
 }
 
 static void jobs_that_take_long_to_fail_let_new_ones_go_before(void **state) {

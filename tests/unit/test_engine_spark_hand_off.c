@@ -56,7 +56,7 @@ static void spec_that_cannot_be_written_starts_nothing(void **state) {
 
 static void numbers_are_never_used_again(void **state) {
   struct bench *b = *state;
-  b->kept.number = 7; /* was given up */
+  b->last_number = 7; /* was given up */
   b->refuses = true;
   assert_int_equal(compute(b), KPI_ENGINE_FAILED);
   b->refuses = false;
