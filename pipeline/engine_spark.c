@@ -300,6 +300,17 @@ static bool look(struct following *f, struct watching *w) {
   return is_over(now.state);
 }
 
+/* True of a job that has ended before it told of any progress: of that the cluster often knows no reason. */
+static bool never_began(struct following *f, const struct watching *w) {
+  auto_buf struct buf text;
+  struct err err;
+  bool found = false;
+  buf_init(&text, REPORT_BYTES_MAX);
+  if (w->status.state != SPARK_JOB_FAILED && w->status.state != SPARK_JOB_SUCCEEDED)
+    return false;
+  return !f->progress_seen[0] && get_file(f, "progress.json", &text, &found, &err) == KPI_OK && !found;
+}
+
 /* Why a job has left no manifest. */
 static enum kpi_code failure(struct following *f, const struct watching *w, struct err *err) {
   static const char *const words[SPARK_JOB_STATE_COUNT] = {
@@ -322,8 +333,12 @@ static enum kpi_code failure(struct following *f, const struct watching *w, stru
     *err = w->err;
     return err->code;
   }
-  return err_set(err, KPI_ENGINE_FAILED, "the Spark job %s %s%s%s", f->handed.id, words[w->status.state],
-                 w->status.reason[0] ? ": " : "", w->status.reason);
+  return err_set(err, KPI_ENGINE_FAILED, "the Spark job %s %s%s%s%s", f->handed.id, words[w->status.state],
+                 w->status.reason[0] ? ": " : "", w->status.reason,
+                 never_began(f, w)
+                     ? "; it never began: its log on the cluster says why, such as no access to "
+                       "KPI_SPARK_JOB_URI or KPI_SPARK_WORK_URI"
+                     : "");
 }
 
 /* Follows the job to its end unless its manifest has been read. Reads it, one that is out of reach again and

@@ -131,7 +131,7 @@ def test_another_job_file_is_refused(site, serve):
 def test_missing_job_file_is_named(site, serve):
     server = serve(KPI_SPARK_JOB_URI=site.bucket.url("jobs/none.py"))
     run = spark_run(server)
-    assert_failed(server, run, "engine_failed", "engine_unavailable")
+    assert "it never began: " in assert_failed(server, run, "engine_failed")["message"]
     wait_for(lambda: site.left(run) == [], 10)
 
 

@@ -332,6 +332,28 @@ static void end_without_results_is_a_failure_whatever_the_cluster_says(void **st
   }
 }
 
+static void has_told_of_itself_before_it_failed(struct bench *b, struct fake_job *job, int nth) {
+  leave(b, job->folder, "progress.json", PROGRESS("scanning", "3", "10"));
+  is_killed(b, job, nth);
+}
+
+/* Its file, its spec or its libraries are not within reach of the cluster, which tells nothing of that. */
+static void failure_of_a_job_that_never_began_says_where_to_look(void **state) {
+  struct bench *b = *state;
+  static const struct {
+    step_fn end;
+    bool says_so;
+  } cases[] = {{is_killed, true},
+               {succeeds_without_results, true},
+               {has_told_of_itself_before_it_failed, false},
+               {is_cancelled_by_others, false}};
+  for (size_t i = 0; i < COUNT_OF(cases); i++) {
+    b->on_start = cases[i].end;
+    assert_fails(b, KPI_ENGINE_FAILED, "the Spark job job-");
+    assert_int_equal(!!strstr(b->err.message, "; it never began: "), cases[i].says_so);
+  }
+}
+
 static void has_succeeded_but_is_said_to_have_failed(struct bench *b, struct fake_job *job, int nth) {
   succeed(b, job, nth);
   end_job(job, SPARK_JOB_FAILED, "so it is said");
@@ -461,6 +483,7 @@ int main(void) {
       BENCH_TEST(progress_is_shown),
       cmocka_unit_test(progress_that_cannot_be_read_changes_nothing),
       BENCH_TEST(error_of_the_job_is_that_of_the_run),
+      BENCH_TEST(failure_of_a_job_that_never_began_says_where_to_look),
       BENCH_TEST(end_without_results_is_a_failure_whatever_the_cluster_says),
       BENCH_TEST(manifest_is_success_whatever_the_cluster_says),
       BENCH_TEST(refusal_of_the_cluster_is_told),
