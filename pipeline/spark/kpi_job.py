@@ -1311,14 +1311,18 @@ def check_pinned(storage: Storage, spec: Spec) -> None:
         code = "source_unreadable" if o["uri"].startswith("file:") else "s3_object_changed"
         if o["uri"] not in states:
             raise Refusal(code, f"{o['name']}: it is gone since it was listed", o["name"])
-        size, modified_ms, etag = states[o["uri"]]
-        is_same = (
-            size == o["size"]
-            and (o.get("modified_ms") is None or modified_ms == o["modified_ms"])
-            and (o.get("etag") is None or etag is None or bare_etag(etag) == bare_etag(o["etag"]))
-        )
-        if not is_same:
+        if not is_as_listed(o, *states[o["uri"]]):
             raise Refusal(code, f"{o['name']}: it has changed since it was listed", o["name"])
+
+
+def is_as_listed(o: dict[str, Any], size: int, modified_ms: int, etag: Optional[str]) -> bool:
+    """By the ETag where both sides know it, else by the time: of objects in seconds, as not all clients of S3 tell parts of them."""
+    if size != o["size"]:
+        return False
+    if o.get("etag") is not None and etag is not None:
+        return bare_etag(etag) == bare_etag(o["etag"])
+    unit = 1 if o["uri"].startswith("file:") else 1000
+    return not o.get("modified_ms") or not modified_ms or modified_ms // unit == o["modified_ms"] // unit
 
 
 def bare_etag(etag: str) -> str:

@@ -32,11 +32,12 @@ def s3a_env() -> dict[str, str]:
 def s3_objects(source: dict, bucket: Bucket, prefix: str) -> dict:
     """The data sets of a spec of files, as the objects that they were uploaded as."""
     pages = bucket.client.get_paginator("list_objects_v2").paginate(Bucket=bucket.name, Prefix=prefix)
-    etags = {found["Key"]: found["ETag"] for page in pages for found in page.get("Contents", [])}
+    listed = {found["Key"]: found for page in pages for found in page.get("Contents", [])}
 
     def of(file):
         key = f"{prefix}/{file['name']}"
-        return {**file, "uri": f"s3a://{bucket.name}/{key}", "etag": etags[key], "modified_ms": None}
+        modified_ms = int(listed[key]["LastModified"].timestamp() * 1000)
+        return {**file, "uri": f"s3a://{bucket.name}/{key}", "etag": listed[key]["ETag"], "modified_ms": modified_ms}
 
     return {name: [of(file) for file in files] for name, files in source["datasets"].items()}
 

@@ -145,13 +145,13 @@ static void objects_of_s3_are_named_as_the_cluster_names_them(void **state) {
                  "\"job_sha256\":\"0123\",\"days\":\"all\",\"bad_rows\":\"fail\",\"status_match\":\"folded\","
                  "\"unknown_category\":null,\"timezone\":\"UTC\",\"datasets\":{\"orders\":["
                  "{\"name\":\"orders/50%20+#?.csv.gz\",\"uri\":\"s3a://bucket/Data/orders/50%20+#?.csv.gz\","
-                 "\"size\":11,\"etag\":\"v2\",\"modified_ms\":null,\"gzip\":true},"
+                 "\"size\":11,\"etag\":\"v2\",\"modified_ms\":1700000000001,\"gzip\":true},"
                  "{\"name\":\"orders/a \\\"b\\\"\\\\c\\t\\u00fc'.csv\","
                  "\"uri\":\"s3a://bucket/Data/orders/a \\\"b\\\"\\\\c\\t\\u00fc'.csv\","
-                 "\"size\":10,\"etag\":\"v1\",\"modified_ms\":null,\"gzip\":false}],"
+                 "\"size\":10,\"etag\":\"v1\",\"modified_ms\":1700000000000,\"gzip\":false}],"
                  "\"order_items\":[{\"name\":\"order_items/x/part-0\","
                  "\"uri\":\"s3a://bucket/Data/order_items/x/part-0\",\"size\":12,\"etag\":\"v3\","
-                 "\"modified_ms\":null,\"gzip\":false}],\"products\":[]}}");
+                 "\"modified_ms\":1700000000002,\"gzip\":false}],\"products\":[]}}");
   assert_string_equal(b->spec_uri, "s3a://work/prefix/" RUN_FOLDER "/spec.json");
   use_engine(b, &idempotent_cluster, "s3://work", "0123");
   assert_int_equal(compute(b), KPI_OK);
