@@ -7,7 +7,14 @@
 #include <jansson.h>
 #include <string.h>
 
-enum { TIMEOUT_MS = 30 * 1000, STALL_SECONDS = 15, REPLY_BYTES_MAX = 1024 * 1024, PATH_BYTES_MAX = 1024 };
+enum {
+  TIMEOUT_MS = 30 * 1000,
+  STALL_SECONDS = 15,
+  REPLY_BYTES_MAX = 1024 * 1024,
+  PATH_BYTES_MAX = 1024,
+  PAGES_MAX = 100,
+  TOKEN_SIZE = 1025 /* of pages */
+};
 
 /* A call and its reply. The call comes first, so that its callback finds the rest. */
 struct emr_exchange {
@@ -117,6 +124,54 @@ enum kpi_code emr_start_job_run(struct aws *a, const struct emr_job *job, char i
     rc = lacks(&x, "jobRunId", err);
   end(&x);
   return rc;
+}
+
+/* ---- finding ---- */
+
+static void write_query(const char *page, struct aws_call *call) {
+  static const char *const states[] = {"CANCELLING", "PENDING",   "QUEUED",
+                                       "RUNNING",    "SCHEDULED", "SUBMITTED"};
+  call->query[call->query_count++] = (struct sigv4_pair){VIEW_LIT("maxResults"), VIEW_LIT("50")};
+  for (size_t i = 0; i < sizeof states / sizeof states[0]; i++)
+    call->query[call->query_count++] = (struct sigv4_pair){VIEW_LIT("states"), view_of(states[i])};
+  if (*page)
+    call->query[call->query_count++] = (struct sigv4_pair){VIEW_LIT("nextToken"), view_of(page)};
+}
+
+/* Takes the id of the job run that has the name, if it is on the page, and the token of the next page. */
+static enum kpi_code read_page(const struct emr_exchange *x, const char *name, char id[EMR_ID_SIZE],
+                               char page[TOKEN_SIZE], struct err *err) {
+  const json_t *runs = json_object_get(x->reply, "jobRuns"), *run;
+  size_t i;
+  if (!json_is_array(runs) ||
+      !view_to_cstr(view_of(json_string_value(json_object_get(x->reply, "nextToken"))), page, TOKEN_SIZE))
+    return lacks(x, "list", err);
+  json_array_foreach(runs, i, run) {
+    if (view_is(view_of(json_string_value(json_object_get(run, "name"))), name))
+      view_to_cstr(view_of(json_string_value(json_object_get(run, "id"))), id, EMR_ID_SIZE);
+  }
+  return KPI_OK;
+}
+
+enum kpi_code emr_find_job_run(struct aws *a, const struct emr_job_name *wanted, char id[EMR_ID_SIZE],
+                               struct err *err) {
+  char page[TOKEN_SIZE] = "";
+  id[0] = '\0';
+  for (int pages = 0; pages < PAGES_MAX; pages++) {
+    struct emr_exchange x;
+    begin(&x, "ListJobRuns", "GET", wanted->application_id, NULL, wanted->stop);
+    write_query(page, &x.call);
+    enum kpi_code rc = send(a, &x, err);
+    if (rc == KPI_OK)
+      rc = read_page(&x, wanted->name, id, page, err);
+    end(&x);
+    if (rc || id[0] || !page[0])
+      return rc;
+  }
+  err_set(err, KPI_ENGINE_UNAVAILABLE, "ListJobRuns: more than %d pages of job runs that are not over",
+          PAGES_MAX);
+  aws_error_place(AWS_EMR_SERVERLESS, "ListJobRuns", err);
+  return err->code;
 }
 
 /* ---- looking and cancelling ---- */

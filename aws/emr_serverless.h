@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * Job runs of Amazon EMR Serverless. Knows nothing of what they compute. Source: Amazon EMR Serverless API
- * Reference, StartJobRun, GetJobRun, CancelJobRun. */
+ * Reference, StartJobRun, ListJobRuns, GetJobRun, CancelJobRun. */
 #ifndef KPID_AWS_EMR_SERVERLESS_H
 #define KPID_AWS_EMR_SERVERLESS_H
 
@@ -25,6 +25,17 @@ struct emr_job {
  * another job is refused. */
 KPI_MUST_CHECK enum kpi_code emr_start_job_run(struct aws *a, const struct emr_job *job, char id[EMR_ID_SIZE],
                                                struct err *err);
+
+/* Which job run is looked for. Borrowed. */
+struct emr_job_name {
+  const char *application_id, *name;
+  const struct stop_flag *stop;
+};
+
+/* Finds a job run by its name among those that are not over. `id` is empty when there is none, and after an
+ * error. */
+KPI_MUST_CHECK enum kpi_code emr_find_job_run(struct aws *a, const struct emr_job_name *wanted,
+                                              char id[EMR_ID_SIZE], struct err *err);
 
 /* Which job run is asked for. Borrowed. */
 struct emr_job_run {

@@ -43,6 +43,8 @@ struct following {
   const char *owner;
   struct handed_job handed;
   struct day_set days; /* owned; of its spec: those of the job, and maybe some that nobody wants any more */
+  struct buf manifest; /* owned; what there is of it when it has been found */
+  bool has_manifest;
   char progress_seen[SHA256_HEX_SIZE]; /* of the progress file */
   bool is_out_of_reach;                /* what was to be read last: it says nothing of the job */
 };
@@ -52,6 +54,11 @@ struct following {
 /* The name of a file of a job, or with "" its prefix. */
 static void file_name(char out[NAME_SIZE], const char *owner, uint32_t number, const char *file) {
   snprintf(out, NAME_SIZE, "kpi-runs/%s/%u/%s", owner, number, file);
+}
+
+/* The token by which a job is submitted, and its name. */
+static void write_token(char out[TOKEN_SIZE], const char *owner, uint32_t number) {
+  snprintf(out, TOKEN_SIZE, "kpi-%s-%u", owner, number);
 }
 
 /* Reads a file of the job. A fault of the file itself is KPI_ENGINE_FAILED. */
@@ -64,18 +71,31 @@ static enum kpi_code get_file(struct following *f, const char *file, struct buf 
   return rc;
 }
 
+/* Reads the manifest if there is one. */
+static enum kpi_code find_manifest(struct following *f, struct err *err) {
+  buf_reset(&f->manifest);
+  return get_file(f, "manifest.json", &f->manifest, &f->has_manifest, err);
+}
+
 static bool is_over(enum spark_job_state s) {
   return s != SPARK_JOB_WAITING && s != SPARK_JOB_RUNNING;
 }
 
 /* ---- keeping what was handed over ---- */
 
+/* A job that nobody keeps has an owner of its own. */
+static enum kpi_code begin(struct following *f, struct err *err) {
+  const struct hand_off *h = f->job->hand_off;
+  f->handed = (struct handed_job){.number = 1};
+  return h ? h->begin(h->arg, &f->handed.number, err) : KPI_OK;
+}
+
 static enum kpi_code keep(const struct following *f, struct err *err) {
   const struct hand_off *h = f->job->hand_off;
   return h ? h->keep(h->arg, &f->handed, err) : KPI_OK;
 }
 
-/* Ends a job that nobody keeps; of one without id there is nothing to wait for. */
+/* Ends a job that nobody keeps. */
 static void end_unkept(struct following *f) {
   const int64_t from = clock_mono_ms();
   struct unwanted_job unwanted = {f->owner, &f->handed, 0};
@@ -122,7 +142,7 @@ static enum kpi_code start(struct following *f, struct err *err) {
   auto_buf struct buf uri;
   const struct engine_spark *e = f->engine;
   file_name(name, f->owner, f->handed.number, "spec.json");
-  snprintf(token, sizeof token, "kpi-%s-%u", f->owner, f->handed.number);
+  write_token(token, f->owner, f->handed.number);
   buf_init(&uri, SIZE_MAX);
   spark_uri_write(e->work_uri, name, e->cluster->vtable->s3_scheme, &uri);
   if (buf_failed(&uri))
@@ -142,10 +162,12 @@ static enum kpi_code submit(struct following *f, struct err *err) {
   char name[NAME_SIZE];
   auto_buf struct buf spec;
   buf_init(&spec, SPEC_BYTES_MAX);
-  f->handed.id[0] = '\0';
+  enum kpi_code rc = begin(f, err);
+  if (rc)
+    return rc;
   if (!write_spec(f, &spec, f->handed.spec_sha256))
     return job_memory_err(f->job, err);
-  enum kpi_code rc = keep(f, err);
+  rc = keep(f, err);
   if (rc)
     return rc;
   file_name(name, f->owner, f->handed.number, "spec.json");
@@ -185,18 +207,24 @@ static enum kpi_code compare_job(struct following *f, bool *same, struct err *er
   return KPI_OK;
 }
 
-/* Goes on with a job. One that may or may not have been submitted is submitted again, if that is the same. */
+/* Goes on with a job. One that may or may not have been submitted is submitted again, if that is the same,
+ * and it has left no results yet. */
 static enum kpi_code adopt(struct following *f, bool *adopted, struct err *err) {
-  const bool is_known = f->handed.id[0] != '\0';
   bool same;
   *adopted = false;
-  if (!is_known && !f->engine->cluster->vtable->start_is_idempotent)
-    return KPI_OK;
   enum kpi_code rc = compare_job(f, &same, err);
   if (rc || !same)
     return rc;
-  rc = is_known ? KPI_OK : start(f, err);
-  *adopted = rc == KPI_OK;
+  if (f->handed.id[0]) {
+    *adopted = true;
+  } else {
+    rc = find_manifest(f, err);
+    *adopted = f->has_manifest;
+    if (rc == KPI_OK && !*adopted && f->engine->cluster->vtable->start_is_idempotent) {
+      rc = start(f, err);
+      *adopted = rc == KPI_OK;
+    }
+  }
   if (*adopted)
     log_at(LOG_INFO, "engine.job_found", "going on with a job that was handed to the cluster before",
            LOG_S("run_id", f->owner), LOG_S("job_id", f->handed.id));
@@ -213,7 +241,6 @@ static enum kpi_code hand_over(struct following *f, struct err *err) {
   if (rc == KPI_OK && !adopted) {
     if (found)
       give_up(f);
-    f->handed.number++;
     day_set_clear(&f->days);
     rc = day_set_copy(&f->job->days, &f->days) ? submit(f, err) : job_memory_err(f->job, err);
   }
@@ -273,11 +300,15 @@ static bool look(struct following *f, struct watching *w) {
   return is_over(now.state);
 }
 
-/* Reads the manifest into `out` if there is one. */
-static enum kpi_code find_manifest(struct following *f, struct buf *out, bool *found, struct err *err) {
-  *found = false;
-  buf_reset(out);
-  return get_file(f, "manifest.json", out, found, err);
+/* True of a job that has ended before it told of any progress: of that the cluster often knows no reason. */
+static bool never_began(struct following *f, const struct watching *w) {
+  auto_buf struct buf text;
+  struct err err;
+  bool found = false;
+  buf_init(&text, REPORT_BYTES_MAX);
+  if (w->status.state != SPARK_JOB_FAILED && w->status.state != SPARK_JOB_SUCCEEDED)
+    return false;
+  return !f->progress_seen[0] && get_file(f, "progress.json", &text, &found, &err) == KPI_OK && !found;
 }
 
 /* Why a job has left no manifest. */
@@ -302,22 +333,26 @@ static enum kpi_code failure(struct following *f, const struct watching *w, stru
     *err = w->err;
     return err->code;
   }
-  return err_set(err, KPI_ENGINE_FAILED, "the Spark job %s %s%s%s", f->handed.id, words[w->status.state],
-                 w->status.reason[0] ? ": " : "", w->status.reason);
+  return err_set(err, KPI_ENGINE_FAILED, "the Spark job %s %s%s%s%s", f->handed.id, words[w->status.state],
+                 w->status.reason[0] ? ": " : "", w->status.reason,
+                 never_began(f, w)
+                     ? "; it never began: its log on the cluster says why, such as no access to "
+                       "KPI_SPARK_JOB_URI or KPI_SPARK_WORK_URI"
+                     : "");
 }
 
-/* Follows the job to its end. Reads its manifest, one that is out of reach again and again until then. */
-static enum kpi_code follow(struct following *f, struct buf *manifest, struct err *err) {
+/* Follows the job to its end unless its manifest has been read. Reads it, one that is out of reach again and
+ * again until then. */
+static enum kpi_code follow(struct following *f, struct err *err) {
   struct watching w = {0};
   int64_t wait_ms = LOOK_MS_MIN;
-  for (;;) {
+  while (!f->has_manifest) {
     const bool is_end = look(f, &w);
     if (stop_reason(f->job->stop) != STOP_NONE)
       return job_stopped_err(f->job, err);
-    bool found;
-    enum kpi_code rc = find_manifest(f, manifest, &found, err);
-    if (found)
-      return KPI_OK;
+    enum kpi_code rc = find_manifest(f, err);
+    if (f->has_manifest)
+      break;
     if (is_end)
       return rc ? rc : failure(f, &w, err);
     if (show_progress(f) && w.away_since)
@@ -325,6 +360,7 @@ static enum kpi_code follow(struct following *f, struct buf *manifest, struct er
     wait_a_while(f, wait_ms);
     wait_ms = wait_ms * 2 < LOOK_MS_MAX ? wait_ms * 2 : LOOK_MS_MAX;
   }
+  return KPI_OK;
 }
 
 /* ---- results ---- */
@@ -333,13 +369,12 @@ static enum kpi_code read_result(void *arg, const char *name, struct buf *out, s
   return get_file(arg, name, out, NULL, err);
 }
 
-static enum kpi_code collect(struct following *f, struct view manifest, struct day_results *out,
-                             struct err *err) {
+static enum kpi_code collect(struct following *f, struct day_results *out, struct err *err) {
   struct job job = *f->job;
   const struct spark_attempt attempt = {f->owner, f->handed.number, f->handed.spec_sha256};
   const struct spark_files files = {f, read_result};
   job.days = f->days;
-  enum kpi_code rc = spark_collect(&job, f->listing, &attempt, manifest, &files, out, err);
+  enum kpi_code rc = spark_collect(&job, f->listing, &attempt, buf_view(&f->manifest), &files, out, err);
   if (rc == KPI_OK)
     day_results_keep(out, &f->job->days);
   return rc;
@@ -357,25 +392,25 @@ static bool is_left(const struct following *f) {
 static enum kpi_code compute(struct engine *e, const struct job *job, const struct source_listing *listing,
                              struct day_results *out, struct err *err) {
   char owner[UUID_TEXT_SIZE];
-  auto_buf struct buf manifest;
-  buf_init(&manifest, REPORT_BYTES_MAX);
   crypto_uuid7(owner);
   struct following f = {.engine = (struct engine_spark *)e,
                         .job = job,
                         .listing = listing,
                         .owner = job->hand_off ? job->hand_off->owner : owner};
+  buf_init(&f.manifest, REPORT_BYTES_MAX);
   atomic_store(&job->progress->elsewhere, ELSEWHERE_WAITING);
   enum kpi_code rc = hand_over(&f, err);
   if (rc == KPI_OK)
-    rc = follow(&f, &manifest, err);
+    rc = follow(&f, err);
   if (rc == KPI_OK)
-    rc = collect(&f, buf_view(&manifest), out, err);
+    rc = collect(&f, out, err);
   if (rc && stop_reason(job->stop) != STOP_NONE)
     rc = job_stopped_err(job, err);
   if (f.handed.spec_sha256[0] && !is_left(&f) && (rc || !job->hand_off))
     give_up(&f);
   atomic_store(&job->progress->elsewhere, ELSEWHERE_NOT);
   day_set_clear(&f.days);
+  buf_clear(&f.manifest);
   return rc;
 }
 
@@ -390,18 +425,29 @@ static bool has_results(const struct engine_spark *e, const char *prefix, const 
   return spark_store_get(e->store, name, stop, &manifest, &found, &err) == KPI_OK && found;
 }
 
+/* Says how a job is, and its id: one whose id is not known may be at work all the same. */
+static enum kpi_code look_for(const struct engine_spark *e, const struct unwanted_job *u,
+                              const struct stop_flag *stop, char id[SPARK_JOB_ID_SIZE],
+                              struct spark_job_status *out, struct err *err) {
+  char token[TOKEN_SIZE];
+  *out = (struct spark_job_status){.state = SPARK_JOB_UNKNOWN};
+  view_to_cstr(view_of(u->job->id), id, SPARK_JOB_ID_SIZE);
+  write_token(token, u->owner, u->job->number);
+  enum kpi_code rc = id[0] ? KPI_OK : spark_cluster_find(e->cluster, token, stop, id, err);
+  return rc || !id[0] ? rc : spark_cluster_look(e->cluster, id, stop, out, err);
+}
+
 /* Without its spec a job ends by itself, also one that the cluster cannot be asked about. What it has written
  * until then is removed at its end. */
 static enum kpi_code discard(struct engine *e, const struct unwanted_job *u, const struct stop_flag *stop,
                              bool *over, struct err *err) {
   const struct engine_spark *spark = (const struct engine_spark *)e;
-  const char *const id = u->job->id;
-  struct spark_job_status status = {.state = SPARK_JOB_UNKNOWN};
-  char prefix[NAME_SIZE];
+  struct spark_job_status status;
+  char prefix[NAME_SIZE], id[SPARK_JOB_ID_SIZE];
   file_name(prefix, u->owner, u->job->number, "");
-  const bool may_close = id[0] && u->age_ms < CLOSE_MS_MAX && has_results(spark, prefix, stop);
+  const bool may_close = u->job->id[0] && u->age_ms < CLOSE_MS_MAX && has_results(spark, prefix, stop);
   enum kpi_code rc = may_close ? KPI_OK : spark_store_remove_all(spark->store, prefix, stop, err);
-  enum kpi_code looked = id[0] ? spark_cluster_look(spark->cluster, id, stop, &status, err) : KPI_OK;
+  enum kpi_code looked = look_for(spark, u, stop, id, &status, err);
   if (looked == KPI_OK && !is_over(status.state))
     return may_close ? KPI_OK : spark_cluster_cancel(spark->cluster, id, stop, err);
   if (looked == KPI_OK && rc == KPI_OK)

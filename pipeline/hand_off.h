@@ -23,10 +23,12 @@ struct handed_job {
 struct hand_off {
   void *arg;
   const char *owner; /* what the jobs are named by, together with their numbers; a UUID */
-  /* Finds the job that is to be gone on with. *found false: there is none, and out->number is the last that
-   * was used; 0: none was. The text of the owner may be another one afterwards. */
+  /* Finds the job that is to be gone on with. *found false: there is none. The text of the owner may be
+   * another one afterwards. */
   enum kpi_code (*find)(void *arg, struct handed_job *out, bool *found, struct err *err);
-  /* Stores a job, anew when more of it is known. */
+  /* Stores a job of which nothing is known yet, under a number that no other of the owner has or had. */
+  enum kpi_code (*begin)(void *arg, uint32_t *number, struct err *err);
+  /* Stores what is known of a job. */
   enum kpi_code (*keep)(void *arg, const struct handed_job *job, struct err *err);
   /* Nobody goes on with a job any more: it is to be ended, its files removed. */
   void (*give_up)(void *arg, const struct handed_job *job);

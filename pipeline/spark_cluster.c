@@ -20,6 +20,12 @@ enum kpi_code spark_cluster_start(struct spark_cluster *c, const struct spark_su
   return c->vtable->start(c, s, id, err);
 }
 
+enum kpi_code spark_cluster_find(struct spark_cluster *c, const char *token, const struct stop_flag *stop,
+                                 char id[SPARK_JOB_ID_SIZE], struct err *err) {
+  id[0] = '\0';
+  return c->vtable->find ? c->vtable->find(c, token, stop, id, err) : KPI_OK;
+}
+
 enum kpi_code spark_cluster_look(struct spark_cluster *c, const char *id, const struct stop_flag *stop,
                                  struct spark_job_status *out, struct err *err) {
   *out = (struct spark_job_status){SPARK_JOB_WAITING, ""};

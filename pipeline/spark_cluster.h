@@ -45,6 +45,8 @@ struct spark_cluster_vtable {
   bool start_is_idempotent; /* a second start with the same token gives the job of the first */
   enum kpi_code (*start)(struct spark_cluster *c, const struct spark_submission *s,
                          char id[SPARK_JOB_ID_SIZE], struct err *err);
+  enum kpi_code (*find)(struct spark_cluster *c, const char *token, const struct stop_flag *stop,
+                        char id[SPARK_JOB_ID_SIZE], struct err *err); /* NULL: its jobs have no names */
   enum kpi_code (*look)(struct spark_cluster *c, const char *id, const struct stop_flag *stop,
                         struct spark_job_status *out, struct err *err);
   enum kpi_code (*cancel)(struct spark_cluster *c, const char *id, const struct stop_flag *stop,
@@ -64,6 +66,12 @@ struct spark_cluster {
 /* Submits a job. Its id is in `id`. */
 KPI_MUST_CHECK enum kpi_code spark_cluster_start(struct spark_cluster *c, const struct spark_submission *s,
                                                  char id[SPARK_JOB_ID_SIZE], struct err *err);
+
+/* Finds a job by its token among those that are not over. `id` is empty when there is none, or the cluster
+ * cannot tell. */
+KPI_MUST_CHECK enum kpi_code spark_cluster_find(struct spark_cluster *c, const char *token,
+                                                const struct stop_flag *stop, char id[SPARK_JOB_ID_SIZE],
+                                                struct err *err);
 
 /* Looks at a job. */
 KPI_MUST_CHECK enum kpi_code spark_cluster_look(struct spark_cluster *c, const char *id,

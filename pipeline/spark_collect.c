@@ -46,6 +46,15 @@ static bool no_memory(struct collecting *c) {
   return false;
 }
 
+/* A sign of life, for each file, line and day: they may be many. False when the job is stopped. */
+static bool goes_on(struct collecting *c) {
+  atomic_fetch_add_explicit(&c->job->progress->beats, 1, memory_order_relaxed);
+  if (stop_reason(c->job->stop) == STOP_NONE)
+    return true;
+  job_stopped_err(c->job, c->err);
+  return false;
+}
+
 /* Returns a day of the job, an empty one at first; NULL without memory, or when it is none of the job's. */
 static struct told_day *day_of(struct collecting *c, day_t day) {
   uint32_t *number = &c->day_numbers[day - DAY_MIN];
@@ -205,7 +214,7 @@ static bool read_lines(struct view text, uint64_t expected, line_fn fn, struct c
     auto_json json_t *json = json_loadb(line.ptr, line.len, JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL);
     if (!json)
       return fault(c, "a line is no JSON");
-    if (!fn(json, c))
+    if (!goes_on(c) || !fn(json, c))
       return false;
   }
   return count == expected || fault(c, "it has more or fewer lines than the manifest says");
@@ -241,7 +250,7 @@ static bool read_files(const json_t *files, struct collecting *c) {
   const json_t *file;
   size_t i;
   json_array_foreach(files, i, file) {
-    if (!read_file(file, c))
+    if (!goes_on(c) || !read_file(file, c))
       return false;
     c->file = "manifest.json";
   }
@@ -323,7 +332,7 @@ static bool finish(struct collecting *c, struct day_results *out) {
     return no_memory(c);
   for (size_t i = 0; i < c->day_count; i++) {
     struct told_day *day = &c->days[i];
-    if (!end_day(c, day))
+    if (!goes_on(c) || !end_day(c, day))
       return false;
     if (is_all && !day->has_rows && !day->result.err)
       continue;

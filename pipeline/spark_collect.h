@@ -21,9 +21,9 @@ struct spark_attempt {
   const char *spec_sha256; /* hex, of the bytes of its spec.json */
 };
 
-/* Reads the files that the manifest names, `manifest` being its bytes. Errors: KPI_ENGINE_FAILED for what is
- * damaged, or of another run, attempt or input, and then *out is empty; those of `files`; KPI_OUT_OF_MEMORY.
- */
+/* Reads the files that the manifest names, `manifest` being its bytes. Counts beats of the job's progress
+ * while it does, and ends when the job is stopped. Errors, with an empty *out: KPI_ENGINE_FAILED for what is
+ * damaged, or of another run, attempt or input; those of `files`, of a stop, and KPI_OUT_OF_MEMORY. */
 KPI_MUST_CHECK enum kpi_code spark_collect(const struct job *job, const struct source_listing *listing,
                                            const struct spark_attempt *attempt, struct view manifest,
                                            const struct spark_files *files, struct day_results *out,

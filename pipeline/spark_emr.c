@@ -89,7 +89,17 @@ static enum kpi_code emr_start(struct spark_cluster *base, const struct spark_su
   return rc;
 }
 
-/* ---- looking and cancelling ---- */
+/* ---- finding, looking and cancelling ---- */
+
+static enum kpi_code emr_find(struct spark_cluster *base, const char *token, const struct stop_flag *stop,
+                              char id[SPARK_JOB_ID_SIZE], struct err *err) {
+  const struct emr *c = (const struct emr *)base;
+  char found[EMR_ID_SIZE];
+  enum kpi_code rc =
+      emr_find_job_run(c->aws, &(struct emr_job_name){c->application_id, token, stop}, found, err);
+  view_to_cstr(view_of(found), id, SPARK_JOB_ID_SIZE);
+  return rc;
+}
 
 /* Whoever looks has to wait on for one that is being cancelled, as it may still write, though it computes
  * nothing any more; so too for a state that was invented later. */
@@ -147,7 +157,8 @@ static void emr_free(struct spark_cluster *base) {
   free(base);
 }
 
-static const struct spark_cluster_vtable emr_vtable = {"s3", true, emr_start, emr_look, emr_cancel, emr_free};
+static const struct spark_cluster_vtable emr_vtable = {"s3",     true,       emr_start, emr_find,
+                                                       emr_look, emr_cancel, emr_free};
 
 struct spark_cluster *spark_emr_new(struct aws *aws, const char *application_id, const char *role_arn,
                                     const struct spark_job_file *file) {

@@ -36,7 +36,7 @@ static void add_days(struct buf *out, const struct day_set *days) {
   buf_add_cstr(out, "],");
 }
 
-/* A file is known by its time, an object of S3 by its ETag. */
+/* An object of S3 is known by its ETag, and by its time to clusters that are told none. */
 static void add_object(struct buf *out, const struct source_object *object, const struct source *source,
                        const char *s3_scheme) {
   auto_buf struct buf uri;
@@ -48,7 +48,7 @@ static void add_object(struct buf *out, const struct source_object *object, cons
   add_text(out, "uri", buf_failed(&uri) ? NULL : uri.ptr);
   add_text(out, "etag", is_s3 ? object->version : NULL);
   buf_printf(out, "\"size\":%llu,\"modified_ms\":", (unsigned long long)object->size);
-  if (is_s3)
+  if (is_s3 && !object->modified_ms)
     buf_add_cstr(out, "null");
   else
     buf_printf(out, "%lld", (long long)object->modified_ms);

@@ -361,7 +361,7 @@ static void standalone_free(struct spark_cluster *base) {
 }
 
 static const struct spark_cluster_vtable standalone_vtable = {
-    S3_CLIENT, false, standalone_start, standalone_look, standalone_cancel, standalone_free};
+    S3_CLIENT, false, standalone_start, NULL, standalone_look, standalone_cancel, standalone_free};
 
 struct spark_cluster *spark_standalone_new(struct http_client *http, const char *rest_url, const char *master,
                                            const char *token_file, const struct spark_job_file *file) {

@@ -34,10 +34,9 @@ static enum kpi_code do_find(struct db_conn *c, void *arg, struct err *err) {
   int step = s ? sqlite3_step(s) : SQLITE_ERROR;
   if (step != SQLITE_ROW)
     return step == SQLITE_DONE ? KPI_OK : db_failure(c, err);
-  read_job(s, 0, call->out);
   call->found = sqlite3_column_int(s, 3) != 0;
-  if (!call->found)
-    *call->out = (struct handed_job){.number = call->out->number};
+  if (call->found)
+    read_job(s, 0, call->out);
   sqlite3_reset(s);
   return KPI_OK;
 }
@@ -51,17 +50,16 @@ enum kpi_code engine_job_store_find(struct db *db, const char *owner, struct han
   return rc;
 }
 
-static enum kpi_code do_keep(struct db_conn *c, void *arg, struct err *err) {
-  const struct job_call *call = arg;
-  sqlite3_stmt *s =
-      db_statement(c, "INSERT INTO engine_jobs (owner, number, stage, spec_sha256, job_id, created_at)"
-                      " VALUES (?1, ?2, 'handed', ?3, nullif(?4, ''), ?5)"
-                      " ON CONFLICT DO UPDATE SET spec_sha256 = ?3, job_id = nullif(?4, '')");
+static enum kpi_code do_begin(struct db_conn *c, void *arg, struct err *err) {
+  struct job_call *call = arg;
+  sqlite3_stmt *s = db_statement(c, "INSERT INTO engine_jobs (owner, number, stage, spec_sha256, created_at)"
+                                    " SELECT ?1, coalesce(max(number), 0) + 1, 'handed', '', ?2 FROM"
+                                    " engine_jobs WHERE owner = ?1 RETURNING number");
   db_bind_text(s, 1, call->owner);
-  db_bind_int(s, 2, call->job->number);
-  db_bind_text(s, 3, call->job->spec_sha256);
-  db_bind_text(s, 4, call->job->id);
-  db_bind_int(s, 5, clock_wall_ms());
+  db_bind_int(s, 2, clock_wall_ms());
+  if (!s || sqlite3_step(s) != SQLITE_ROW)
+    return db_failure(c, err);
+  call->number = (uint32_t)sqlite3_column_int64(s, 0);
   enum kpi_code rc = db_run(c, s, err);
   for (size_t i = 0; rc == KPI_OK && i < call->count; i++) {
     s = db_statement(c, "UPDATE runs SET engine_job_owner = ?2 WHERE id = ?1 AND engine_job_owner IS NOT ?2");
@@ -72,9 +70,28 @@ static enum kpi_code do_keep(struct db_conn *c, void *arg, struct err *err) {
   return rc;
 }
 
+enum kpi_code engine_job_store_begin(struct db *db, const char *owner, const char *const *run_ids,
+                                     size_t count, uint32_t *number, struct err *err) {
+  struct job_call call = {.owner = owner, .run_ids = run_ids, .count = count};
+  enum kpi_code rc = db_call(db, DB_NORMAL, do_begin, &call, err);
+  *number = call.number;
+  return rc;
+}
+
+static enum kpi_code do_keep(struct db_conn *c, void *arg, struct err *err) {
+  const struct job_call *call = arg;
+  sqlite3_stmt *s = db_statement(c, "UPDATE engine_jobs SET spec_sha256 = ?3, job_id = nullif(?4, '')"
+                                    " WHERE owner = ?1 AND number = ?2");
+  db_bind_text(s, 1, call->owner);
+  db_bind_int(s, 2, call->job->number);
+  db_bind_text(s, 3, call->job->spec_sha256);
+  db_bind_text(s, 4, call->job->id);
+  return db_run(c, s, err);
+}
+
 enum kpi_code engine_job_store_keep(struct db *db, const char *owner, const struct handed_job *job,
-                                    const char *const *run_ids, size_t count, struct err *err) {
-  struct job_call call = {.owner = owner, .job = job, .run_ids = run_ids, .count = count};
+                                    struct err *err) {
+  struct job_call call = {.owner = owner, .job = job};
   return db_call(db, DB_NORMAL, do_keep, &call, err);
 }
 

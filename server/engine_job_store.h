@@ -6,14 +6,18 @@
 #include "pipeline/hand_off.h"
 #include "server/db.h"
 
-/* Finds the job that an owner is to go on with; as hand_off. */
+/* Finds the job that an owner is to go on with; as hand_off. *out is empty when there is none. */
 KPI_MUST_CHECK enum kpi_code engine_job_store_find(struct db *db, const char *owner, struct handed_job *out,
                                                    bool *found, struct err *err);
 
-/* Stores a job, and which runs wait for it. */
+/* Stores a new job, and which runs wait for it. Its number is one above all that the owner has or had. */
+KPI_MUST_CHECK enum kpi_code engine_job_store_begin(struct db *db, const char *owner,
+                                                    const char *const *run_ids, size_t count,
+                                                    uint32_t *number, struct err *err);
+
+/* Stores what is known of a job. */
 KPI_MUST_CHECK enum kpi_code engine_job_store_keep(struct db *db, const char *owner,
-                                                   const struct handed_job *job, const char *const *run_ids,
-                                                   size_t count, struct err *err);
+                                                   const struct handed_job *job, struct err *err);
 
 /* Runs wait for a job no more, nor does the search of a backfill: it is to be ended unless others wait for
  * it. */
@@ -30,7 +34,7 @@ struct engine_job {
   uint32_t failed_tries; /* to end it, one after the other */
 };
 
-enum { ENGINE_JOBS_AT_ONCE = 32, ENGINE_JOB_WAIT_MS_MAX = 60 * 1000 };
+enum { ENGINE_JOBS_AT_ONCE = 32, ENGINE_JOB_WAIT_MS_MAX = 30 * 60 * 1000 };
 #define ENGINE_JOBS_NEVER INT64_MAX
 
 struct engine_jobs {
@@ -47,7 +51,7 @@ KPI_MUST_CHECK enum kpi_code engine_job_store_to_end(struct db *db, struct engin
 KPI_MUST_CHECK enum kpi_code engine_job_store_defer(struct db *db, const struct engine_job *job,
                                                     int64_t wait_ms, struct err *err);
 
-/* A job has ended, and its files are gone. Its number stays. */
+/* A job has ended, and its files are gone, or nothing more can be done about it. Its number stays. */
 KPI_MUST_CHECK enum kpi_code engine_job_store_over(struct db *db, const char *owner, uint32_t number,
                                                    struct err *err);
 

@@ -7,8 +7,13 @@
 
 enum {
   LOOK_MS = 500,
+  LONG_MS = 60 * 1000,
   LATE_MS = 60 * 1000, /* so late a job may begin that was asked for, whatever has come of that */
-  DOUBLINGS_MAX = 8,   /* of LOOK_MS, until it is as long as a wait may be */
+  DOUBLINGS_MAX = 8,   /* of LOOK_MS, until it is LONG_MS */
+  ROUND_MS = 500,      /* after which new jobs go before those that are left of a round */
+  PATIENCE = 60,       /* a part of the time that a job could not be ended is waited */
+  ABANDON_MS = 24 * 60 * 60 * 1000, /* so long that is tried, */
+  ABANDON_TRIES = 100,              /* and so often, as clocks may be wrong, and services down */
 };
 
 struct engine_reaper {
@@ -29,8 +34,7 @@ static int64_t at_most(int64_t ms, int64_t most) {
 
 /* After so many failures, one after the other. */
 static int64_t backoff_ms(uint32_t failures) {
-  return failures < DOUBLINGS_MAX ? at_most((int64_t)LOOK_MS << (failures - 1), ENGINE_JOB_WAIT_MS_MAX)
-                                  : ENGINE_JOB_WAIT_MS_MAX;
+  return failures < DOUBLINGS_MAX ? at_most((int64_t)LOOK_MS << (failures - 1), LONG_MS) : LONG_MS;
 }
 
 /* The first failures are logged, then ever fewer. */
@@ -40,10 +44,24 @@ static bool is_worth_a_line(uint32_t failures) {
 
 /* When a job that is not over is looked at again. */
 static int64_t wait_ms_of(const struct engine_job *j) {
-  if (j->failed_tries)
-    return backoff_ms(j->failed_tries);
+  if (j->failed_tries) {
+    const int64_t ms = backoff_ms(j->failed_tries), long_ms = j->age_ms / PATIENCE;
+    return ms < LONG_MS || long_ms < LONG_MS ? ms : at_most(long_ms, ENGINE_JOB_WAIT_MS_MAX);
+  }
   const int64_t ms = j->job.id[0] ? j->age_ms / 4 : LATE_MS - j->age_ms;
-  return ms > LOOK_MS ? at_most(ms, ENGINE_JOB_WAIT_MS_MAX) : LOOK_MS;
+  return ms > LOOK_MS ? at_most(ms, LONG_MS) : LOOK_MS;
+}
+
+/* Its application may have been deleted, or its bucket. */
+static bool is_hopeless(const struct engine_job *j) {
+  return j->failed_tries >= ABANDON_TRIES && j->age_ms >= ABANDON_MS;
+}
+
+static enum kpi_code abandon(struct db *db, const struct engine_job *j, const struct err *why,
+                             struct err *err) {
+  log_at(LOG_WARN, "engine.job_abandoned", why->message, LOG_S("run_id", j->owner),
+         LOG_S("job_id", j->job.id), LOG_I("attempt", j->job.number), LOG_I("tries", j->failed_tries));
+  return engine_job_store_over(db, j->owner, j->job.number, err);
 }
 
 static enum kpi_code is_over(struct db *db, const struct engine_job *j, struct err *err) {
@@ -59,13 +77,16 @@ static enum kpi_code is_over(struct db *db, const struct engine_job *j, struct e
 static enum kpi_code end_job(struct db *db, struct engine *engine, struct engine_job *j,
                              const struct stop_flag *stop, struct reaped *out, struct err *err) {
   const struct unwanted_job unwanted = {j->owner, &j->job, j->age_ms};
+  struct err why = {0};
   bool over = false;
-  enum kpi_code rc = engine_discard(engine, &unwanted, stop, &over, err);
+  enum kpi_code rc = engine_discard(engine, &unwanted, stop, &over, &why);
   if (stop_reason(stop) != STOP_NONE)
     return KPI_OK;
   j->failed_tries = rc ? j->failed_tries + 1 : 0;
+  if (rc && is_hopeless(j))
+    return abandon(db, j, &why, err);
   if (rc && is_worth_a_line(j->failed_tries))
-    log_at(LOG_WARN, "engine.job_not_ended", err->message, LOG_S("run_id", j->owner),
+    log_at(LOG_WARN, "engine.job_not_ended", why.message, LOG_S("run_id", j->owner),
            LOG_S("job_id", j->job.id), LOG_I("tries", j->failed_tries));
   if (rc == KPI_OK && over && (j->job.id[0] || j->age_ms >= LATE_MS))
     return is_over(db, j, err);
@@ -84,8 +105,14 @@ enum kpi_code engine_reap(struct db *db, struct engine *engine, const struct sto
   if (rc)
     return rc;
   *out = (struct reaped){jobs->next_ms, jobs->handed};
-  for (size_t i = 0; rc == KPI_OK && i < jobs->count && stop_reason(stop) == STOP_NONE; i++)
+  const int64_t until = clock_mono_ms() + ROUND_MS;
+  for (size_t i = 0; rc == KPI_OK && i < jobs->count && stop_reason(stop) == STOP_NONE; i++) {
+    if (clock_mono_ms() > until) {
+      out->next_ms = 0;
+      break;
+    }
     rc = end_job(db, engine, &jobs->at[i], stop, out, err);
+  }
   return rc;
 }
 

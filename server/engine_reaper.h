@@ -24,8 +24,10 @@ struct reaped {
   uint64_t handed; /* other jobs, which runs wait for */
 };
 
-/* Looks once at jobs that are to be ended, by the thread of the caller. One that is not over is looked at
- * again after a while that grows to a minute. Errors: those of the database. */
+/* Looks once at jobs that are to be ended, those first that were not tried yet, by the thread of the caller;
+ * returns before it has seen all when that takes long. One that is not over is looked at again after a while
+ * that grows to a minute, and while it cannot be ended to half an hour; after a day it is abandoned, which is
+ * logged. Errors: those of the database. */
 KPI_MUST_CHECK enum kpi_code engine_reap(struct db *db, struct engine *engine, const struct stop_flag *stop,
                                          struct reaped *out, struct err *err);
 

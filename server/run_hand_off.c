@@ -16,10 +16,15 @@ static enum kpi_code find(void *arg, struct handed_job *out, bool *found, struct
   return rc;
 }
 
-static enum kpi_code keep(void *arg, const struct handed_job *job, struct err *err) {
+static enum kpi_code begin(void *arg, uint32_t *number, struct err *err) {
   struct run_hand_off *h = arg;
   h->is_claimed = true;
-  enum kpi_code rc = engine_job_store_keep(h->db, h->base.owner, job, h->run_ids, h->count, err);
+  return engine_job_store_begin(h->db, h->base.owner, h->run_ids, h->count, number, err);
+}
+
+static enum kpi_code keep(void *arg, const struct handed_job *job, struct err *err) {
+  const struct run_hand_off *h = arg;
+  enum kpi_code rc = engine_job_store_keep(h->db, h->base.owner, job, err);
   engine_reaper_wake(h->reaper);
   return rc;
 }
@@ -36,7 +41,7 @@ static void give_up(void *arg, const struct handed_job *job) {
 
 void run_hand_off_init(struct run_hand_off *h, struct db *db, struct engine_reaper *reaper, const char *owner,
                        bool is_claimed, const char *const *run_ids, size_t count) {
-  *h = (struct run_hand_off){.base = {h, h->owner, find, keep, give_up},
+  *h = (struct run_hand_off){.base = {h, h->owner, find, begin, keep, give_up},
                              .db = db,
                              .reaper = reaper,
                              .is_claimed = is_claimed,

@@ -11,11 +11,13 @@ pytest_plugins = ["support.aws_fixtures"]
 
 DEFAULT_TIMEOUT_SECONDS = 120 if SLOWDOWN == 1 else 300
 
-# Files that take longest: they are begun first, so that the end does not wait for one of them where files run side by side.
+# Files that take longest, in this order: they are begun first, so that the end does not wait for one of them where files run side
+# by side.
 LONG_FILES = (
-    "test_golden.py",
+    "test_golden_edge_cases.py",
     "test_engine.py",
     "test_engine_on_emr.py",
+    "test_golden_random.py",
     "test_s3a.py",
     "test_backfills_at_work.py",
     "test_backfills.py",
@@ -36,7 +38,8 @@ def pytest_configure(config):
 
 
 def pytest_collection_modifyitems(items):
-    items.sort(key=lambda item: item.path.name not in LONG_FILES)
+    place = {name: n for n, name in enumerate(LONG_FILES)}
+    items.sort(key=lambda item: place.get(item.path.name, len(place)))
     for item in items:
         if item.get_closest_marker("timeout") is None:
             item.add_marker(pytest.mark.timeout(DEFAULT_TIMEOUT_SECONDS))

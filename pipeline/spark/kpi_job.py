@@ -1250,20 +1250,31 @@ def etag_of(status: Any) -> Optional[str]:
         return None
 
 
-class Spec:
+class Attempt:
+    """Whose spec it is, from where it lies: .../RUN/ATTEMPT/spec.json."""
+
+    def __init__(self, uri: str):
+        self.uri = uri
+        self.folder = uri.rsplit("/", 1)[0]
+        self.run_id, number = ["", *self.folder.split("/")][-2:]
+        self.attempt = int(number) if number.isdecimal() else 0
+
+    def of_attempt(self) -> dict[str, Any]:
+        return {"run_id": self.run_id, "attempt": self.attempt}
+
+
+class Spec(Attempt):
     """What the service asks for; README.md says what each field means."""
 
     FORMAT = 1
 
     def __init__(self, uri: str, text: bytes):
+        super().__init__(uri)
         fields = json.loads(text)
         if fields["format"] != self.FORMAT:
             raise ValueError(f"the spec has format {fields['format']}, this job reads {self.FORMAT}")
-        self.uri = uri
-        self.folder = uri.rsplit("/", 1)[0]
         self.sha256 = hashlib.sha256(text).hexdigest()
-        self.run_id: str = fields["run_id"]
-        self.attempt: int = fields["attempt"]
+        self.run_id, self.attempt = fields["run_id"], fields["attempt"]
         self.input_fingerprint: str = fields["input_fingerprint"]
         self.job_sha256: Optional[str] = fields.get("job_sha256")
         self.datasets: dict[str, list[dict[str, Any]]] = fields["datasets"]
@@ -1280,9 +1291,6 @@ class Spec:
 
     def all_objects(self) -> list[dict[str, Any]]:
         return [o for d in DATASETS for o in self.datasets[d.name]]
-
-    def of_attempt(self) -> dict[str, Any]:
-        return {"run_id": self.run_id, "attempt": self.attempt}
 
 
 def choice(word: str, off: str, on: str) -> bool:
@@ -1303,14 +1311,18 @@ def check_pinned(storage: Storage, spec: Spec) -> None:
         code = "source_unreadable" if o["uri"].startswith("file:") else "s3_object_changed"
         if o["uri"] not in states:
             raise Refusal(code, f"{o['name']}: it is gone since it was listed", o["name"])
-        size, modified_ms, etag = states[o["uri"]]
-        is_same = (
-            size == o["size"]
-            and (o.get("modified_ms") is None or modified_ms == o["modified_ms"])
-            and (o.get("etag") is None or etag is None or bare_etag(etag) == bare_etag(o["etag"]))
-        )
-        if not is_same:
+        if not is_as_listed(o, *states[o["uri"]]):
             raise Refusal(code, f"{o['name']}: it has changed since it was listed", o["name"])
+
+
+def is_as_listed(o: dict[str, Any], size: int, modified_ms: int, etag: Optional[str]) -> bool:
+    """By the ETag where both sides know it, else by the time: of objects in seconds, as not all clients of S3 tell parts of them."""
+    if size != o["size"]:
+        return False
+    if o.get("etag") is not None and etag is not None:
+        return bare_etag(etag) == bare_etag(o["etag"])
+    unit = 1 if o["uri"].startswith("file:") else 1000
+    return not o.get("modified_ms") or not modified_ms or modified_ms // unit == o["modified_ms"] // unit
 
 
 def bare_etag(etag: str) -> str:
@@ -1321,7 +1333,7 @@ class Unlicensed(Exception):
     """The spec is gone: nobody wants the work any more."""
 
 
-def write_last(storage: Storage, spec: Spec, name: str, document: dict[str, Any]) -> None:
+def write_last(storage: Storage, spec: Attempt, name: str, document: dict[str, Any]) -> None:
     """Writes the file that ends the attempt. Raises Unlicensed where the spec is gone, even if it goes meanwhile: whoever
     removed it may have looked for files to remove before this one was there."""
     check_license(storage, spec)
@@ -1329,7 +1341,7 @@ def write_last(storage: Storage, spec: Spec, name: str, document: dict[str, Any]
     check_license(storage, spec)
 
 
-def check_license(storage: Storage, spec: Spec) -> None:
+def check_license(storage: Storage, spec: Attempt) -> None:
     try:
         is_gone = storage.is_gone(spec.uri)
     except Exception as why:  # not to know is no reason to end
@@ -1793,9 +1805,9 @@ def run(spark: Any, spec_uri: str) -> int:
         if storage.is_gone(spec_uri):
             return EXIT_UNLICENSED
         spec = Spec(spec_uri, storage.read(spec_uri))
-    except Exception:
+    except Exception as why:
         traceback.print_exc()
-        return EXIT_USAGE
+        return refuse_spec(storage, Attempt(spec_uri), why)
     try:
         return run_spec(spark, storage, spec)
     except Unlicensed:
@@ -1805,7 +1817,21 @@ def run(spark: Any, spec_uri: str) -> int:
         return EXIT_UNLICENSED
 
 
-def remove_leftovers(storage: Storage, spec: Spec) -> None:
+def refuse_spec(storage: Storage, attempt: Attempt, why: Exception) -> int:
+    """Says what is wrong with the spec, where that can be said beside it. Returns the exit code."""
+    message = f"the spec of the job cannot be read: {type(why).__name__}: {why}".split("\n")[0][:MESSAGE_MAX]
+    try:
+        write_last(storage, attempt, "error.json", {**attempt.of_attempt(), **error_of(Refusal("engine_failed", message))})
+    except Unlicensed:
+        remove_leftovers(storage, attempt)
+        return EXIT_UNLICENSED
+    except Exception as why_not:
+        print(f"kpi_job: {message}; nor can that be written: {why_not}", file=sys.stderr)
+        return EXIT_USAGE
+    return EXIT_FAILED
+
+
+def remove_leftovers(storage: Storage, spec: Attempt) -> None:
     """Removes what the job wrote, if it can: whoever removed the spec may have seen less."""
     try:
         storage.remove(spec.folder, (*RESULT_FOLDERS, "progress.json", "progress.json.tmp", "error.json", "manifest.json"))

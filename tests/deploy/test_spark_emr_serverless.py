@@ -12,6 +12,7 @@ from support.spark_stack import TEMPLATE, create_stack, pairs
 RUNS = "arn:aws:s3:::work-bucket/kpid/kpi-runs/*"
 JOB = "arn:aws:s3:::work-bucket/kpid/job/kpi_job.py"
 WORK_BUCKET = "arn:aws:s3:::work-bucket"
+OF_APPLICATION = {"StartJobRun", "ListJobRuns"}  # the others are of its job runs
 LISTED = {"ListObjectsV2": "s3:ListBucket"}  # operations whose action has another name
 
 
@@ -72,11 +73,11 @@ def test_service_may_do_what_it_calls_and_no_more(stack):
     jobs = operations("emr_serverless.c")
     files = operations("s3_files.c", "s3.c")  # which lists for it
     assert (jobs, files) == (
-        {"StartJobRun", "GetJobRun", "CancelJobRun"},
+        {"StartJobRun", "ListJobRuns", "GetJobRun", "CancelJobRun"},
         {"PutObject", "GetObject", "DeleteObject", "ListObjectsV2"},
     )
     called = {
-        (f"emr-serverless:{name}", stack.application_arn + ("" if name == "StartJobRun" else "/jobruns/*")) for name in jobs
+        (f"emr-serverless:{name}", stack.application_arn + ("" if name in OF_APPLICATION else "/jobruns/*")) for name in jobs
     }
     called |= {
         (LISTED.get(name, f"s3:{name}"), WORK_BUCKET if name in LISTED else RUNS) for name in files

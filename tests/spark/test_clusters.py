@@ -64,7 +64,12 @@ def test_jobs_are_cancelled_and_killed(emr, client, trial):
     client.cancel_job_run(applicationId=APPLICATION, jobRunId=waiting)
     client.cancel_job_run(applicationId=APPLICATION, jobRunId=job)
     wait_for(lambda: emr.jobs[job].state == emr.jobs[waiting].state == "CANCELLED", 10)
-    killed = start(client, trial, "kpi-killed-1")
+    killed = start(client, trial, "kpi-killed-1", name="kpi-killed-1")
+    pages = client.get_paginator("list_job_runs").paginate(
+        applicationId=APPLICATION, states=["SUBMITTED", "PENDING", "SCHEDULED", "RUNNING"], PaginationConfig={"PageSize": 1}
+    )
+    listed = [(one["id"], one["name"]) for page in pages for one in page["jobRuns"]]
+    assert listed == [(killed, "kpi-killed-1")]
     wait_for(lambda: emr.jobs[killed].state == "RUNNING", 30)
     emr.jobs[killed].kill()
     wait_for(lambda: emr.jobs[killed].state == "FAILED", 10)

@@ -55,6 +55,16 @@ def test_lost_reply_and_throttling_lead_to_one_job(site, serve):
     assert site.submissions() - before == 1
 
 
+def test_job_of_which_no_reply_told_is_found_and_cancelled(site, serve):
+    """Without that it would take the application's room until it finds its spec gone."""
+    server = serve()
+    site.cluster.lost_replies = 3  # of one start, with its retries
+    run = spark_run(server, max_attempts=1)
+    assert_failed(server, run, "engine_unavailable")
+    wait_for(lambda: site.last_state() == ["CANCELLED"], CLOSE_SECONDS)
+    wait_for(lambda: not site.processes(run) and site.left(run) == [], CLOSE_SECONDS)
+
+
 @pytest.mark.parametrize("damage", [cut_off, change_results, remove_results])
 def test_damaged_results_of_its_own_are_refused(damage, site, serve):
     """The job ends while the service is away, and the results are damaged until it comes back."""

@@ -33,9 +33,17 @@ class Trials:
         self.uris[name] = write_spec(self.folder / name, make_spec(source, **fields))
 
 
-def add_unreadable_spec(trials):
-    uri = trials.uris["unreadable spec"] = write_spec(trials.folder / "unreadable spec", make_spec(BASE))
-    Path(uri.removeprefix("file://")).write_text('{"format": 2}')
+UNREADABLE_SPECS = {
+    "no JSON": "{",
+    "of another format": '{"format": 2}',
+    "without its days": '{"format": 1, "run_id": "run-1", "attempt": 1}',
+}
+
+
+def add_unreadable_specs(trials):
+    for name, text in UNREADABLE_SPECS.items():
+        uri = trials.uris[name] = write_spec(trials.folder / name, make_spec(BASE))
+        Path(uri.removeprefix("file://")).write_text(text)
 
 
 def add_changed_inputs(trials):
@@ -94,13 +102,12 @@ def add_many_categories(trials):
 @pytest.fixture(scope="module")
 def outcomes(tmp_path_factory):
     trials = Trials(tmp_path_factory.mktemp("job"))
-    for add in (add_unreadable_spec, add_changed_inputs, add_damaged_gzip, add_odd_names, add_cut_file, add_many_categories):
+    for add in (add_unreadable_specs, add_changed_inputs, add_damaged_gzip, add_odd_names, add_cut_file, add_many_categories):
         add(trials)
     trials.add("other job", BASE, job_sha256="0" * 64)
     trials.add("empty days", BASE, days=["2001-01-01"])
     gone = f"file://{trials.folder}/kpi-runs/run-1/1/spec.json"
     codes = run_specs([*trials.uris.values(), gone], timeout=900, conf=TOO_LENIENT)
-    assert codes.pop(trials.uris.pop("unreadable spec")) == 64
     assert codes.pop(gone) == UNLICENSED and not (trials.folder / "kpi-runs").exists()
     return {name: Outcome(uri, codes[uri]) for name, uri in trials.uris.items()}
 
@@ -112,6 +119,13 @@ def test_object_that_is_not_as_it_was_listed_is_refused(outcomes, name):
     assert (error["code"], error["object"]) == ("source_unreadable", "order_items/a.csv")
     assert "since it was listed" in error["message"]
     assert not (outcomes[name].folder / "results").exists()
+
+
+@pytest.mark.parametrize("name", UNREADABLE_SPECS)
+def test_spec_that_cannot_be_read_is_named(outcomes, name):
+    error = outcomes[name].error
+    assert (error["run_id"], error["attempt"], error["code"]) == ("run-1", 1, "engine_failed")
+    assert error["message"].startswith("the spec of the job cannot be read: ")
 
 
 def test_damaged_gzip_is_named(outcomes):

@@ -23,6 +23,39 @@ def test_wrong_zone_names_do_not_crowd_out_real_ones(zones):
     assert kpi_job.load_zone("Asia/Tokyo").key == "Asia/Tokyo"
 
 
+# ---- what was pinned ----
+
+PINNED = {"name": "orders/a.csv", "uri": "s3://b/a.csv", "size": 7, "etag": '"e1"', "modified_ms": 1700000000000}
+FILE = {**PINNED, "uri": "file:///a.csv", "etag": None, "modified_ms": 1700000000123}
+
+
+@pytest.mark.parametrize(
+    ("pinned", "state", "is_same"),
+    [
+        (PINNED, (7, 1700000000000, "e1"), True),
+        (PINNED, (8, 1700000000000, "e1"), False),
+        (PINNED, (7, 1700000000000, "e2"), False),
+        (PINNED, (7, 1700000009000, "e1"), True),  # the same bytes, written again
+        (PINNED, (7, 1700000000999, None), True),  # a file system that knows no ETags, and parts of seconds
+        (PINNED, (7, 1700000001000, None), False),
+        (PINNED, (7, 0, None), True),  # nor times
+        ({**PINNED, "modified_ms": None}, (7, 1700000001000, None), True),
+        (FILE, (7, 1700000000123, None), True),
+        (FILE, (7, 1700000000124, None), False),
+    ],
+)
+def test_object_is_the_one_that_was_listed(pinned, state, is_same):
+    spec = SimpleNamespace(all_objects=lambda: [pinned])
+    storage = SimpleNamespace(states=lambda uris: dict.fromkeys(uris, state))
+    try:
+        kpi_job.check_pinned(storage, spec)
+        seen = True
+    except kpi_job.Refusal as why:
+        assert why.object == "orders/a.csv"
+        seen = False
+    assert seen == is_same
+
+
 # ---- the process that started it ----
 
 

@@ -17,6 +17,7 @@ import time
 from datetime import datetime, timezone
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
@@ -29,6 +30,7 @@ from support.spark_s3 import s3a_conf, s3a_env
 SERVICE = "emr-serverless"
 APPLICATION = "00fabcdef0123456"
 TERMINAL = ("SUCCESS", "FAILED", "CANCELLED")
+SUMMARY = ("applicationId", "name", "arn", "createdBy", "createdAt", "updatedAt", "executionRole", "state", "stateDetails")
 SKEW_SECONDS = 300
 TOKEN = re.compile(r"[A-Za-z0-9._-]{1,64}")
 AUTHORIZATION = re.compile(
@@ -258,6 +260,8 @@ class EmrEmulator:
             return {"application": {"applicationId": APPLICATION, "state": state, "type": "Spark", "releaseLabel": "emr-7.12.0"}}
         if method == "POST":
             return self.start_job(body)
+        if job_id is None:
+            return self.list_jobs(parse_qs(urlsplit(path).query))
         if job_id not in self.jobs:
             raise Refused(404, "ResourceNotFoundException", f"Job run {job_id} does not exist")
         job = self.jobs[job_id]
@@ -267,6 +271,16 @@ class EmrEmulator:
             raise Refused(400, "ValidationException", f"Job run {job_id} is in a terminal state: {job.state}")
         job.cancel()
         return {"applicationId": APPLICATION, "jobRunId": job_id}
+
+    def list_jobs(self, query: dict[str, list[str]]) -> dict:
+        """A page of the jobs in the states asked for; its token is where the next one begins."""
+        start, size = int(query.get("nextToken", ["0"])[0]), int(query.get("maxResults", ["50"])[0])
+        shown = [job.shown() for job in self.jobs.values()]
+        found = [job for job in shown if job["state"] in query.get("states", [job["state"]])]
+        page = [
+            {"id": job["jobRunId"], **{key: job[key] for key in SUMMARY}} for job in found[start : start + size]
+        ]
+        return {"jobRuns": page, **({"nextToken": str(start + size)} if start + size < len(found) else {})}
 
     def start_job(self, body: bytes) -> dict | None:
         request = read_request(body)

@@ -16,6 +16,9 @@ from support.tools import spark_venv
 
 KPI_JOB = REPO / "pipeline" / "spark" / "kpi_job.py"
 
+# Which Apache Spark runs jobs where a test does not say: spark (3.5) or spark4 (4.0), as tests/tools names what pins them.
+RELEASE = os.environ.get("KPID_SPARK_RELEASE", "spark")
+
 
 def load_job():
     """The job's file, which is no package's."""
@@ -100,9 +103,9 @@ SMALL = {
 }
 
 
-def spark_env():
+def spark_env(release=RELEASE):
     """The environment of all that is started of Spark."""
-    venv = Path(os.environ.get("KPID_SPARK_VENV") or spark_venv())  # of another version of Spark
+    venv = spark_venv(release)
     home = next(venv.glob("lib/python3*/site-packages/pyspark"))
     return clean_env(SPARK_HOME=str(home), PYSPARK_PYTHON=str(venv / "bin" / "python"), SPARK_LOCAL_IP="127.0.0.1")
 

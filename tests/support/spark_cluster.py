@@ -1,28 +1,51 @@
 """A Spark standalone cluster of one master and one worker, each a process that tests may kill."""
 
 import contextlib
+import hashlib
+import hmac
 import json
 import os
 import signal
 import subprocess
+import time
 import urllib.request
+from base64 import urlsafe_b64encode
 from pathlib import Path
 
 from support.processes import processes_of, wait_for
-from support.spark import spark_env
+from support.spark import RELEASE, spark_env
 from support.tools import free_port
 
 START_SECONDS = 60
 WORKER_TIMEOUT_SECONDS = 6  # after which the master takes a silent worker for lost
+TOKEN_FILTER = "org.apache.spark.ui.JWSFilter"
 DIE_WITH_PARENT = ["setpriv", "--pdeathsig", "KILL", "--"]
+
+
+def base64url(data: bytes) -> str:
+    return urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
+def web_token(secret: bytes, seconds: int = 3600) -> str:
+    """A JSON Web Token (HS256) that is good for so many seconds."""
+    parts = ({"alg": "HS256", "typ": "JWT"}, {"sub": "kpid", "exp": int(time.time()) + seconds})
+    text = ".".join(base64url(json.dumps(part).encode()) for part in parts)
+    return f"{text}.{base64url(hmac.digest(secret, text.encode(), hashlib.sha256))}"
 
 
 class SparkCluster:
     """Master with REST server, and a worker of 2 cores, which hands `env` on to its drivers and executors; logs are kept in
-    `folder`."""
+    `folder`. With a secret (of spark4 only) the REST server wants web tokens."""
 
-    def __init__(self, folder: Path, env: dict[str, str] | None = None, memory: str = "2g"):
-        self.folder, self.env, self.memory = folder, env or {}, memory
+    def __init__(
+        self,
+        folder: Path,
+        env: dict[str, str] | None = None,
+        memory: str = "2g",
+        release: str = RELEASE,
+        secret: bytes | None = None,
+    ):
+        self.folder, self.env, self.memory, self.release, self.secret = folder, env or {}, memory, release, secret
         self.port, self.rest_port = free_port(), free_port()
         self.master: subprocess.Popen | None = None
         self.worker: subprocess.Popen | None = None
@@ -45,6 +68,9 @@ class SparkCluster:
         """On the same ports as before: the worker finds it again."""
         options = f"-Dspark.master.rest.enabled=true -Dspark.master.rest.port={self.rest_port}"
         options += f" -Dspark.master.rest.host=127.0.0.1 -Dspark.worker.timeout={WORKER_TIMEOUT_SECONDS}"
+        if self.secret:
+            options += f" -Dspark.master.rest.filters={TOKEN_FILTER}"
+            options += f" -Dspark.{TOKEN_FILTER}.param.secretKey={base64url(self.secret)}"
         words = ["--host", "127.0.0.1", "--port", self.port, "--webui-port", 0]
         self.master = self._launch("master", "Master", words, SPARK_MASTER_OPTS=options)
         wait_for(self.answers, START_SECONDS)
@@ -59,7 +85,7 @@ class SparkCluster:
         wait_for(lambda: b"Successfully registered with master" in log.read_bytes()[seen:], START_SECONDS)
 
     def _launch(self, name: str, kind: str, words: list, **settings: str) -> subprocess.Popen:
-        env = spark_env()
+        env = spark_env(self.release)
         conf = self.folder / "conf"
         conf.mkdir(exist_ok=True)
         (self.folder / "work").mkdir(exist_ok=True)
@@ -75,17 +101,22 @@ class SparkCluster:
                 env=env,
             )
 
+    def status(self, submission: str) -> dict[str, object]:
+        """What the master says of a driver."""
+        headers = {"Authorization": f"Bearer {web_token(self.secret)}"} if self.secret else {}
+        request = urllib.request.Request(f"{self.rest_url}/v1/submissions/status/{submission}", headers=headers)
+        with urllib.request.urlopen(request, timeout=5) as reply:
+            return json.load(reply)
+
     def answers(self) -> bool:
         """Whether the REST server takes submissions."""
         with contextlib.suppress(OSError):
-            urllib.request.urlopen(f"{self.rest_url}/v1/submissions/status/driver-0", timeout=5).close()
+            self.status("driver-0")
             return True
         return False
 
     def state(self, submission: str) -> str:
-        """What the master says of a driver."""
-        with urllib.request.urlopen(f"{self.rest_url}/v1/submissions/status/{submission}", timeout=5) as reply:
-            return json.load(reply).get("driverState", "")
+        return self.status(submission).get("driverState", "")
 
     def drivers(self, spec_uri: str) -> list[int]:
         """The ids of the live processes that work for a spec: Java and Python of the driver."""

@@ -2,19 +2,20 @@
 
 from support.aws_site import static_credentials
 from support.s3_server import REGION, Bucket
-from support.spark import Outcome, make_spec, write_spec
+from support.spark import RELEASE, Outcome, make_spec, write_spec
 from support.tools import spark_jars
 
 WORK = "work"  # the prefix of a bucket that stands for KPI_SPARK_WORK_URI
 
 
-def s3a_conf(url: str) -> dict[str, str]:
+def s3a_conf(url: str, release: str = RELEASE) -> dict[str, str]:
     """What Spark has to be told of an S3 server; never credentials, which everybody sees who sees the command."""
-    jars = ":".join(map(str, spark_jars()))
+    jars = ":".join(map(str, spark_jars(release)))
     return {
         "spark.driver.extraClassPath": jars,
         "spark.executor.extraClassPath": jars,
         "spark.hadoop.fs.s3a.endpoint": url,
+        "spark.hadoop.fs.s3a.endpoint.region": REGION,
         "spark.hadoop.fs.s3a.path.style.access": "true",
         "spark.hadoop.fs.s3a.connection.ssl.enabled": "false",
         "spark.hadoop.fs.s3a.directory.marker.retention": "keep",  # else each file written asks for all folders above it
@@ -31,11 +32,12 @@ def s3a_env() -> dict[str, str]:
 def s3_objects(source: dict, bucket: Bucket, prefix: str) -> dict:
     """The data sets of a spec of files, as the objects that they were uploaded as."""
     pages = bucket.client.get_paginator("list_objects_v2").paginate(Bucket=bucket.name, Prefix=prefix)
-    etags = {found["Key"]: found["ETag"] for page in pages for found in page.get("Contents", [])}
+    listed = {found["Key"]: found for page in pages for found in page.get("Contents", [])}
 
     def of(file):
         key = f"{prefix}/{file['name']}"
-        return {**file, "uri": f"s3a://{bucket.name}/{key}", "etag": etags[key], "modified_ms": None}
+        modified_ms = int(listed[key]["LastModified"].timestamp() * 1000)
+        return {**file, "uri": f"s3a://{bucket.name}/{key}", "etag": listed[key]["ETag"], "modified_ms": modified_ms}
 
     return {name: [of(file) for file in files] for name, files in source["datasets"].items()}
 

@@ -72,7 +72,7 @@ class SparkSite:
             "KPI_SPARK_KIND": "standalone",
             "KPI_SPARK_REST_URL": self.cluster.rest_url,
             "KPI_SPARK_MASTER": self.cluster.url,
-            **conf_settings({**s3a_conf(self.s3.url), **small, **size}),
+            **conf_settings({**s3a_conf(self.s3.url, self.cluster.release), **small, **size}),
         }
 
     def submissions(self) -> int:

@@ -49,14 +49,14 @@ def airflow_programs() -> Path:
     return cached("venv", ("airflow.txt",), "install_python") / "bin"
 
 
-def spark_venv() -> Path:
-    """The environment in which install_spark of scripts/setup put Apache Spark."""
-    return cached("venv", ("spark.txt",), "install_spark")
+def spark_venv(release: str) -> Path:
+    """The environment in which install_spark of scripts/setup put a release of Apache Spark."""
+    return cached("venv", (f"{release}.txt",), f"install_spark {release}")
 
 
-def spark_jars() -> list[Path]:
+def spark_jars(release: str) -> list[Path]:
     """What install_spark of scripts/setup put beside Apache Spark, by which it reads s3a://."""
-    return sorted((cached("spark-jars", ("spark/pom.xml",), "install_spark") / "lib").glob("*.jar"))
+    return sorted((cached("spark-jars", (f"{release}/pom.xml",), f"install_spark {release}") / "lib").glob("*.jar"))
 
 
 def cached(kind: str, pins: tuple[str, ...], installer: str) -> Path:

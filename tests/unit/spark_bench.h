@@ -56,6 +56,7 @@ struct bench {
   struct hand_off keeper;
   struct handed_job kept, given_up; /* the last ones */
   bool is_handed;                   /* kept is to be gone on with */
+  uint32_t last_number;
   int keeps, keep_fails_at;
   struct buf events; /* of keeper and cluster */
 
@@ -208,6 +209,18 @@ static inline enum kpi_code fake_start(struct spark_cluster *c, const struct spa
   return b->loses_replies ? away(err) : KPI_OK;
 }
 
+static inline enum kpi_code fake_find(struct spark_cluster *c, const char *token,
+                                      const struct stop_flag *stop, char id[SPARK_JOB_ID_SIZE],
+                                      struct err *err) {
+  struct bench *b = ((struct fake_cluster *)c)->b;
+  const struct fake_job *job = job_with(b, token);
+  (void)stop;
+  if (b->is_away)
+    return away(err);
+  snprintf(id, SPARK_JOB_ID_SIZE, "%s", job && job->state < SPARK_JOB_SUCCEEDED ? job->id : "");
+  return KPI_OK;
+}
+
 static inline enum kpi_code fake_look(struct spark_cluster *c, const char *id, const struct stop_flag *stop,
                                       struct spark_job_status *out, struct err *err) {
   struct bench *b = ((struct fake_cluster *)c)->b;
@@ -240,9 +253,9 @@ static inline void fake_free(struct spark_cluster *c) {
   (void)c; /* the test's own */
 }
 
-static const struct spark_cluster_vtable idempotent_cluster = {"s3",      true,        fake_start,
+static const struct spark_cluster_vtable idempotent_cluster = {"s3",      true,        fake_start, fake_find,
                                                                fake_look, fake_cancel, fake_free};
-static const struct spark_cluster_vtable forgetful_cluster = {"s3a",     false,       fake_start,
+static const struct spark_cluster_vtable forgetful_cluster = {"s3a",     false,       fake_start, NULL,
                                                               fake_look, fake_cancel, fake_free};
 
 /* ---- store ---- */
@@ -273,12 +286,19 @@ static const struct spark_store_vtable fake_store = {fake_put, fake_get, fake_re
 
 /* ---- keeper ---- */
 
-static inline enum kpi_code fake_find(void *arg, struct handed_job *out, bool *found, struct err *err) {
+static inline enum kpi_code fake_find_kept(void *arg, struct handed_job *out, bool *found, struct err *err) {
   struct bench *b = arg;
   (void)err;
   note(b, "find", "");
   *found = b->is_handed;
-  *out = *found ? b->kept : (struct handed_job){.number = b->kept.number};
+  *out = *found ? b->kept : (struct handed_job){0};
+  return KPI_OK;
+}
+
+static inline enum kpi_code fake_begin(void *arg, uint32_t *number, struct err *err) {
+  struct bench *b = arg;
+  (void)err;
+  *number = ++b->last_number;
   return KPI_OK;
 }
 
@@ -341,7 +361,7 @@ static inline int bench_setup(void **state) {
   budget_init(&b->budget, 0);
   if (spark_store_new(b->url, NULL, &b->files, &b->err))
     return 1;
-  b->keeper = (struct hand_off){b, OWNER, fake_find, fake_keep, fake_give_up};
+  b->keeper = (struct hand_off){b, OWNER, fake_find_kept, fake_begin, fake_keep, fake_give_up};
   b->source.url = (char *)(uintptr_t) "file:///data";
   b->on_start = succeed;
   for (int d = 0; d < DATASET_COUNT; d++)

@@ -1,70 +1,13 @@
 /* SPDX-License-Identifier: MIT
  * Jobs of a cluster as the service keeps them: which is gone on with, who waits for it, when nobody does. And
  * which engine a run is given. */
-#include "base/log.h"
 #include "pipeline/engine.h"
 #include "server/backfill_submit_store.h"
-#include "server/engine_job_store.h"
-#include "server/engine_reaper.h"
 #include "server/run_hand_off.h"
-#include "server/run_submit_store.h"
 
-#include "unit_db.h"
-
-#include <fcntl.h>
-#include <sqlite3.h>
-#include <time.h>
-
-#define STRANGER "01890000-0000-7000-8000-000000000000"
+#include "engine_jobs.h"
 
 /* ---- bench ---- */
-
-static enum kpi_code do_sql(struct db_conn *c, void *arg, struct err *err) {
-  return sqlite3_exec(c->sqlite, arg, NULL, NULL, NULL) == SQLITE_OK ? KPI_OK : db_failure(c, err);
-}
-
-static void run_sql(const char *sql) {
-  struct err err = {0};
-  if (db_call(db, DB_NORMAL, do_sql, (void *)(uintptr_t)sql, &err))
-    fail_msg("%s", err.message);
-}
-
-/* Counts the lines of an event in a log, and closes it. */
-static size_t lines_of(int log, const char *event) {
-  char bytes[8192] = {0};
-  size_t lines = 0;
-  assert_in_range(pread(log, bytes, sizeof bytes, 0), 0, sizeof bytes - 1);
-  close(log);
-  for (const char *at = bytes; (at = strstr(at, event)); at++)
-    lines++;
-  return lines;
-}
-
-static int open_log(void) {
-  char name[96];
-  snprintf(name, sizeof name, "%s/log", folder);
-  const int log = open(name, O_CREAT | O_RDWR | O_CLOEXEC, 0600);
-  assert_true(log >= 0);
-  log_init(LOG_WARN, log);
-  return log;
-}
-
-static struct handed_job job_of(uint32_t number, const char *id) {
-  struct handed_job job = {.number = number};
-  snprintf(job.spec_sha256, sizeof job.spec_sha256, "spec %u", number);
-  snprintf(job.id, sizeof job.id, "%s", id);
-  return job;
-}
-
-static void submit(int day, enum engine_kind engine, char id[UUID_TEXT_SIZE]) {
-  const struct run_request request = {.date = day, .gate = GATE_WARN, .engine = engine, .max_attempts = 2};
-  const struct submit_policy policy = {0};
-  struct submitted done;
-  struct err err;
-  assert_int_equal(run_store_submit(db, &request, &policy, &defaults, &done, &err), KPI_OK);
-  memcpy(id, done.run.id, UUID_TEXT_SIZE);
-  run_clear(&done.run);
-}
 
 /* Claims what can be computed together. Returns the number of runs; their ids one after the other in `ids`.
  */
@@ -93,13 +36,6 @@ static enum run_state end(const char *id, enum run_state state, bool is_retryabl
   return ended;
 }
 
-static void keep(const char *owner, uint32_t number, const char *id, const char *const *runs, size_t count) {
-  const struct handed_job job = job_of(number, id);
-  struct err err = {0};
-  if (engine_job_store_keep(db, owner, &job, runs, count, &err))
-    fail_msg("%s", err.message);
-}
-
 /* By the run of that id, or the backfill. */
 static void give_up_of(const char *owner, const struct handed_job *job, const char *run) {
   struct err err;
@@ -110,28 +46,6 @@ static void give_up_of(const char *owner, const struct handed_job *job, const ch
 static void give_up(const char *owner, uint32_t number) {
   const struct handed_job job = {.number = number};
   give_up_of(owner, &job, owner);
-}
-
-static void assert_found(const char *owner, bool expected, uint32_t number, const char *id) {
-  struct handed_job found;
-  struct err err;
-  bool is_found;
-  const struct handed_job wanted = job_of(number, id);
-  assert_int_equal(engine_job_store_find(db, owner, &found, &is_found, &err), KPI_OK);
-  assert_int_equal(is_found, expected);
-  assert_int_equal(found.number, number);
-  assert_string_equal(found.id, expected ? id : "");
-  assert_string_equal(found.spec_sha256, expected ? wanted.spec_sha256 : "");
-}
-
-static struct engine_jobs jobs;
-static struct engine_job *const to_end = jobs.at;
-
-static size_t list_to_end(uint64_t expected_handed) {
-  struct err err;
-  assert_int_equal(engine_job_store_to_end(db, &jobs, &err), KPI_OK);
-  assert_int_equal(jobs.handed, expected_handed);
-  return jobs.count;
 }
 
 static void assert_waits_for(const char *run, const char *owner) {
@@ -148,13 +62,52 @@ static void job_is_found_with_all_that_is_known_of_it(void **state) {
   (void)state;
   char run[UUID_TEXT_SIZE];
   const char *const runs[] = {run};
+  const struct handed_job known = job_of(1, "job-1");
+  struct err err;
   submit(1, ENGINE_SPARK, run);
   assert_found(run, false, 0, "");
   keep(run, 1, "", runs, 1);
   assert_found(run, true, 1, "");
-  keep(run, 1, "job-1", runs, 1);
+  assert_int_equal(engine_job_store_keep(db, run, &known, &err), KPI_OK);
   assert_found(run, true, 1, "job-1");
   assert_found(STRANGER, false, 0, "");
+}
+
+/* Those that wait for one job may come to replace it at the same time. */
+static void jobs_that_begin_after_the_same_find_have_numbers_of_their_own(void **state) {
+  (void)state;
+  char ids[2][UUID_TEXT_SIZE];
+  const char *const runs[] = {ids[0], ids[1]};
+  struct run_hand_off both[2];
+  struct handed_job found;
+  struct err err;
+  bool is_found;
+  uint32_t numbers[2];
+  submit(1, ENGINE_SPARK, ids[0]);
+  submit(2, ENGINE_SPARK, ids[1]);
+  keep(ids[0], 1, "job-1", runs, 2);
+  for (size_t i = 0; i < 2; i++) {
+    run_hand_off_init(&both[i], db, NULL, ids[0], true, &runs[i], 1);
+    assert_int_equal(both[i].base.find(both[i].base.arg, &found, &is_found, &err), KPI_OK);
+    assert_true(is_found);
+  }
+  for (size_t i = 0; i < 2; i++)
+    assert_int_equal(both[i].base.begin(both[i].base.arg, &numbers[i], &err), KPI_OK);
+  assert_int_equal(numbers[0], 2);
+  assert_int_equal(numbers[1], 3);
+}
+
+/* The reaper may come before more is known of it. */
+static void job_that_has_just_begun_is_waited_for(void **state) {
+  (void)state;
+  char run[UUID_TEXT_SIZE];
+  const char *const runs[] = {run};
+  struct err err;
+  uint32_t number;
+  submit(1, ENGINE_SPARK, run);
+  assert_int_equal(engine_job_store_begin(db, run, runs, 1, &number, &err), KPI_OK);
+  assert_waits_for(run, run);
+  assert_int_equal(list_to_end(1), 0);
 }
 
 static void of_a_job_that_was_given_up_the_number_stays(void **state) {
@@ -165,14 +118,14 @@ static void of_a_job_that_was_given_up_the_number_stays(void **state) {
   submit(1, ENGINE_SPARK, run);
   keep(run, 1, "job-1", runs, 1);
   give_up(run, 1);
-  assert_found(run, false, 1, "");
+  assert_found(run, false, 0, "");
   keep(run, 2, "job-2", runs, 1);
   assert_found(run, true, 2, "job-2");
   give_up(run, 1); /* once more, which says nothing of the other */
   assert_found(run, true, 2, "job-2");
   give_up(run, 2);
   assert_int_equal(engine_job_store_over(db, run, 2, &err), KPI_OK);
-  assert_found(run, false, 2, "");
+  assert_found(run, false, 0, "");
   give_up(run, 2); /* nor does it bring a job back that is over */
   assert_int_equal(list_to_end(0), 1);
   assert_int_equal(to_end[0].job.number, 1);
@@ -219,6 +172,7 @@ static void a_run_without_claim_leaves_the_job_to_others(void **state) {
   struct handed_job found, own_job = job_of(1, "job-2");
   struct err err;
   bool is_found;
+  uint32_t number;
   submit(1, ENGINE_SPARK, first);
   submit(2, ENGINE_SPARK, second);
   keep(first, 1, "job-1", runs, 2);
@@ -227,6 +181,8 @@ static void a_run_without_claim_leaves_the_job_to_others(void **state) {
   assert_false(is_found);
   assert_int_equal(found.number, 0);
   assert_string_not_equal(h.base.owner, first);
+  assert_int_equal(h.base.begin(h.base.arg, &number, &err), KPI_OK);
+  assert_int_equal(number, 1);
   assert_int_equal(h.base.keep(h.base.arg, &own_job, &err), KPI_OK);
   assert_int_equal(h.base.find(h.base.arg, &found, &is_found, &err), KPI_OK);
   assert_true(is_found);
@@ -250,16 +206,19 @@ static void the_engine_is_given_what_is_stored(void **state) {
   struct handed_job found, job = job_of(1, "job-1");
   struct err err;
   bool is_found;
+  uint32_t number;
   submit(1, ENGINE_SPARK, run);
   run_hand_off_init(&h, db, NULL, run, false, runs, 1);
   assert_string_equal(h.base.owner, run);
+  assert_int_equal(h.base.begin(h.base.arg, &number, &err), KPI_OK);
+  assert_int_equal(number, 1);
   assert_int_equal(h.base.keep(h.base.arg, &job, &err), KPI_OK);
   assert_waits_for(run, run);
   assert_int_equal(h.base.find(h.base.arg, &found, &is_found, &err), KPI_OK);
   assert_true(is_found);
   assert_string_equal(found.id, "job-1");
   h.base.give_up(h.base.arg, &job);
-  assert_found(run, false, 1, "");
+  assert_found(run, false, 0, "");
   assert_waits_for(run, "");
 }
 
@@ -381,117 +340,6 @@ static void job_that_is_put_off_makes_room_for_others(void **state) {
   assert_int_equal(list_to_end(0), 2);
 }
 
-/* An engine of which the jobs are over when they are asked for a second time, unless their cluster is away.
- */
-static struct {
-  int times;
-  bool is_away;
-  int64_t age_ms; /* of the last one */
-} cluster;
-
-static enum kpi_code discard(struct engine *e, const struct unwanted_job *job, const struct stop_flag *stop,
-                             bool *over, struct err *err) {
-  (void)e;
-  (void)stop;
-  cluster.times++;
-  cluster.age_ms = job->age_ms;
-  if (cluster.is_away)
-    return err_set(err, KPI_ENGINE_UNAVAILABLE, "away");
-  *over = !job->job->id[0] || cluster.times > 1;
-  return KPI_OK;
-}
-
-static const struct engine_vtable reaped_vtable = {.discard = discard};
-static struct engine reaped_engine = {&reaped_vtable};
-
-/* Looks once. Returns after how many ms something is to be done. */
-static int64_t reap(uint64_t expected_handed) {
-  const struct stop_flag stop = {0};
-  struct reaped reaped;
-  struct err err = {0};
-  if (engine_reap(db, &reaped_engine, &stop, &reaped, &err))
-    fail_msg("%s", err.message);
-  assert_int_equal(reaped.handed, expected_handed);
-  return reaped.next_ms;
-}
-
-/* All that is put off is to be done now. */
-static void let_time_pass(void) {
-  run_sql("UPDATE engine_jobs SET next_try_at = 1");
-}
-
-static void reaper_goes_on_until_each_job_is_over(void **state) {
-  (void)state;
-  char run[UUID_TEXT_SIZE];
-  const char *const runs[] = {run};
-  cluster.times = 0;
-  cluster.is_away = false;
-  submit(1, ENGINE_SPARK, run);
-  keep(run, 1, "job-1", runs, 1); /* is waited for */
-  keep(STRANGER, 1, "job-2", NULL, 0);
-  assert_int_equal(reap(1), 500);
-  assert_in_range(reap(1), 1, 500); /* nothing yet */
-  assert_int_equal(cluster.times, 1);
-  let_time_pass();
-  assert_int_equal(reap(1), ENGINE_JOBS_NEVER);
-  assert_int_equal(cluster.times, 2);
-  assert_in_range(cluster.age_ms, 0, 60 * 1000);
-}
-
-/* Its cluster may come back, or be gone for ever. */
-static void job_that_cannot_be_ended_is_tried_and_told_of_ever_less(void **state) {
-  (void)state;
-  static const int64_t waits[] = {500, 1000, 2000, 4000, 8000, 16000, 32000, 60000, 60000};
-  const int log = open_log();
-  cluster.times = 0;
-  cluster.is_away = true;
-  keep(STRANGER, 1, "job-1", NULL, 0);
-  for (size_t i = 0; i < COUNT_OF(waits); i++) {
-    assert_int_equal(reap(0), waits[i]);
-    let_time_pass();
-  }
-  cluster.is_away = false;
-  assert_int_equal(reap(0), ENGINE_JOBS_NEVER);
-  log_init(LOG_ERROR, STDERR_FILENO);
-  assert_int_equal(lines_of(log, "engine.job_not_ended"),
-                   4); /* of the first, second, fourth and eighth failure */
-}
-
-static void job_without_an_id_is_ended_again_when_it_has_had_time_to_begin(void **state) {
-  (void)state;
-  cluster.times = 0;
-  cluster.is_away = false;
-  keep(STRANGER, 1, "", NULL, 0);
-  assert_in_range(reap(0), 59 * 1000, 60 * 1000);
-  assert_int_equal(cluster.times, 1);
-  let_time_pass();
-  run_sql("UPDATE engine_jobs SET given_up_at = given_up_at - 61000");
-  assert_int_equal(reap(0), ENGINE_JOBS_NEVER);
-  assert_int_equal(cluster.times, 2);
-  assert_int_equal(list_to_end(0), 0);
-}
-
-/* The thread is told of nothing: it has to find out by itself that the table can be read again. */
-static void database_that_fails_is_told_of_once_until_it_works_again(void **state) {
-  (void)state;
-  const int log = open_log();
-  cluster.times = 1;
-  cluster.is_away = false;
-  keep(STRANGER, 1, "job-1", NULL, 0);
-  run_sql("ALTER TABLE engine_jobs RENAME TO away");
-  struct engine_reaper *reaper = engine_reaper_new(db, &reaped_engine);
-  assert_non_null(reaper);
-  nanosleep(&(struct timespec){.tv_sec = 1, .tv_nsec = 800 * 1000 * 1000}, NULL); /* three looks */
-  run_sql("ALTER TABLE away RENAME TO engine_jobs");
-  engine_reaper_wake(reaper);
-  for (int i = 0; i < 500 && list_to_end(0) > 0; i++)
-    nanosleep(&(struct timespec){.tv_nsec = 10 * 1000 * 1000}, NULL);
-  engine_reaper_free(reaper);
-  log_init(LOG_ERROR, STDERR_FILENO);
-  assert_int_equal(list_to_end(0), 0);
-  assert_int_equal(lines_of(log, "engine.jobs_not_read"), 1);
-}
-
 /* ---- claiming ---- */
 
 static void runs_of_a_job_are_claimed_together_and_apart_from_others(void **state) {
@@ -596,6 +444,8 @@ static void what_is_asked_for_is_taken_whatever_there_is_to_read(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       DB_TEST(job_is_found_with_all_that_is_known_of_it),
+      DB_TEST(jobs_that_begin_after_the_same_find_have_numbers_of_their_own),
+      DB_TEST(job_that_has_just_begun_is_waited_for),
       DB_TEST(of_a_job_that_was_given_up_the_number_stays),
       DB_TEST(a_job_that_others_follow_is_not_given_up),
       DB_TEST(a_job_whose_id_comes_late_is_ended_all_the_same),
@@ -607,10 +457,6 @@ int main(void) {
       DB_TEST(search_of_a_backfill_waits_for_its_job),
       DB_TEST(many_jobs_are_listed_by_and_by),
       DB_TEST(job_that_is_put_off_makes_room_for_others),
-      DB_TEST(reaper_goes_on_until_each_job_is_over),
-      DB_TEST(job_that_cannot_be_ended_is_tried_and_told_of_ever_less),
-      DB_TEST(job_without_an_id_is_ended_again_when_it_has_had_time_to_begin),
-      DB_TEST(database_that_fails_is_told_of_once_until_it_works_again),
       DB_TEST(runs_of_a_job_are_claimed_together_and_apart_from_others),
       DB_TEST(runs_of_a_job_come_back_together_without_its_owner),
       DB_TEST(after_a_job_was_given_up_its_runs_are_as_others),

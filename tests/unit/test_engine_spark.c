@@ -145,13 +145,13 @@ static void objects_of_s3_are_named_as_the_cluster_names_them(void **state) {
                  "\"job_sha256\":\"0123\",\"days\":\"all\",\"bad_rows\":\"fail\",\"status_match\":\"folded\","
                  "\"unknown_category\":null,\"timezone\":\"UTC\",\"datasets\":{\"orders\":["
                  "{\"name\":\"orders/50%20+#?.csv.gz\",\"uri\":\"s3a://bucket/Data/orders/50%20+#?.csv.gz\","
-                 "\"size\":11,\"etag\":\"v2\",\"modified_ms\":null,\"gzip\":true},"
+                 "\"size\":11,\"etag\":\"v2\",\"modified_ms\":1700000000001,\"gzip\":true},"
                  "{\"name\":\"orders/a \\\"b\\\"\\\\c\\t\\u00fc'.csv\","
                  "\"uri\":\"s3a://bucket/Data/orders/a \\\"b\\\"\\\\c\\t\\u00fc'.csv\","
-                 "\"size\":10,\"etag\":\"v1\",\"modified_ms\":null,\"gzip\":false}],"
+                 "\"size\":10,\"etag\":\"v1\",\"modified_ms\":1700000000000,\"gzip\":false}],"
                  "\"order_items\":[{\"name\":\"order_items/x/part-0\","
                  "\"uri\":\"s3a://bucket/Data/order_items/x/part-0\",\"size\":12,\"etag\":\"v3\","
-                 "\"modified_ms\":null,\"gzip\":false}],\"products\":[]}}");
+                 "\"modified_ms\":1700000000002,\"gzip\":false}],\"products\":[]}}");
   assert_string_equal(b->spec_uri, "s3a://work/prefix/" RUN_FOLDER "/spec.json");
   use_engine(b, &idempotent_cluster, "s3://work", "0123");
   assert_int_equal(compute(b), KPI_OK);
@@ -195,6 +195,7 @@ static void days_of_a_spec_are_read_and_nothing_else_of_it(void **state) {
 
 static void waits_at_first(struct bench *b, struct fake_job *job, int nth) {
   assert_int_equal(b->progress.elsewhere, ELSEWHERE_WAITING);
+  assert_int_equal(b->progress.beats, 0);
   job->state = SPARK_JOB_WAITING;
   if (nth == 2)
     succeed(b, job, nth);
@@ -206,7 +207,6 @@ static void a_job_that_waits_is_shown_as_waiting(void **state) {
   b->on_look = waits_at_first;
   assert_int_equal(compute(b), KPI_OK);
   assert_int_equal(b->looks, 2);
-  assert_int_equal(b->progress.beats, 0);
 }
 
 /* What is left at one look is shown at the next. */
@@ -329,6 +329,28 @@ static void end_without_results_is_a_failure_whatever_the_cluster_says(void **st
     b->on_start = cases[i].end;
     assert_fails(b, KPI_ENGINE_FAILED, cases[i].words);
     assert_int_equal(b->given_up.number, i + 1);
+  }
+}
+
+static void has_told_of_itself_before_it_failed(struct bench *b, struct fake_job *job, int nth) {
+  leave(b, job->folder, "progress.json", PROGRESS("scanning", "3", "10"));
+  is_killed(b, job, nth);
+}
+
+/* Its file, its spec or its libraries are not within reach of the cluster, which tells nothing of that. */
+static void failure_of_a_job_that_never_began_says_where_to_look(void **state) {
+  struct bench *b = *state;
+  static const struct {
+    step_fn end;
+    bool says_so;
+  } cases[] = {{is_killed, true},
+               {succeeds_without_results, true},
+               {has_told_of_itself_before_it_failed, false},
+               {is_cancelled_by_others, false}};
+  for (size_t i = 0; i < COUNT_OF(cases); i++) {
+    b->on_start = cases[i].end;
+    assert_fails(b, KPI_ENGINE_FAILED, "the Spark job job-");
+    assert_int_equal(!!strstr(b->err.message, "; it never began: "), cases[i].says_so);
   }
 }
 
@@ -461,6 +483,7 @@ int main(void) {
       BENCH_TEST(progress_is_shown),
       cmocka_unit_test(progress_that_cannot_be_read_changes_nothing),
       BENCH_TEST(error_of_the_job_is_that_of_the_run),
+      BENCH_TEST(failure_of_a_job_that_never_began_says_where_to_look),
       BENCH_TEST(end_without_results_is_a_failure_whatever_the_cluster_says),
       BENCH_TEST(manifest_is_success_whatever_the_cluster_says),
       BENCH_TEST(refusal_of_the_cluster_is_told),

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * The Spark engine and those who come after: what is kept of a job, who goes on with it, and how it is ended.
- */
+ * The Spark engine and those who come after: what is kept of a job, and who goes on with it. */
 #include "spark_bench.h"
 
 #include <pthread.h>
@@ -57,7 +56,7 @@ static void spec_that_cannot_be_written_starts_nothing(void **state) {
 
 static void numbers_are_never_used_again(void **state) {
   struct bench *b = *state;
-  b->kept.number = 7; /* was given up */
+  b->last_number = 7; /* was given up */
   b->refuses = true;
   assert_int_equal(compute(b), KPI_ENGINE_FAILED);
   b->refuses = false;
@@ -86,6 +85,36 @@ static void results_that_were_left_meanwhile_are_taken(void **state) {
   succeed(b, &b->jobs[0], 0);
   assert_int_equal(compute(b), KPI_OK);
   assert_events(b, "find");
+}
+
+/* The process ended before it had the id: nothing is to be started for what is there. */
+static void results_of_a_job_without_an_id_are_taken_before_anything_is_started(void **state) {
+  struct bench *b = *state;
+  const struct spark_cluster_vtable *const clusters[] = {&idempotent_cluster, &forgetful_cluster};
+  for (size_t i = 0; i < COUNT_OF(clusters); i++) {
+    use_engine(b, clusters[i], b->url, "0123");
+    compute_and_leave(b);
+    succeed(b, &b->jobs[i], 0);
+    b->kept.id[0] = '\0';
+    b->is_away = true; /* and nobody is to be asked */
+    assert_int_equal(compute(b), KPI_OK);
+    assert_events(b, "find");
+    assert_int_equal(b->looks, 0);
+    assert_int_equal(b->out.count, 1);
+    b->is_away = false;
+    b->is_handed = false;
+  }
+  assert_int_equal(b->job_count, 2);
+}
+
+static void job_without_an_id_stays_while_its_results_cannot_be_looked_for(void **state) {
+  struct bench *b = *state;
+  compute_and_leave(b);
+  b->kept.id[0] = '\0';
+  b->out_of_reach = "manifest.json";
+  assert_fails(b, KPI_S3_UNAVAILABLE, "is out of reach");
+  assert_events(b, "find");
+  assert_true(b->is_handed);
 }
 
 /* A reply that was lost, and the process with it. */
@@ -134,9 +163,11 @@ static void lost_reply_to_a_start_fails_the_attempt_and_gives_the_job_up(void **
     assert_fails(b, KPI_ENGINE_UNAVAILABLE, "the cluster is away");
     assert_int_equal(b->given_up.number, 2 * i + 1);
     assert_string_equal(b->given_up.id, "");
-    assert_int_equal(
-        engine_discard(b->engine, &(struct unwanted_job){OWNER, &b->given_up, 0}, NULL, &over, &b->err),
-        KPI_OK);
+    const struct unwanted_job lost = {OWNER, &b->given_up, 0};
+    assert_int_equal(engine_discard(b->engine, &lost, NULL, &over, &b->err), KPI_OK);
+    assert_int_equal(over, clusters[i] == &forgetful_cluster);
+    assert_int_equal(b->jobs[b->job_count - 1].state, over ? SPARK_JOB_RUNNING : SPARK_JOB_CANCELLED);
+    assert_int_equal(engine_discard(b->engine, &lost, NULL, &over, &b->err), KPI_OK);
     assert_true(over);
     assert_false(has_file(b, b->jobs[b->job_count - 1].folder, "spec.json")); /* it ends by that */
     b->loses_replies = false;
@@ -408,129 +439,6 @@ static void job_that_nobody_keeps_is_ended_when_it_is_stopped(void **state) {
   assert_int_equal(b->job_count, 2);
 }
 
-/* ---- ending ---- */
-
-static bool discard_after(struct bench *b, int64_t age_ms, enum kpi_code expected) {
-  bool over = true;
-  const struct handed_job job = b->kept;
-  const struct unwanted_job unwanted = {OWNER, &job, age_ms};
-  assert_int_equal(engine_discard(b->engine, &unwanted, NULL, &over, &b->err), expected);
-  return over;
-}
-
-static bool discard(struct bench *b, enum kpi_code expected) {
-  return discard_after(b, 0, expected);
-}
-
-static void running_job_is_cancelled_and_over_when_the_cluster_says_so(void **state) {
-  struct bench *b = *state;
-  compute_and_leave(b);
-  b->on_look = NULL;
-  b->cancels_slowly = true;
-  for (int times = 1; times <= 2; times++) {
-    assert_false(discard(b, KPI_OK));
-    assert_int_equal(b->cancels, times);
-    assert_false(has_file(b, FOLDER_OF(1), "spec.json"));
-  }
-  leave(b, FOLDER_OF(1), "progress.json", "written until the end");
-  b->jobs[0].state = SPARK_JOB_CANCELLED;
-  assert_true(discard(b, KPI_OK));
-  assert_false(has_file(b, FOLDER_OF(1), "progress.json"));
-  assert_true(discard(b, KPI_OK)); /* and again */
-  assert_int_equal(b->cancels, 2);
-}
-
-static void writes_at_the_last_moment(struct bench *b, struct fake_job *job, int nth) {
-  (void)nth;
-  leave(b, job->folder, "results/part-1.txt", "late");
-}
-
-static void job_that_is_over_leaves_nothing(void **state) {
-  struct bench *b = *state;
-  leave(b, FOLDER_OF(10), "spec.json", "of another number");
-  assert_int_equal(compute(b), KPI_OK);
-  b->on_look = writes_at_the_last_moment;
-  assert_true(discard(b, KPI_OK));
-  assert_false(has_file(b, FOLDER_OF(1), "manifest.json"));
-  assert_false(has_file(b, FOLDER_OF(1), RESULTS_FILE));
-  assert_false(has_file(b, FOLDER_OF(1), "results/part-1.txt"));
-  assert_true(has_file(b, FOLDER_OF(10), "spec.json"));
-  assert_int_equal(b->cancels, 0);
-}
-
-static void goes_on_closing(struct bench *b, struct fake_job *job, int nth) {
-  succeed(b, job, nth);
-  job->state = SPARK_JOB_RUNNING;
-}
-
-/* The cluster is to show a job as it has ended. */
-static void job_that_has_left_its_results_is_let_close(void **state) {
-  struct bench *b = *state;
-  b->on_start = goes_on_closing;
-  assert_int_equal(compute(b), KPI_OK);
-  assert_false(discard_after(b, 0, KPI_OK));
-  assert_false(discard_after(b, 19 * 1000, KPI_OK));
-  assert_int_equal(b->cancels, 0);
-  assert_true(has_file(b, FOLDER_OF(1), "spec.json")); /* without it the job would not end well */
-  b->jobs[0].state = SPARK_JOB_SUCCEEDED;
-  assert_true(discard_after(b, 19 * 1000, KPI_OK));
-  assert_false(has_file(b, FOLDER_OF(1), "spec.json"));
-}
-
-static void so_long_as_that_may_take(void **state) {
-  struct bench *b = *state;
-  b->on_start = goes_on_closing;
-  assert_int_equal(compute(b), KPI_OK);
-  assert_false(discard_after(b, 20 * 1000, KPI_OK));
-  assert_int_equal(b->cancels, 1);
-  assert_false(has_file(b, FOLDER_OF(1), "manifest.json"));
-  assert_true(discard_after(b, 21 * 1000, KPI_OK));
-}
-
-static void closes_at_the_second_look(struct bench *b, struct fake_job *job, int nth) {
-  (void)b;
-  if (nth == 3) /* the first was for the results */
-    job->state = SPARK_JOB_SUCCEEDED;
-}
-
-static void so_is_one_that_nobody_keeps(void **state) {
-  struct bench *b = *state;
-  b->job.hand_off = NULL;
-  b->on_start = goes_on_closing;
-  b->on_look = closes_at_the_second_look;
-  assert_int_equal(compute(b), KPI_OK);
-  assert_int_equal(b->looks, 3);
-  assert_int_equal(b->cancels, 0);
-  assert_false(has_file(b, b->jobs[0].folder, "spec.json"));
-}
-
-static void job_of_unknown_id_and_forgotten_ones_are_over(void **state) {
-  struct bench *b = *state;
-  compute_and_leave(b);
-  b->on_look = NULL;
-  b->looks = 0;
-  b->kept.id[0] = '\0';
-  assert_true(discard(b, KPI_OK));
-  assert_int_equal(b->looks, 0);
-  assert_false(has_file(b, FOLDER_OF(1), "spec.json"));
-  strcpy(b->kept.id, "job-99");
-  assert_true(discard(b, KPI_OK));
-  assert_int_equal(b->cancels, 0);
-}
-
-static void nothing_is_over_while_the_cluster_is_away(void **state) {
-  struct bench *b = *state;
-  compute_and_leave(b);
-  b->on_look = NULL;
-  b->is_away = true;
-  assert_false(discard(b, KPI_ENGINE_UNAVAILABLE));
-  assert_false(has_file(b, FOLDER_OF(1), "spec.json")); /* it ends by that all the same */
-  b->is_away = false;
-  assert_false(discard(b, KPI_OK));
-  assert_true(discard(b, KPI_OK));
-  assert_int_equal(b->jobs[0].state, SPARK_JOB_CANCELLED);
-}
-
 int main(void) {
   const struct CMUnitTest tests[] = {
       BENCH_TEST(intent_is_kept_before_the_start_and_the_id_after_it),
@@ -540,6 +448,8 @@ int main(void) {
       BENCH_TEST(numbers_are_never_used_again),
       BENCH_TEST(same_job_is_gone_on_with),
       BENCH_TEST(results_that_were_left_meanwhile_are_taken),
+      BENCH_TEST(results_of_a_job_without_an_id_are_taken_before_anything_is_started),
+      BENCH_TEST(job_without_an_id_stays_while_its_results_cannot_be_looked_for),
       BENCH_TEST(job_without_an_id_is_started_again_with_its_token),
       BENCH_TEST(token_that_was_used_with_another_body_is_named_and_not_used_again),
       BENCH_TEST(where_starts_are_not_idempotent_it_is_given_up),
@@ -555,13 +465,6 @@ int main(void) {
       BENCH_TEST(job_of_a_service_that_drains_is_left),
       BENCH_TEST(service_that_drains_at_once_leaves_what_there_is),
       BENCH_TEST(job_that_nobody_keeps_is_ended_when_it_is_stopped),
-      BENCH_TEST(running_job_is_cancelled_and_over_when_the_cluster_says_so),
-      BENCH_TEST(job_that_is_over_leaves_nothing),
-      BENCH_TEST(job_that_has_left_its_results_is_let_close),
-      BENCH_TEST(so_long_as_that_may_take),
-      BENCH_TEST(so_is_one_that_nobody_keeps),
-      BENCH_TEST(job_of_unknown_id_and_forgotten_ones_are_over),
-      BENCH_TEST(nothing_is_over_while_the_cluster_is_away),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

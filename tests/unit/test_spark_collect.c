@@ -15,10 +15,12 @@ struct bench {
   struct source_listing listing;
   struct budget budget;
   struct job_progress progress;
+  struct stop_flag stop;
   struct job job;
   struct spark_attempt attempt;
   const char *results; /* lines */
   uint64_t result_rows;
+  uint64_t beats[2]; /* before the file of results was read, and after that */
   struct day_results out;
   struct err err;
 };
@@ -35,6 +37,7 @@ static int bench_setup(void **state) {
                         .max_bad_rows = {.is_percent = true, .percent = 1},
                         .zone = tz_cached(VIEW_LIT("UTC")),
                         .budget = &b->budget,
+                        .stop = &b->stop,
                         .progress = &b->progress};
   b->attempt = (struct spark_attempt){"run", 2, "spec"};
   b->results = CATEGORY_LINE DAY_LINE EMPTY_DAY_LINE;
@@ -51,8 +54,10 @@ static int bench_teardown(void **state) {
 }
 
 static enum kpi_code read_file(void *arg, const char *name, struct buf *out, struct err *err) {
-  const struct bench *b = arg;
-  if (strcmp(name, RESULTS_FILE) == 0)
+  struct bench *b = arg;
+  const bool is_results = strcmp(name, RESULTS_FILE) == 0;
+  b->beats[is_results ? 0 : 1] = b->progress.beats;
+  if (is_results)
     buf_add_cstr(out, b->results);
   else if (strcmp(name, CATEGORIES_FILE) == 0)
     buf_add_cstr(out, CATEGORY_NAMES);
@@ -217,6 +222,23 @@ static void file_that_cannot_be_read_is_told(void **state) {
   assert_int_equal(collect_with(b, "results/part-0.txt", "results/part-1.txt"), KPI_SOURCE_NOT_FOUND);
 }
 
+/* ---- what takes long ---- */
+
+static void each_file_line_and_day_is_a_sign_of_life(void **state) {
+  struct bench *b = *state;
+  assert_int_equal(collect(b), KPI_OK);
+  assert_true(b->beats[0] > 0);
+  assert_true(b->beats[1] >= b->beats[0] + b->result_rows);
+  assert_true(b->progress.beats >= b->beats[1] + b->out.count);
+}
+
+static void stopped_job_is_collected_no_further(void **state) {
+  struct bench *b = *state;
+  stop_raise(&b->stop, STOP_TIMEOUT);
+  assert_int_equal(collect(b), KPI_TIMEOUT);
+  assert_int_equal(b->out.count, 0);
+}
+
 #define COLLECT_TEST(fn) cmocka_unit_test_setup_teardown(fn, bench_setup, bench_teardown)
 
 int main(void) {
@@ -231,6 +253,8 @@ int main(void) {
       COLLECT_TEST(foreign_or_damaged_manifests_are_refused),
       COLLECT_TEST(lines_that_do_not_fit_are_refused),
       COLLECT_TEST(file_that_cannot_be_read_is_told),
+      COLLECT_TEST(each_file_line_and_day_is_a_sign_of_life),
+      COLLECT_TEST(stopped_job_is_collected_no_further),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -357,6 +357,75 @@ static void a_cancel_of_what_is_over_is_no_error(void **state) {
   }
 }
 
+/* ---- finding ---- */
+
+#define LISTED(id, name) "{\"applicationId\":\"00app\",\"id\":\"" id "\",\"name\":\"" name "\"}"
+#define LIST(runs, more) "{\"jobRuns\":[" runs "]" more "}"
+
+static enum kpi_code find(struct bench *b) {
+  strcpy(b->id, "?");
+  return spark_cluster_find(b->cluster, "kpi-r-1", NULL, b->id, &b->err);
+}
+
+static void a_job_run_is_found_by_its_name_among_those_that_are_not_over(void **state) {
+  (void)state;
+  static const struct fake_reply script[] = {
+      {HTTP_REPLIED, 200, NULL,
+       LIST(LISTED("00a", "kpi-r-11") ",{\"id\":\"00b\"},7", ",\"nextToken\":\"a=b_c-d\""), 0},
+      {HTTP_REPLIED, 200, NULL, LIST("", ",\"nextToken\":\"e\""), 0},
+      {HTTP_REPLIED, 200, NULL, LIST(LISTED("00c", "other") "," LISTED("00d", "kpi-r-1"), ""), 0}};
+  struct bench b;
+  bench_init(&b, script, COUNT_OF(script), &plain);
+  assert_int_equal(find(&b), KPI_OK);
+  assert_string_equal(b.id, "00d");
+  assert_int_equal(b.http.asked, 3);
+  assert_int_equal(fake_http_count(&b.http, "GET " RUNS "?maxResults=50&states=CANCELLING&states=PENDING"
+                                            "&states=QUEUED&states=RUNNING&states=SCHEDULED"
+                                            "&states=SUBMITTED\n"),
+                   1);
+  assert_int_equal(fake_http_count(&b.http, "&nextToken=a%3Db_c-d&"), 1);
+  assert_int_equal(fake_http_count(&b.http, "&nextToken=e&"), 1);
+  bench_clear(&b);
+}
+
+static void a_job_run_that_is_not_listed_has_no_id(void **state) {
+  (void)state;
+  static const char *const bodies[] = {LIST("", ""), LIST(LISTED("00a", "other"), ",\"nextToken\":null"),
+                                       LIST(LISTED("", "kpi-r-1"), "")};
+  for (size_t i = 0; i < COUNT_OF(bodies); i++) {
+    const struct fake_reply script = {HTTP_REPLIED, 200, NULL, bodies[i], 0};
+    struct bench b;
+    bench_init(&b, &script, 1, &plain);
+    assert_int_equal(find(&b), KPI_OK);
+    assert_string_equal(b.id, "");
+    bench_clear(&b);
+  }
+}
+
+static void a_list_that_tells_nothing_or_never_ends_is_an_error(void **state) {
+  (void)state;
+  static const struct {
+    long status;
+    const char *head, *body;
+    enum kpi_code code;
+  } cases[] = {{200, NULL, "{}", KPI_ENGINE_UNAVAILABLE},
+               {200, NULL, "{\"jobRuns\":{}}", KPI_ENGINE_UNAVAILABLE},
+               {200, NULL, LIST("", ",\"nextToken\":\"again\""), KPI_ENGINE_UNAVAILABLE},
+               {403, ERROR_TYPE("AccessDeniedException"), MESSAGE("no"), KPI_ENGINE_FAILED},
+               {404, ERROR_TYPE("ResourceNotFoundException"), MESSAGE("Application 00app does not exist"),
+                KPI_ENGINE_FAILED}};
+  for (size_t i = 0; i < COUNT_OF(cases); i++) {
+    const struct fake_reply script = {HTTP_REPLIED, cases[i].status, cases[i].head, cases[i].body, 0};
+    struct bench b;
+    bench_init(&b, &script, 1, &plain);
+    assert_int_equal(find(&b), cases[i].code);
+    assert_string_equal(b.id, "");
+    assert_string_equal(b.err.remote.operation, "ListJobRuns");
+    assert_in_range(b.http.asked, 1, 100);
+    bench_clear(&b);
+  }
+}
+
 /* ---- where it is ---- */
 
 static void the_service_is_found_as_the_others_are(void **state) {
@@ -406,6 +475,9 @@ int main(void) {
       cmocka_unit_test(a_missing_job_run_is_told_from_a_missing_application),
       cmocka_unit_test(a_look_that_tells_nothing_is_no_state),
       cmocka_unit_test(a_cancel_of_what_is_over_is_no_error),
+      cmocka_unit_test(a_job_run_is_found_by_its_name_among_those_that_are_not_over),
+      cmocka_unit_test(a_job_run_that_is_not_listed_has_no_id),
+      cmocka_unit_test(a_list_that_tells_nothing_or_never_ends_is_an_error),
       cmocka_unit_test_setup(the_service_is_found_as_the_others_are, set_environment)};
   return cmocka_run_group_tests_name("spark_emr", tests, set_environment, NULL);
 }
