@@ -21,7 +21,8 @@ PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 DATA = "/var/lib/kpid"  # the volume
 UID = 10001
 AS_ROOT = [] if os.geteuid() == 0 else ["sudo", "-n", "-E"]
-BUILD_HERE = ["--isolation", "chroot", "--pull-never", "--network", "host"]  # neither namespaces nor a registry
+# Neither namespaces nor a registry; unlike podman and docker, buildah keeps layers only if told so.
+BUILD_HERE = ["--isolation", "chroot", "--pull-never", "--network", "host", "--layers"]
 names = itertools.count()
 
 
