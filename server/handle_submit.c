@@ -174,8 +174,10 @@ static bool read_retry_body(struct request *rq, struct reply *rp, bool *from_pub
   return accepted;
 }
 
-/* A retry is an acceptance too: where intents are kept it is stored first, as POST /runs does. */
-static bool store_retry_intent(struct request *rq, struct reply *rp) {
+/* A retry is an acceptance too: where intents are kept it is stored first, as POST /runs does; not that of a
+ * run that has not failed, which has an intent of its own. Such a run is refused as long as it is that one.
+ */
+static bool store_retry_intent(struct request *rq, struct reply *rp, struct retry_order *order) {
   struct run run;
   struct err err;
   bool stored = false;
@@ -185,6 +187,9 @@ static bool store_retry_intent(struct request *rq, struct reply *rp) {
     return false;
   if (service_get_run(rq->app, rq->params[0], &run, &err)) {
     reply_err(rp, rq, &err);
+  } else if (run.state != RUN_FAILED && run.state != RUN_CANCELLED) {
+    order->if_version = order->if_version ? order->if_version : run.version;
+    stored = true;
   } else {
     struct run_request request = run_request_of(&run);
     const struct submit_policy policy = {.key = view_of(run.idempotency_key)};
@@ -210,7 +215,7 @@ static void post_retry(struct request *rq, struct reply *rp) {
   struct run run;
   struct err err;
   struct retry_order order = {.id = rq->params[0], .if_version = if_match_version(rq)};
-  if (!read_retry_body(rq, rp, &order.from_publish) || !store_retry_intent(rq, rp))
+  if (!read_retry_body(rq, rp, &order.from_publish) || !store_retry_intent(rq, rp, &order))
     return;
   if (service_retry(rq->app, &order, &run, &err)) {
     struct problem p = problem_of(&err);

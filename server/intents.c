@@ -5,37 +5,40 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/scope.h"
+#include "server/errands.h"
 
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
 
 enum {
-  AT_A_TIME = 4,
   UNDER_WAY_MAX = 256,
+  KNOWN_LISTS = 256,
   PK_SIZE = 64,
   PREFIX_LEN = 7,
   LOAD_RETRY_STEPS = 50,
   LOAD_STEP_MS = 100,
-  LEAVE_MS = 3000,
-  LEAVE_STEP_MS = 5
+  LEAVE_MS = 8000
 };
 
 #define PREFIX "intent#"
 #define OPEN_ATTEMPTS "open_attempts"
 
-/* One call about one intent. Somebody waits for a put; whatever else there is follows on its own. */
-struct errand {
+/* An intent that is being put, or about which nobody has asked yet what came of it. */
+struct put {
   struct intents *intents;
   char id[UUID_TEXT_SIZE];
-  const char *operation; /* of DynamoDB */
-  json_t *body;          /* owned */
-  bool is_put;
   /* guarded by the lock: */
   enum intent_state state;
-  bool abandoned; /* nobody asks any more: undo it */
+  bool is_forgotten; /* nobody will ask any more, and it is in no list */
   struct err err;
-  struct errand *next;
+  struct put *next;
+};
+
+/* An intent that there is, or may be. */
+struct known {
+  char id[UUID_TEXT_SIZE];
+  struct known *next;
 };
 
 struct intents {
@@ -43,17 +46,18 @@ struct intents {
   const char *table, *source, *boot_id;
   intents_changed_fn changed;
   void *arg;
-  struct pool *pool;
-  struct pool_group errands;
+  struct errands *errands;
+  struct pool *pool; /* that loads */
+  struct pool_group tasks;
   intent_fn load_fn;
   void *load_arg;
   struct stop_flag loading; /* ends the loading */
-  struct stop_flag stop;    /* ends everything */
   _Atomic bool loaded;
   struct {
     pthread_mutex_t lock;
-    struct errand *puts; /* under way or not asked for yet */
-    size_t count;        /* of errands that exist */
+    struct put *puts;
+    size_t put_count;
+    struct known *known[KNOWN_LISTS]; /* by the end of the id */
   } synced;
 };
 
@@ -66,6 +70,7 @@ static void make_pk(const char *id, char out[PK_SIZE]) {
 static json_t *intent_item(const struct intents *i, const char *id, const struct run_request *q,
                            const struct submit_policy *policy) {
   char pk[PK_SIZE], date[DAY_TEXT_SIZE], now[CLOCK_RFC3339_SIZE];
+  const int64_t accepted_at = clock_wall_ms();
   make_pk(id, pk);
   const struct {
     const char *name;
@@ -85,7 +90,7 @@ static json_t *intent_item(const struct intents *i, const char *id, const struct
                {"trace_id", q->trace_id},
                {"idempotency_key", policy->key},
                {"fingerprint", view_of(policy->fingerprint)},
-               {"accepted_at", view_of(clock_rfc3339(clock_wall_ms(), now))}};
+               {"accepted_at", view_of(clock_rfc3339(accepted_at, now))}};
   json_t *item = json_object();
   for (size_t n = 0; n < sizeof texts / sizeof texts[0]; n++)
     if (texts[n].text.len)
@@ -97,7 +102,8 @@ static json_t *intent_item(const struct intents *i, const char *id, const struct
                 {"force", q->force},
                 {"timeout_seconds", q->timeout_seconds},
                 {"max_attempts", q->max_attempts},
-                {"expires_in_seconds", q->expires_in_seconds}};
+                {"expires_in_seconds", q->expires_in_seconds},
+                {"accepted_at_ms", (uint64_t)accepted_at}};
   for (size_t n = 0; n < sizeof counts / sizeof counts[0]; n++)
     json_object_set_new(item, counts[n].name, dynamodb_count(counts[n].count));
   return item;
@@ -124,7 +130,7 @@ static uint32_t count_deaths(const struct intents *i, const json_t *item) {
 static bool read_intent(const struct intents *i, const json_t *item, struct intent *found) {
   struct run_request *out = &found->request;
   struct view pk = dynamodb_get_text(item, "pk");
-  uint64_t publish = 1, force = 0;
+  uint64_t publish = 1, force = 0, accepted_at = 0;
   if (!view_starts(pk, PREFIX) || !view_is(dynamodb_get_text(item, "source"), i->source))
     return false;
   struct view tail = {pk.ptr + PREFIX_LEN, pk.len - PREFIX_LEN};
@@ -140,6 +146,10 @@ static bool read_intent(const struct intents *i, const json_t *item, struct inte
                               .expires_in_seconds = limit_of(item, "expires_in_seconds")};
   found->policy = (struct submit_policy){.key = dynamodb_get_text(item, "idempotency_key"),
                                          .fingerprint = dynamodb_get_text(item, "fingerprint").ptr};
+  if (!found->policy.fingerprint)
+    found->policy.key = (struct view){0};
+  if (dynamodb_get_count(item, "accepted_at_ms", &accepted_at))
+    out->accepted_at = (int64_t)accepted_at;
   found->deaths = count_deaths(i, item);
   bool ok = crypto_is_uuid(tail) && view_to_cstr(tail, found->id, sizeof found->id) &&
             day_parse(dynamodb_get_text(item, "date"), &out->date) &&
@@ -175,171 +185,162 @@ static json_t *attempt_body(const struct intents *i, const char *id, uint32_t at
   return body;
 }
 
-/* ---- errands ---- */
+/* ---- intents that there are ---- */
 
-static void errand_free(struct errand *e) {
-  json_decref(e->body);
-  free(e);
+/* The place of an id in its list, or where it would stand; the lock is held. */
+static struct known **find_known(struct intents *i, const char *id) {
+  const size_t len = strlen(id);
+  const unsigned char last = (unsigned char)id[len - 1], one_before = (unsigned char)id[len - 2];
+  struct known **at = &i->synced.known[(one_before * 16u + last) % KNOWN_LISTS];
+  while (*at && strcmp((*at)->id, id) != 0)
+    at = &(*at)->next;
+  return at;
 }
 
-/* Takes a put out of the list; the lock is held. */
-static void forget(struct intents *i, struct errand *e) {
-  for (struct errand **at = &i->synced.puts; *at; at = &(*at)->next)
-    if (*at == e) {
-      *at = e->next;
-      break;
-    }
-  i->synced.count--;
-}
-
-/* Sends what nobody waits for, once. */
-static void send_unwaited(struct intents *i, const char *id, const char *operation, json_t *body) {
-  struct err err;
-  struct aws_error said = {0};
-  if (dynamodb_call(i->aws, operation, body, &i->stop, NULL, &said, &err) && !aws_error_is_condition(&said))
-    log_at(LOG_WARN, "intents.not_changed", err.message, LOG_S("run_id", id),
-           LOG_S("aws_operation", operation));
-}
-
-static void run_unwaited(struct errand *e) {
-  struct intents *i = e->intents;
-  send_unwaited(i, e->id, e->operation, json_incref(e->body));
-  pthread_mutex_lock(&i->synced.lock);
-  i->synced.count--;
-  pthread_mutex_unlock(&i->synced.lock);
-  errand_free(e);
-}
-
-/* Marks a put as done. True when nobody wants it any more. */
-static bool settle(struct errand *e, enum kpi_code rc, const struct err *err) {
-  SCOPE_LOCK(&e->intents->synced.lock);
-  e->state = rc ? INTENT_FAILED : INTENT_STORED;
-  e->err = *err;
-  if (e->abandoned)
-    forget(e->intents, e);
-  return e->abandoned;
-}
-
-static void run_put(struct errand *e) {
-  struct err err = {0};
-  struct intents *i = e->intents;
-  char id[UUID_TEXT_SIZE];
-  memcpy(id, e->id, sizeof id);
-  enum kpi_code rc = dynamodb_call(i->aws, e->operation, json_incref(e->body), &i->stop, NULL, NULL, &err);
-  if (settle(e, rc, &err)) {
-    send_unwaited(i, id, "DeleteItem", keyed_body(i, id));
-    errand_free(e);
-    return;
-  }
-  i->changed(i->arg, id);
-}
-
-static void run_errand(void *arg) {
-  struct errand *e = arg;
-  if (e->is_put)
-    run_put(e);
-  else
-    run_unwaited(e);
-}
-
-/* Counts a new errand; puts go into the list. False when there are too many: only puts are refused, the
- * others are of runs that were accepted. */
-static bool register_errand(struct intents *i, struct errand *e) {
+/* False when memory is exhausted. */
+static bool make_known(struct intents *i, const char *id) {
   SCOPE_LOCK(&i->synced.lock);
-  if (e->is_put && i->synced.count >= UNDER_WAY_MAX)
+  struct known **at = find_known(i, id);
+  if (*at)
+    return true;
+  *at = calloc(1, sizeof **at);
+  return *at && view_to_cstr(view_of(id), (*at)->id, sizeof(*at)->id);
+}
+
+static bool is_known(struct intents *i, const char *id) {
+  SCOPE_LOCK(&i->synced.lock);
+  return *find_known(i, id) != NULL;
+}
+
+/* True when it was known. */
+static bool make_unknown(struct intents *i, const char *id) {
+  SCOPE_LOCK(&i->synced.lock);
+  struct known **at = find_known(i, id), *found = *at;
+  if (!found)
     return false;
-  i->synced.count++;
-  if (e->is_put) {
-    e->next = i->synced.puts;
-    i->synced.puts = e;
-  }
+  *at = found->next;
+  free(found);
   return true;
 }
 
-/* Takes the body. NULL when there is no memory. */
-static struct errand *errand_new(struct intents *i, const char *id, const char *operation, json_t *body) {
-  struct errand *e = calloc(1, sizeof *e);
-  if (!e || !body) {
-    free(e);
-    json_decref(body);
+/* ---- putting ---- */
+
+/* Takes a put out of the list; the lock is held. */
+static void unlink_put(struct intents *i, const struct put *p) {
+  struct put **at = &i->synced.puts;
+  while (*at != p)
+    at = &(*at)->next;
+  *at = p->next;
+  i->synced.put_count--;
+}
+
+static struct put *find_put(const struct intents *i, const char *id) {
+  for (struct put *p = i->synced.puts; p; p = p->next)
+    if (strcmp(p->id, id) == 0)
+      return p;
+  return NULL;
+}
+
+/* Notes what has come of a put; an errand_done_fn. */
+static void on_put(void *arg, enum kpi_code rc, const struct err *err) {
+  struct put *p = arg;
+  struct intents *i = p->intents;
+  char id[UUID_TEXT_SIZE];
+  memcpy(id, p->id, sizeof id);
+  pthread_mutex_lock(&i->synced.lock);
+  const bool is_forgotten = p->is_forgotten;
+  p->state = rc ? INTENT_FAILED : INTENT_STORED;
+  p->err = *err;
+  pthread_mutex_unlock(&i->synced.lock);
+  if (is_forgotten)
+    free(p);
+  else
+    i->changed(i->arg, id);
+}
+
+/* NULL when there are too many, or no memory. */
+static struct put *put_new(struct intents *i, const char *id) {
+  struct put *p = calloc(1, sizeof *p);
+  if (!p)
+    return NULL;
+  *p = (struct put){.intents = i};
+  view_to_cstr(view_of(id), p->id, sizeof p->id);
+  SCOPE_LOCK(&i->synced.lock);
+  if (i->synced.put_count >= UNDER_WAY_MAX) {
+    free(p);
     return NULL;
   }
-  *e = (struct errand){.intents = i, .operation = operation, .body = body};
-  view_to_cstr(view_of(id), e->id, sizeof e->id);
-  return e;
+  p->next = i->synced.puts;
+  i->synced.puts = p;
+  i->synced.put_count++;
+  return p;
+}
+
+/* Forgets a put that nobody asks about any more; one that is under way is freed when it has come to its end.
+ */
+static void forget_put(struct intents *i, const char *id) {
+  SCOPE_LOCK(&i->synced.lock);
+  struct put *p = find_put(i, id);
+  if (!p)
+    return;
+  unlink_put(i, p);
+  p->is_forgotten = p->state == INTENT_UNDER_WAY;
+  if (!p->is_forgotten)
+    free(p);
 }
 
 enum kpi_code intents_put(struct intents *i, const char *id, const struct run_request *request,
                           const struct submit_policy *policy, struct err *err) {
-  json_t *body = json_pack("{s:s, s:o}", "TableName", i->table, "Item", intent_item(i, id, request, policy));
-  struct errand *e = errand_new(i, id, "PutItem", body);
-  if (e)
-    e->is_put = true;
-  if (!e || !register_errand(i, e)) {
-    if (e)
-      errand_free(e);
+  struct put *p = put_new(i, id);
+  if (!p)
     return err_set(err, KPI_QUEUE_FULL, "%d intents are on their way to DynamoDB already", UNDER_WAY_MAX);
+  json_t *body = json_pack("{s:s, s:o}", "TableName", i->table, "Item", intent_item(i, id, request, policy));
+  if (make_known(i, id) && errands_add(i->errands, id, "PutItem", json_incref(body), on_put, p)) {
+    json_decref(body);
+    return KPI_OK;
   }
-  pool_submit(i->pool, &i->errands, run_errand, e);
-  return KPI_OK;
-}
-
-static struct errand *find_put(struct intents *i, const char *id) {
-  for (struct errand *e = i->synced.puts; e; e = e->next)
-    if (strcmp(e->id, id) == 0)
-      return e;
-  return NULL;
+  json_decref(body);
+  pthread_mutex_lock(&i->synced.lock);
+  unlink_put(i, p);
+  pthread_mutex_unlock(&i->synced.lock);
+  free(p);
+  return err_set(err, KPI_OUT_OF_MEMORY, "no memory to keep the run");
 }
 
 enum intent_state intents_state(struct intents *i, const char *id, struct err *err) {
   SCOPE_LOCK(&i->synced.lock);
-  struct errand *e = find_put(i, id);
-  if (!e || e->state == INTENT_UNDER_WAY)
+  struct put *p = find_put(i, id);
+  if (!p || p->state == INTENT_UNDER_WAY)
     return INTENT_UNDER_WAY;
-  enum intent_state state = e->state;
-  *err = e->err;
-  forget(i, e);
-  errand_free(e);
+  enum intent_state state = p->state;
+  *err = p->err;
+  unlink_put(i, p);
+  free(p);
   return state;
 }
 
-/* True when the intent was being put: that undoes itself. */
-static bool abandon(struct intents *i, const char *id) {
-  SCOPE_LOCK(&i->synced.lock);
-  struct errand *e = find_put(i, id);
-  if (e && e->state == INTENT_UNDER_WAY) {
-    e->abandoned = true;
-    return true;
-  }
-  if (e) {
-    forget(i, e);
-    errand_free(e);
-  }
-  return false;
-}
+/* ---- changing and removing ---- */
 
-static void submit_unwaited(struct intents *i, const char *id, const char *operation, json_t *body) {
-  struct errand *e = errand_new(i, id, operation, body);
-  if (!e) {
+static void change(struct intents *i, const char *id, const char *operation, json_t *body) {
+  if (!errands_add(i->errands, id, operation, body, NULL, NULL))
     log_at(LOG_WARN, "intents.not_changed", "no memory", LOG_S("run_id", id),
            LOG_S("aws_operation", operation));
-    return;
-  }
-  register_errand(i, e);
-  pool_submit(i->pool, &i->errands, run_errand, e);
 }
 
 void intents_remove(struct intents *i, const char *id) {
-  if (!abandon(i, id))
-    submit_unwaited(i, id, "DeleteItem", keyed_body(i, id));
+  forget_put(i, id);
+  if (make_unknown(i, id))
+    change(i, id, "DeleteItem", keyed_body(i, id));
 }
 
 void intents_begin_attempt(struct intents *i, const char *id, uint32_t attempt) {
-  submit_unwaited(i, id, "UpdateItem", attempt_body(i, id, attempt, "ADD"));
+  if (is_known(i, id))
+    change(i, id, "UpdateItem", attempt_body(i, id, attempt, "ADD"));
 }
 
 void intents_end_attempt(struct intents *i, const char *id, uint32_t attempt) {
-  submit_unwaited(i, id, "UpdateItem", attempt_body(i, id, attempt, "DELETE"));
+  if (is_known(i, id))
+    change(i, id, "UpdateItem", attempt_body(i, id, attempt, "DELETE"));
 }
 
 /* ---- all intents ---- */
@@ -353,28 +354,47 @@ static enum kpi_code scan_page(struct intents *i, json_t *start, json_t **reply,
   return dynamodb_call(i->aws, "Scan", body, &i->loading, reply, NULL, err);
 }
 
-static void hand_on(struct intents *i, const json_t *items) {
+/* Hands a page on. Errors: that of an intent that may be taken later. */
+static enum kpi_code hand_on(struct intents *i, const json_t *items, struct err *err) {
   size_t n;
   json_t *item;
+  enum kpi_code first = KPI_OK;
   json_array_foreach(items, n, item) {
     struct intent found;
-    if (read_intent(i, item, &found) && !i->load_fn(i->load_arg, &found))
+    struct err why;
+    bool is_wanted = true;
+    if (!read_intent(i, item, &found) || !make_known(i, found.id))
+      continue;
+    enum kpi_code rc = i->load_fn(i->load_arg, &found, &is_wanted, &why);
+    if (!is_wanted)
       intents_remove(i, found.id);
+    if (rc && first == KPI_OK) {
+      first = rc;
+      *err = why;
+    }
   }
+  return first;
 }
 
+/* Goes through all pages also when an intent of one cannot be taken now: it is tried again with the rest. */
 static enum kpi_code load_all(struct intents *i, struct err *err) {
   json_t *start = NULL;
+  enum kpi_code taken = KPI_OK;
   do {
     json_t *reply = NULL;
+    struct err why;
     enum kpi_code rc = scan_page(i, start, &reply, err);
     if (rc)
       return rc;
-    hand_on(i, json_object_get(reply, "Items"));
+    rc = hand_on(i, json_object_get(reply, "Items"), &why);
+    if (rc && taken == KPI_OK) {
+      taken = rc;
+      *err = why;
+    }
     start = json_incref(json_object_get(reply, "LastEvaluatedKey"));
     json_decref(reply);
   } while (start);
-  return KPI_OK;
+  return taken;
 }
 
 /* Without its intents a service on a new disk would forget runs: it asks until it is answered. */
@@ -395,7 +415,7 @@ static void run_load(void *arg) {
 void intents_load(struct intents *i, intent_fn fn, void *arg) {
   i->load_fn = fn;
   i->load_arg = arg;
-  pool_submit(i->pool, &i->errands, run_load, i);
+  pool_submit(i->pool, &i->tasks, run_load, i);
 }
 
 bool intents_are_loaded(const struct intents *i) {
@@ -412,35 +432,28 @@ struct intents *intents_new(struct aws *aws, const char *table, const char *sour
   *i = (struct intents){
       .aws = aws, .table = table, .source = source, .boot_id = boot_id, .changed = changed, .arg = arg};
   pthread_mutex_init(&i->synced.lock, NULL);
-  i->pool = pool_new(AT_A_TIME, 2 * UNDER_WAY_MAX);
-  if (i->pool)
+  i->errands = errands_new(aws);
+  i->pool = pool_new(1, 1);
+  if (i->errands && i->pool)
     return i;
   intents_free(i);
   return NULL;
-}
-
-/* Removals that are still to be sent get a moment; a service that does not answer is not waited for. */
-static void wait_for_errands(struct intents *i) {
-  int64_t deadline = clock_mono_ms() + LEAVE_MS;
-  for (size_t left = 1; left > 0 && clock_mono_ms() < deadline;) {
-    nanosleep(&(struct timespec){.tv_nsec = LEAVE_STEP_MS * 1000000L}, NULL);
-    SCOPE_LOCK(&i->synced.lock);
-    left = i->synced.count;
-  }
 }
 
 void intents_free(struct intents *i) {
   if (!i)
     return;
   stop_raise(&i->loading, STOP_DRAIN);
-  wait_for_errands(i);
-  stop_raise(&i->stop, STOP_DRAIN);
   pool_free(i->pool);
-  while (i->synced.puts) {
-    struct errand *e = i->synced.puts;
-    i->synced.puts = e->next;
-    errand_free(e);
-  }
+  errands_free(i->errands, LEAVE_MS); /* what was begun, and removals; if DynamoDB answers */
+  while (i->synced.puts)
+    forget_put(i, i->synced.puts->id);
+  for (size_t n = 0; n < KNOWN_LISTS; n++)
+    while (i->synced.known[n]) {
+      struct known *k = i->synced.known[n];
+      i->synced.known[n] = k->next;
+      free(k);
+    }
   pthread_mutex_destroy(&i->synced.lock);
   free(i);
 }

@@ -31,8 +31,8 @@ KPI_MUST_CHECK enum kpi_code intents_put(struct intents *i, const char *id, cons
  */
 enum intent_state intents_state(struct intents *i, const char *id, struct err *err);
 
-/* Removes an intent, some time soon; also one that is being put. An intent that stays all the same is removed
- * at the next start. */
+/* Removes an intent, some time soon; also one that is being put. Without an intent of that id nothing
+ * happens, as in all functions here. An intent that stays all the same is removed at the next start. */
 void intents_remove(struct intents *i, const char *id);
 
 /* Says, some time soon, that a service is at work on a run, and that it is no more, though the run has not
@@ -49,8 +49,9 @@ struct intent {
   uint32_t deaths;             /* of services that were at work on the run */
 };
 
-/* Takes one; what it returns says whether the intent is still wanted. */
-typedef bool (*intent_fn)(void *arg, const struct intent *found);
+/* Takes one. *wanted: whether the intent is still. Errors: why it may be taken later, and has to be for all
+ * to be known. */
+typedef enum kpi_code (*intent_fn)(void *arg, const struct intent *found, bool *wanted, struct err *err);
 
 /* Hands every intent of this source to fn, on a thread of the intents, and removes those that are not wanted.
  * Tries until DynamoDB answers. Returns at once. */

@@ -26,6 +26,19 @@ enum kpi_code key_row_find(struct db_conn *c, const struct submit_policy *policy
                  is_run ? "run" : "backfill", is_run ? out->run_id : out->backfill_id);
 }
 
+enum kpi_code key_row_fingerprint(struct db_conn *c, struct view key, char out[SHA256_HEX_SIZE],
+                                  struct err *err) {
+  sqlite3_stmt *s = db_statement(c, "SELECT fingerprint FROM idempotency_keys WHERE key = ?1");
+  db_bind_view(s, 1, key);
+  int step = s ? sqlite3_step(s) : SQLITE_ERROR;
+  view_to_cstr(step == SQLITE_ROW ? view_of((const char *)sqlite3_column_text(s, 0)) : (struct view){0}, out,
+               SHA256_HEX_SIZE);
+  if (step != SQLITE_ROW)
+    return step == SQLITE_DONE ? KPI_OK : db_failure(c, err);
+  sqlite3_reset(s);
+  return KPI_OK;
+}
+
 enum kpi_code key_row_bind(struct db_conn *c, const struct submit_policy *policy,
                            const struct key_owner *owner, struct err *err) {
   if (policy->key.len == 0)

@@ -17,6 +17,10 @@ struct key_owner {
 KPI_MUST_CHECK enum kpi_code key_row_find(struct db_conn *c, const struct submit_policy *policy,
                                           struct key_owner *out, struct err *err);
 
+/* Finds the fingerprint that a key is bound to; empty when it is bound to none. */
+KPI_MUST_CHECK enum kpi_code key_row_fingerprint(struct db_conn *c, struct view key,
+                                                 char out[SHA256_HEX_SIZE], struct err *err);
+
 /* Binds the key of the policy, if it has one. */
 KPI_MUST_CHECK enum kpi_code key_row_bind(struct db_conn *c, const struct submit_policy *policy,
                                           const struct key_owner *owner, struct err *err);

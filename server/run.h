@@ -96,7 +96,8 @@ struct run_request {
   struct view trace_id;        /* 32 hex digits; empty if none */
   uint32_t timeout_seconds;    /* of one attempt; 0: TIMEOUT_SECONDS_DEFAULT */
   uint32_t max_attempts;       /* 0: ATTEMPTS_DEFAULT */
-  uint32_t expires_in_seconds; /* from now, unless it has started; 0: never */
+  uint32_t expires_in_seconds; /* from then on when it was accepted, unless it has started; 0: never */
+  int64_t accepted_at;         /* Unix ms; 0: now */
 };
 
 /* How a request meets the runs that are there; zero-initialised: attaches to an active one, else creates. */

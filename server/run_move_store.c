@@ -78,7 +78,8 @@ static enum kpi_code list_together(struct db_conn *c, const struct claim_call *c
       c,
       "WITH candidates AS (SELECT id, from_publish, bad_rows, max_bad_rows, engine_asked, engine_job_owner "
       "FROM runs WHERE"
-      " state = 'queued' AND priority = ?1 AND (?2 IS NULL OR id IN (SELECT run_id FROM backfill_days"
+      " state = 'queued' AND priority = ?1 AND (expires_at IS NULL OR expires_at > ?3 OR attempt > 0) AND"
+      " (?2 IS NULL OR id IN (SELECT run_id FROM backfill_days"
       " WHERE backfill_id = ?2 AND action = 'run'))), first AS (SELECT * FROM candidates ORDER BY id LIMIT 1)"
       " SELECT r.id FROM first f JOIN candidates r ON r.id = f.id OR (NOT f.from_publish AND NOT"
       " r.from_publish AND r.bad_rows = f.bad_rows AND r.max_bad_rows = f.max_bad_rows AND r.engine_asked = "
@@ -86,6 +87,7 @@ static enum kpi_code list_together(struct db_conn *c, const struct claim_call *c
       " AND r.engine_job_owner IS f.engine_job_owner) ORDER BY r.id");
   db_bind_int(s, 1, call->filter->priority);
   db_bind_view(s, 2, call->filter->backfill_id);
+  db_bind_int(s, 3, clock_wall_ms());
   int step = SQLITE_ERROR;
   while (s && (step = sqlite3_step(s)) == SQLITE_ROW) {
     if (list->count % LIST_STEP == 0) {

@@ -135,7 +135,7 @@ enum kpi_code run_row_insert(struct db_conn *c, const struct new_run *run,
                              const struct run_defaults *defaults, struct err *err) {
   const struct run_request *q = run->request;
   char date[DAY_TEXT_SIZE];
-  int64_t now = clock_wall_ms();
+  const int64_t now = q->accepted_at ? q->accepted_at : clock_wall_ms();
   sqlite3_stmt *s = db_statement(
       c,
       "INSERT INTO runs (id, date, timezone, engine, engine_asked, state, max_attempts, created_at, "

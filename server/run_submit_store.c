@@ -234,6 +234,23 @@ static enum kpi_code do_find_retryable(struct db_conn *c, void *arg, struct err 
   return rc;
 }
 
+struct fingerprint_call {
+  struct view key;
+  char *fingerprint;
+};
+
+static enum kpi_code do_find_fingerprint(struct db_conn *c, void *arg, struct err *err) {
+  const struct fingerprint_call *call = arg;
+  return key_row_fingerprint(c, call->key, call->fingerprint, err);
+}
+
+enum kpi_code run_store_find_fingerprint(struct db *db, struct view key, char fingerprint[SHA256_HEX_SIZE],
+                                         struct err *err) {
+  struct fingerprint_call call = {key, fingerprint};
+  fingerprint[0] = '\0';
+  return db_call(db, DB_NORMAL, do_find_fingerprint, &call, err);
+}
+
 enum kpi_code run_store_find_retryable(struct db *db, const struct run_request *request,
                                        const struct submit_policy *policy, char id[UUID_TEXT_SIZE],
                                        struct err *err) {

@@ -35,6 +35,10 @@ KPI_MUST_CHECK enum kpi_code run_store_find_retryable(struct db *db, const struc
                                                       const struct submit_policy *policy,
                                                       char id[UUID_TEXT_SIZE], struct err *err);
 
+/* Finds the fingerprint that a key is bound to; empty when it is bound to none. */
+KPI_MUST_CHECK enum kpi_code run_store_find_fingerprint(struct db *db, struct view key,
+                                                        char fingerprint[SHA256_HEX_SIZE], struct err *err);
+
 /* Queues a failed or cancelled run again, in its place. Returns owned in *out. Errors: KPI_RUN_NOT_FOUND,
  * KPI_PRECONDITION_FAILED, KPI_RUN_ALREADY_FINISHED (it has succeeded), KPI_RUN_ALREADY_ACTIVE (it has not
  * ended, or another run of its date is active), KPI_RESULTS_NOT_READY, KPI_QUEUE_FULL. */

@@ -359,27 +359,32 @@ static void tell_lost(struct recovery *recovery) {
 
 /* ---- intents ---- */
 
-/* An intent that was found at the start: a run that is not known here was accepted on a disk that is gone. */
-static bool take_intent(void *arg, const struct intent *found) {
+/* An intent that was found at the start: a run that is not known here was accepted on a disk that is gone.
+ * What cannot be stored now may be later; what is refused for good keeps nobody from knowing the others. */
+static enum kpi_code take_intent(void *arg, const struct intent *found, bool *wanted, struct err *err) {
   struct service *s = arg;
   struct submitted done;
   struct recovery recovery;
-  struct err err;
   const struct run_defaults defaults = service_defaults_of(s);
   const struct deaths deaths = {s->boot_id, found->deaths};
   enum kpi_code rc =
-      run_store_take_over(s->db, &found->request, &found->policy, &defaults, &deaths, &done, &recovery, &err);
-  bool is_own = rc || strcmp(done.run.id, found->id) == 0;
-  bool wanted = is_own && (rc || !run_state_is_terminal(done.run.state));
-  if (rc)
-    log_at(LOG_ERROR, "intents.run_not_created", err.message, LOG_S("run_id", found->id));
-  else if (wanted)
+      run_store_take_over(s->db, &found->request, &found->policy, &defaults, &deaths, &done, &recovery, err);
+  if (rc) {
+    log_at(LOG_ERROR, "intents.run_not_created", err->message, LOG_S("run_id", found->id));
+    return err_info(rc)->retryable ? rc : KPI_OK;
+  }
+  const bool is_own = strcmp(done.run.id, found->id) == 0;
+  *wanted = is_own && !run_state_is_terminal(done.run.state);
+  if (!is_own)
+    log_at(LOG_WARN, "intents.run_attached", "another run of its date answers for one that was accepted",
+           LOG_S("run_id", found->id), LOG_S("answered_by", done.run.id));
+  else if (*wanted)
     log_at(LOG_INFO, "intents.run_kept", "a run that was accepted before is queued",
            LOG_S("run_id", found->id), LOG_I("deaths", found->deaths));
   tell_lost(&recovery);
   run_clear(&done.run);
   service_wake_supervisors(s);
-  return wanted;
+  return KPI_OK;
 }
 
 static enum kpi_code open_intents(struct service *s, struct err *err) {

@@ -59,7 +59,13 @@ enum kpi_code service_intend(struct service *s, const struct run_request *reques
     return rc;
   if (!id[0])
     crypto_uuid7(id);
-  return intents_put(s->intents, id, request, policy, err);
+  char fingerprint[SHA256_HEX_SIZE];
+  struct submit_policy whole = *policy;
+  if (whole.key.len && !whole.fingerprint) {
+    rc = run_store_find_fingerprint(s->db, whole.key, fingerprint, err);
+    whole.fingerprint = fingerprint;
+  }
+  return rc ? rc : intents_put(s->intents, id, request, &whole, err);
 }
 
 enum kpi_code service_intended(struct service *s, const char *id, bool *stored, struct err *err) {
@@ -97,7 +103,8 @@ enum kpi_code service_submit(struct service *s, const struct run_request *reques
     return rc;
   if (out->superseded[0]) {
     live_runs_stop(&s->live, view_of(out->superseded), STOP_CANCEL);
-    service_remove_intent_unless_active(s, out->superseded);
+    if (s->intents)
+      intents_remove(s->intents, out->superseded);
     service_tell_changed(s, out->superseded);
   }
   live_runs_overlay(&s->live, &out->run);
@@ -141,7 +148,8 @@ enum kpi_code service_cancel(struct service *s, struct view id, struct run *out,
   if (rc)
     return or_not_yet(s, is_complete, rc, err);
   live_runs_stop(&s->live, id, STOP_CANCEL);
-  service_remove_intent_unless_active(s, out->id);
+  if (s->intents) /* also of one that has yet to end: no other service is to take it up */
+    intents_remove(s->intents, out->id);
   service_tell_changed(s, out->id);
   return KPI_OK;
 }

@@ -2,6 +2,7 @@
 
 import threading
 import time
+from datetime import datetime
 
 import pytest
 
@@ -216,6 +217,104 @@ def test_failed_run_whose_intent_stayed_is_not_made_again(kept):
     server.await_ready()
     assert server.get(f"/runs/{run['id']}").json["state"] == "failed"
     assert intents_become(kept)
+
+
+def fail_publishing(site) -> None:
+    site.dynamodb.spoil(dynamodb_error(500, "InternalServerError"), "TransactWriteItems")
+
+
+def test_retried_run_keeps_its_key_when_the_disk_goes(kept):
+    server = kept.server().await_ready()
+    fail_publishing(kept)
+    ask = {"date": DAY, "max_attempts": 1}
+    run = server.post("/runs", ask, Idempotency_Key="k").json
+    assert server.finish(run["id"])["state"] == "failed"
+    kept.dynamodb.heal()
+    gate = threading.Event()
+    kept.s3.spoil(Hold(gate), "GetObject")
+    assert server.post(f"/runs/{run['id']}/retry").status == 202
+    server.kill()
+    gate.set()
+    fresh = fresh_server(kept)
+    assert fresh.finish(run["id"])["state"] == "succeeded"
+    again = fresh.post("/runs", ask, Idempotency_Key="k")
+    assert (again.json["id"], again.json["disposition"]) == (run["id"], "replayed")
+
+
+def test_refused_retry_of_a_run_at_work_leaves_its_intent_as_it_is(held):
+    site, gate = held
+    server = site.server().await_ready()
+    run = server.post("/runs", {"date": DAY}, Idempotency_Key="k").json
+    await_open_attempts(site, run["id"], 1)
+    before = site.tables.items("control")
+    assert_problem(server.post(f"/runs/{run['id']}/retry"), 409, "run-already-active")
+    assert site.tables.items("control") == before
+    server.kill()
+    gate.set()
+    assert fresh_server(site).finish(run["id"])["state"] == "succeeded"
+
+
+def test_days_of_a_backfill_ask_nothing_of_the_control_table(kept):
+    server = kept.server().await_ready()
+    kept.dynamodb.clear()
+    backfill = server.post("/backfills", {"start_date": DAY, "end_date": NEXT_DAY, "publish": False}).json
+    server.await_end(f"/backfills/{backfill['id']}")
+    time.sleep(0.3)
+    assert kept.dynamodb.seen() == []
+
+
+def test_run_queued_again_keeps_its_intent_though_the_removal_is_late(kept):
+    server = kept.server().await_ready()
+    fail_publishing(kept)
+    kept.dynamodb.spoil(Delay(2), "DeleteItem", times=1)
+    ask = {"date": DAY, "on_finished": "retry_failed", "max_attempts": 1}
+    run = server.post("/runs", ask).json
+    assert server.finish(run["id"])["state"] == "failed"
+    kept.dynamodb.wait_for("DeleteItem")
+    gate = threading.Event()
+    kept.s3.spoil(Hold(gate), "GetObject")
+    again = server.post("/runs", ask).json
+    assert (again["id"], again["disposition"]) == (run["id"], "retried")
+    await_open_attempts(kept, run["id"], 1)
+    server.kill()
+    kept.dynamodb.heal()
+    gate.set()
+    assert fresh_server(kept).finish(run["id"])["state"] == "succeeded"
+
+
+def test_cancelled_run_does_not_come_back_with_another_disk(held):
+    site, gate = held
+    server = site.server().await_ready()
+    run = server.start_run(DAY)
+    server.await_begin(f"/runs/{run['id']}")
+    site.dynamodb.spoil(dynamodb_error(500, "InternalServerError"), "DeleteItem", times=6)
+    assert server.post(f"/runs/{run['id']}/cancel").status == 202
+    assert intents_become(site, timeout=30)
+    server.kill()
+    gate.set()
+    fresh = fresh_server(site)
+    assert fresh.all_runs() == []
+    assert not site.tables.day("order", DAY)
+
+
+def test_run_expires_on_another_disk_when_it_would_have_on_its_own(held):
+    site, gate = held
+    server = site.server().await_ready()
+    first = server.start_run(DAY)
+    server.await_begin(f"/runs/{first['id']}")
+    late = server.start_run(NEXT_DAY, expires_in_seconds=3)
+    server.kill()
+    time.sleep(3)
+    gate.set()
+    fresh = fresh_server(site)
+    done = fresh.finish(late["id"])
+    assert (done["state"], done["error"]["code"]) == ("failed", "expired")
+    assert abs(clock_of(done["created_at"]) - clock_of(late["created_at"])) < 5
+    assert fresh.finish(first["id"])["state"] == "succeeded"
+
+
+def clock_of(text: str) -> float:
+    return datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp()
 
 
 def test_attached_request_leaves_no_intent_of_its_own(held):

@@ -41,6 +41,7 @@ struct bench {
     size_t changes;
     struct buf loaded; /* "id xDEATHS date gate bad_rows publish force max labels reason agent request;" */
     bool is_unwanted;  /* what the loader says of an intent */
+    unsigned refusals; /* so many intents cannot be taken now */
   } synced;
 };
 
@@ -79,7 +80,7 @@ static void await_changes(struct bench *b, size_t count) {
     pthread_cond_wait(&b->synced.change, &b->synced.lock);
 }
 
-static bool note_intent(void *arg, const struct intent *found) {
+static enum kpi_code note_intent(void *arg, const struct intent *found, bool *wanted, struct err *err) {
   struct bench *b = arg;
   const struct run_request *q = &found->request;
   assert_int_equal(found->policy.key.len, 0);
@@ -91,7 +92,11 @@ static bool note_intent(void *arg, const struct intent *found) {
              q->force, (int)q->max_bad_rows.len, q->max_bad_rows.ptr, (int)q->labels_json.len,
              q->labels_json.ptr, (int)q->reason.len, q->reason.ptr ? q->reason.ptr : "",
              (int)q->user_agent.len, q->user_agent.ptr, (int)q->request_id.len, q->request_id.ptr);
-  return !b->synced.is_unwanted;
+  *wanted = !b->synced.is_unwanted;
+  if (!b->synced.refusals)
+    return KPI_OK;
+  b->synced.refusals--;
+  return err_set(err, KPI_DISK_FULL, "no room");
 }
 
 static void bench_init(struct bench *b) {
@@ -234,10 +239,10 @@ static void what_is_removed_is_gone(void **state) {
   assert_int_equal(intents_state(b.intents, id_of(1, id), &err), INTENT_STORED);
   intents_remove(b.intents, id);
   intents_remove(b.intents, id_of(2, id)); /* its answer was not asked for */
-  intents_remove(b.intents, id_of(3, id)); /* never put: does no harm */
+  intents_remove(b.intents, id_of(3, id)); /* never put: nothing is asked of DynamoDB */
   finish(&b);
   assert_int_equal(stored(&b), 0);
-  assert_int_equal(fake_count(&b.db, "DeleteItem"), 3);
+  assert_int_equal(fake_count(&b.db, "DeleteItem"), 2);
   bench_clear(&b);
 }
 
@@ -257,6 +262,73 @@ static void a_put_that_is_abandoned_undoes_itself(void **state) {
   assert_int_equal(fake_count(&b.db, "PutItem"), 1);
   assert_int_equal(fake_count(&b.db, "DeleteItem"), 1);
   assert_int_equal(b.synced.changes, 0); /* nobody asks any more */
+  bench_clear(&b);
+}
+
+static void a_removal_that_may_do_later_is_repeated(void **state) {
+  (void)state;
+  struct bench b;
+  struct err err;
+  char id[UUID_TEXT_SIZE];
+  bench_init(&b);
+  put(&b, 1);
+  await_changes(&b, 1);
+  assert_int_equal(intents_state(b.intents, id_of(1, id), &err), INTENT_STORED);
+  b.db.wanted = "DeleteItem";
+  b.db.fault = FAULT_SERVER_ERROR;
+  b.db.times = 8; /* more often than one call tries */
+  intents_remove(b.intents, id);
+  finish(&b);
+  assert_int_equal(stored(&b), 0);
+  assert_int_equal(fake_count(&b.db, "DeleteItem"), 9);
+  bench_clear(&b);
+}
+
+/* A run that failed is queued again while its intent is still being removed. */
+static void what_is_asked_of_one_intent_is_done_in_that_order(void **state) {
+  (void)state;
+  for (unsigned round = 0; round < 20; round++) {
+    struct bench b;
+    struct err err;
+    char id[UUID_TEXT_SIZE], key[64];
+    bench_init(&b);
+    put(&b, 1);
+    await_changes(&b, 1);
+    assert_int_equal(intents_state(b.intents, id_of(1, id), &err), INTENT_STORED);
+    set_gate(&b, true);
+    intents_begin_attempt(b.intents, id, 1);
+    intents_end_attempt(b.intents, id, 1);
+    intents_remove(b.intents, id);
+    put(&b, 1);
+    intents_begin_attempt(b.intents, id, 2);
+    set_gate(&b, false);
+    await_changes(&b, 2);
+    assert_int_equal(intents_state(b.intents, id, &err), INTENT_STORED);
+    finish(&b);
+    snprintf(key, sizeof key, "intent#%s", id);
+    const json_t *open =
+        json_object_get(json_object_get(fake_item(&b.db, "control", key), "open_attempts"), "SS");
+    assert_int_equal(json_array_size(open), 1);
+    assert_string_equal(json_string_value(json_array_get(open, 0)), "this-boot#2");
+    bench_clear(&b);
+  }
+}
+
+/* DynamoDB does not answer: whoever asks does not wait for it. */
+static void nobody_waits_to_ask(void **state) {
+  (void)state;
+  struct bench b;
+  char id[UUID_TEXT_SIZE];
+  bench_init(&b);
+  put(&b, 1);
+  await_changes(&b, 1);
+  set_gate(&b, true);
+  for (uint32_t n = 1; n <= 2000; n++)
+    intents_begin_attempt(b.intents, id_of(1, id), n);
+  intents_remove(b.intents, id);
+  set_gate(&b, false);
+  finish(&b);
+  assert_int_equal(stored(&b), 0);
   bench_clear(&b);
 }
 
@@ -338,7 +410,7 @@ static uint32_t deaths_found(struct bench *b) {
   return deaths;
 }
 
-/* Opens the intents as another service does. */
+/* Opens the intents as another service does; it knows none before it has loaded them. */
 static void move_to(struct bench *b, const char *boot_id) {
   intents_free(b->intents);
   b->intents = intents_new(b->aws, "control", SOURCE, boot_id, note_change, b);
@@ -364,9 +436,9 @@ static void attempts_that_nobody_has_ended_are_deaths(void **state) {
     for (size_t n = 0; cases[i].steps[n]; n++) {
       snprintf(boot, sizeof boot, "boot-%zu", n);
       move_to(&b, boot);
+      deaths_found(&b);
       if (cases[i].steps[n] != '.')
         intents_begin_attempt(b.intents, id_of(1, id), 1);
-      move_to(&b, boot); /* all that is under way has arrived */
       if (cases[i].steps[n] == '-')
         intents_end_attempt(b.intents, id_of(1, id), 1);
     }
@@ -401,8 +473,25 @@ static void an_attempt_makes_no_intent(void **state) {
   intents_begin_attempt(b.intents, id_of(1, id), 1);
   intents_end_attempt(b.intents, id, 1);
   finish(&b);
-  assert_int_equal(fake_count(&b.db, "UpdateItem"), 2);
+  assert_int_equal(fake_count(&b.db, "UpdateItem"), 0);
   assert_int_equal(stored(&b), 0);
+  bench_clear(&b);
+}
+
+static void what_cannot_be_taken_now_is_taken_later(void **state) {
+  (void)state;
+  struct bench b;
+  bench_init(&b);
+  put(&b, 1);
+  put(&b, 2);
+  await_changes(&b, 2);
+  b.synced.refusals = 1;
+  intents_load(b.intents, note_intent, &b);
+  await_loaded(&b);
+  assert_int_equal(fake_count(&b.db, "Scan"), 2);
+  assert_int_equal(b.synced.refusals, 0);
+  finish(&b);
+  assert_int_equal(stored(&b), 2);
   bench_clear(&b);
 }
 
@@ -488,6 +577,10 @@ int main(void) {
       cmocka_unit_test(too_many_under_way_are_refused),
       cmocka_unit_test(what_is_removed_is_gone),
       cmocka_unit_test(a_put_that_is_abandoned_undoes_itself),
+      cmocka_unit_test(a_removal_that_may_do_later_is_repeated),
+      cmocka_unit_test(what_is_asked_of_one_intent_is_done_in_that_order),
+      cmocka_unit_test(nobody_waits_to_ask),
+      cmocka_unit_test(what_cannot_be_taken_now_is_taken_later),
       cmocka_unit_test(a_removal_that_fails_is_left_to_the_next_start),
       cmocka_unit_test(shutting_down_waits_for_what_is_under_way),
       cmocka_unit_test(intents_are_found_again_as_they_were_put),

@@ -354,6 +354,12 @@ static void run_that_was_not_started_in_time_fails_as_expired(void **state) {
   assert_int_equal(wakes.expired.count, 0);
   run_list_clear(&wakes.expired);
   nanosleep(&(struct timespec){.tv_sec = 1, .tv_nsec = 50000000}, NULL);
+  struct run_list claimed; /* a supervisor may come before the ticker */
+  const struct claim_filter filter = {.priority = PRIORITY_DAY};
+  assert_int_equal(run_store_claim_together(db, "boot", &filter, &defaults, &claimed, &err), KPI_OK);
+  assert_int_equal(claimed.count, 1);
+  assert_string_equal(claimed.runs[0].id, other);
+  run_list_clear(&claimed);
   assert_int_equal(run_store_wake(db, &wakes, &err), KPI_OK);
   assert_int_equal(wakes.expired.count, 1);
   assert_string_equal(wakes.expired.runs[0].id, done.run.id);
@@ -363,7 +369,7 @@ static void run_that_was_not_started_in_time_fails_as_expired(void **state) {
   assert_non_null(strstr(run.error_json, "\"code\":\"expired\""));
   run_clear(&run);
   run_clear(&done.run);
-  assert_int_equal(state_of(other), RUN_QUEUED);
+  assert_int_equal(state_of(other), RUN_RUNNING);
 }
 
 static void waits_double_to_a_most_and_never_fall_below_the_least(void **state) {
