@@ -130,9 +130,11 @@ enum kpi_code engine_job_store_give_up(struct db *db, const char *owner, const s
   return db_call(db, DB_MUST_LAND, do_give_up, &call, err);
 }
 
+/* Of this and the next, `stage <> 'over'` is what the index of jobs that are not over is found by. */
 static enum kpi_code give_up_unwanted(struct db_conn *c, int64_t now, struct err *err) {
   sqlite3_stmt *s = db_statement(
-      c, "UPDATE engine_jobs SET stage = 'given_up', given_up_at = ?1 WHERE stage = 'handed' AND NOT EXISTS"
+      c, "UPDATE engine_jobs SET stage = 'given_up', given_up_at = ?1 WHERE stage = 'handed' AND stage <> "
+         "'over' AND NOT EXISTS"
          " (SELECT 1 FROM runs WHERE engine_job_owner = engine_jobs.owner AND state IN " ACTIVE_STATES
          ") AND NOT EXISTS (SELECT 1 FROM backfills WHERE id = engine_jobs.owner AND discovery IN ('queued',"
          " 'running'))");
@@ -151,11 +153,11 @@ static sqlite3_stmt *prepare_due(struct db_conn *c, const char *sql, int64_t now
 }
 
 static enum kpi_code list_due(struct db_conn *c, int64_t now, struct engine_jobs *out, struct err *err) {
-  sqlite3_stmt *s =
-      prepare_due(c,
-                  "SELECT owner, number, spec_sha256, job_id, given_up_at, failed_tries FROM"
-                  " engine_jobs WHERE stage = 'given_up' AND " DUE " ORDER BY next_try_at LIMIT ?3",
-                  now);
+  sqlite3_stmt *s = prepare_due(c,
+                                "SELECT owner, number, spec_sha256, job_id, given_up_at, failed_tries FROM"
+                                " engine_jobs WHERE stage = 'given_up' AND stage <> 'over' AND " DUE
+                                " ORDER BY next_try_at LIMIT ?3",
+                                now);
   db_bind_int(s, 3, ENGINE_JOBS_AT_ONCE);
   int step = SQLITE_ERROR;
   while (s && (step = sqlite3_step(s)) == SQLITE_ROW) {

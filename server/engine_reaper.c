@@ -48,8 +48,8 @@ static int64_t wait_ms_of(const struct engine_job *j) {
     const int64_t ms = backoff_ms(j->failed_tries), long_ms = j->age_ms / PATIENCE;
     return ms < LONG_MS || long_ms < LONG_MS ? ms : at_most(long_ms, ENGINE_JOB_WAIT_MS_MAX);
   }
-  const int64_t ms = j->job.id[0] ? j->age_ms / 4 : LATE_MS - j->age_ms;
-  return ms > LOOK_MS ? at_most(ms, LONG_MS) : LOOK_MS;
+  const int64_t most = j->job.id[0] ? LONG_MS : LATE_MS - j->age_ms, ms = at_most(j->age_ms / 4, most);
+  return ms > LOOK_MS ? ms : LOOK_MS;
 }
 
 /* Its application may have been deleted, or its bucket. */

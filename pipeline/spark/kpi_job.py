@@ -1674,7 +1674,7 @@ RESULT_FOLDERS = ("results", "categories")
 def write_lines(spark: Any, spec: Spec, folder: str, lines: Any) -> None:
     """Writes an RDD of texts into the files of a folder."""
     frame = spark.createDataFrame(lines.map(lambda line: (line,)), "value string", verifySchema=False)
-    frame.write.text(f"{spec.folder}/{folder}", lineSep="\n")
+    frame.write.text(f"{spec.folder}/{folder}", compression="none", lineSep="\n")
 
 
 def written_files(spark: Any, spec: Spec) -> list[dict[str, Any]]:
@@ -1771,20 +1771,25 @@ def damaged_object(spark: Any, objects: list[dict[str, Any]]) -> str:
     return ""
 
 
+def words_of(why: BaseException) -> str:
+    """The first line of what an exception says; of one that comes from Java, of what that says."""
+    return str(getattr(why, "java_exception", None) or why).split("\n")[0]
+
+
 def error_of_any(why: BaseException, spark: Any, spec: Spec) -> dict[str, Any]:
     """What error.json says of an exception."""
     if isinstance(why, Refusal):
         return error_of(why)
     if isinstance(why, Refused):
         return why.args[0]
-    text = str(getattr(why, "java_exception", None) or why)
+    text = words_of(why)
     code = next((code for pattern, code in FAULTS if re.search(pattern, str(why))), "engine_failed")
     names = [o["name"] for o in spec.all_objects() if o["name"] in str(why)] if code != "engine_failed" else []
     name = max(names, key=len, default="")
     if code == "source_unreadable" and not name:
         name = damaged_object(spark, spec.all_objects())
     what = f"{name}: cannot be read: " if name else f"{type(why).__name__}: "
-    return error_of(Refusal(code, (what + text.split("\n")[0])[:MESSAGE_MAX], name))
+    return error_of(Refusal(code, (what + text)[:MESSAGE_MAX], name))
 
 
 # Settings that would change numbers in silence, whatever those of the cluster or of the submission are.
@@ -1819,7 +1824,7 @@ def run(spark: Any, spec_uri: str) -> int:
 
 def refuse_spec(storage: Storage, attempt: Attempt, why: Exception) -> int:
     """Says what is wrong with the spec, where that can be said beside it. Returns the exit code."""
-    message = f"the spec of the job cannot be read: {type(why).__name__}: {why}".split("\n")[0][:MESSAGE_MAX]
+    message = f"the spec of the job cannot be read: {type(why).__name__}: {words_of(why)}"[:MESSAGE_MAX]
     try:
         write_last(storage, attempt, "error.json", {**attempt.of_attempt(), **error_of(Refusal("engine_failed", message))})
     except Unlicensed:

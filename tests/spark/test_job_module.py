@@ -1,7 +1,7 @@
 """What the Spark job does by itself, without Spark."""
 
 from types import SimpleNamespace
-from unittest.mock import MagicMock
+from unittest.mock import MagicMock, patch
 
 import pytest
 
@@ -106,6 +106,17 @@ def test_driver_that_looks_through_the_input_makes_progress():
         storage.looked = looked
         progress.tell()
         assert [text["beats"] for text in storage.texts] == beats
+
+
+def test_exception_of_java_says_what_java_says():
+    class FromJava(Exception):
+        java_exception = "java.nio.file.AccessDeniedException: s3://w/spec.json: Forbidden\n\tat x"
+
+    storage = Written()
+    attempt = SimpleNamespace(folder="f", of_attempt=dict, license="f/spec.json")
+    with patch.object(kpi_job, "write_last", lambda _storage, _attempt, _name, document: storage.texts.append(document)):
+        kpi_job.refuse_spec(storage, attempt, FromJava("An error occurred while calling o58.exists.\n: java..."))
+    assert storage.texts[0]["message"].endswith("AccessDeniedException: s3://w/spec.json: Forbidden")
 
 
 def test_storage_counts_the_objects_that_it_looks_at():

@@ -16,7 +16,7 @@ ROLE = "arn:aws:iam::123456789012:role/kpi-job"
 RUN_SECONDS = 240  # on a busy machine
 CLOSE_SECONDS = 30  # so long a driver may take to end after its job has, and the service to remove its files
 DAY = BASE_DATES[0]
-ENGINE_ERRORS = {"engine_unavailable", "engine_failed", "engine_lost"}
+ENGINE_ERRORS = {"engine_unavailable", "engine_failed"}
 
 
 def conf_settings(conf: dict[str, str]) -> dict[str, str]:
