@@ -15,6 +15,10 @@ KPI_MUST_CHECK enum kpi_code engine_job_store_begin(struct db *db, const char *o
                                                     const char *const *run_ids, size_t count,
                                                     uint32_t *number, struct err *err);
 
+/* Inside a transaction: an owner has come from a disk that is gone, and with it what was known of its jobs.
+ * Those it may have had there are to be ended, and their numbers are not used again. */
+KPI_MUST_CHECK enum kpi_code engine_job_rows_lose(struct db_conn *c, const char *owner, struct err *err);
+
 /* Stores what is known of a job. */
 KPI_MUST_CHECK enum kpi_code engine_job_store_keep(struct db *db, const char *owner,
                                                    const struct handed_job *job, struct err *err);

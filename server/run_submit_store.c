@@ -2,6 +2,7 @@
 #include "server/run_submit_store.h"
 
 #include "base/clock.h"
+#include "server/engine_job_store.h"
 #include "server/key_rows.h"
 #include "server/run_rows.h"
 
@@ -310,7 +311,11 @@ static enum kpi_code do_take_over(struct db_conn *c, void *arg, struct err *err)
   if (rc != KPI_RUN_NOT_FOUND)
     return rc; /* the disk has not gone: what it says is so */
   rc = do_submit(c, submit, err);
-  if (rc || submit->out->disposition != DISPOSITION_CREATED || !call->deaths->count)
+  if (rc || submit->out->disposition != DISPOSITION_CREATED)
+    return rc;
+  if (submit->request->engine != ENGINE_NATIVE)
+    rc = engine_job_rows_lose(c, submit->id, err);
+  if (rc || !call->deaths->count)
     return rc;
   rc = restore_attempt(c, submit->id, call->deaths->count, err);
   if (rc == KPI_OK)
