@@ -295,11 +295,10 @@ enum kpi_code intents_put(struct intents *i, const char *id, const struct run_re
   if (!p)
     return err_set(err, KPI_QUEUE_FULL, "%d intents are on their way to DynamoDB already", UNDER_WAY_MAX);
   json_t *body = json_pack("{s:s, s:o}", "TableName", i->table, "Item", intent_item(i, id, request, policy));
-  if (make_known(i, id) && errands_add(i->errands, id, "PutItem", json_incref(body), on_put, p)) {
+  if (!make_known(i, id))
     json_decref(body);
+  else if (errands_add(i->errands, id, "PutItem", body, on_put, p))
     return KPI_OK;
-  }
-  json_decref(body);
   pthread_mutex_lock(&i->synced.lock);
   unlink_put(i, p);
   pthread_mutex_unlock(&i->synced.lock);
