@@ -353,11 +353,10 @@ static enum kpi_code scan_page(struct intents *i, json_t *start, json_t **reply,
   return dynamodb_call(i->aws, "Scan", body, &i->loading, reply, NULL, err);
 }
 
-/* Hands a page on. Errors: that of an intent that may be taken later. */
-static enum kpi_code hand_on(struct intents *i, const json_t *items, struct err *err) {
+/* Hands a page on. *first and *err: of the first intent that may be taken later, if none was before. */
+static void hand_on(struct intents *i, const json_t *items, enum kpi_code *first, struct err *err) {
   size_t n;
   json_t *item;
-  enum kpi_code first = KPI_OK;
   json_array_foreach(items, n, item) {
     struct intent found;
     struct err why;
@@ -367,12 +366,11 @@ static enum kpi_code hand_on(struct intents *i, const json_t *items, struct err 
     enum kpi_code rc = i->load_fn(i->load_arg, &found, &is_wanted, &why);
     if (!is_wanted)
       intents_remove(i, found.id);
-    if (rc && first == KPI_OK) {
-      first = rc;
+    if (rc && *first == KPI_OK) {
+      *first = rc;
       *err = why;
     }
   }
-  return first;
 }
 
 /* Goes through all pages also when an intent of one cannot be taken now: it is tried again with the rest. */
@@ -381,15 +379,10 @@ static enum kpi_code load_all(struct intents *i, struct err *err) {
   enum kpi_code taken = KPI_OK;
   do {
     json_t *reply = NULL;
-    struct err why;
     enum kpi_code rc = scan_page(i, start, &reply, err);
     if (rc)
       return rc;
-    rc = hand_on(i, json_object_get(reply, "Items"), &why);
-    if (rc && taken == KPI_OK) {
-      taken = rc;
-      *err = why;
-    }
+    hand_on(i, json_object_get(reply, "Items"), &taken, err);
     start = json_incref(json_object_get(reply, "LastEvaluatedKey"));
     json_decref(reply);
   } while (start);

@@ -142,7 +142,19 @@ static size_t stored(struct bench *b) {
   return json_object_size(fake_table(&b->db, "control"));
 }
 
-static void await_loaded(struct bench *b) {
+/* Puts one and takes the answer; its id goes into `id`. */
+static void store(struct bench *b, unsigned n, char id[UUID_TEXT_SIZE]) {
+  struct err err;
+  pthread_mutex_lock(&b->synced.lock);
+  const size_t before = b->synced.changes;
+  pthread_mutex_unlock(&b->synced.lock);
+  put(b, n);
+  await_changes(b, before + 1);
+  assert_int_equal(intents_state(b->intents, id_of(n, id), &err), INTENT_STORED);
+}
+
+static void load(struct bench *b) {
+  intents_load(b->intents, note_intent, b);
   while (!intents_are_loaded(b->intents))
     sched_yield();
 }
@@ -155,9 +167,7 @@ static void an_intent_is_stored_and_told(void **state) {
   struct err err;
   char id[UUID_TEXT_SIZE], key[64];
   bench_init(&b);
-  put(&b, 1);
-  await_changes(&b, 1);
-  assert_int_equal(intents_state(b.intents, id_of(1, id), &err), INTENT_STORED);
+  store(&b, 1, id);
   assert_int_equal(intents_state(b.intents, id, &err), INTENT_UNDER_WAY); /* the answer is forgotten */
   finish(&b);
   snprintf(key, sizeof key, "intent#%s", id);
@@ -268,12 +278,9 @@ static void a_put_that_is_abandoned_undoes_itself(void **state) {
 static void a_removal_that_may_do_later_is_repeated(void **state) {
   (void)state;
   struct bench b;
-  struct err err;
   char id[UUID_TEXT_SIZE];
   bench_init(&b);
-  put(&b, 1);
-  await_changes(&b, 1);
-  assert_int_equal(intents_state(b.intents, id_of(1, id), &err), INTENT_STORED);
+  store(&b, 1, id);
   b.db.wanted = "DeleteItem";
   b.db.fault = FAULT_SERVER_ERROR;
   b.db.times = 8; /* more often than one call tries */
@@ -292,9 +299,7 @@ static void what_is_asked_of_one_intent_is_done_in_that_order(void **state) {
     struct err err;
     char id[UUID_TEXT_SIZE], key[64];
     bench_init(&b);
-    put(&b, 1);
-    await_changes(&b, 1);
-    assert_int_equal(intents_state(b.intents, id_of(1, id), &err), INTENT_STORED);
+    store(&b, 1, id);
     set_gate(&b, true);
     intents_begin_attempt(b.intents, id, 1);
     intents_end_attempt(b.intents, id, 1);
@@ -335,12 +340,9 @@ static void nobody_waits_to_ask(void **state) {
 static void a_removal_that_fails_is_left_to_the_next_start(void **state) {
   (void)state;
   struct bench b;
-  struct err err;
   char id[UUID_TEXT_SIZE];
   bench_init(&b);
-  put(&b, 1);
-  await_changes(&b, 1);
-  assert_int_equal(intents_state(b.intents, id_of(1, id), &err), INTENT_STORED);
+  store(&b, 1, id);
   b.db.wanted = "DeleteItem";
   b.db.fault = FAULT_DENIED;
   b.db.times = 1;
@@ -372,8 +374,7 @@ static void intents_are_found_again_as_they_were_put(void **state) {
   bench_init(&b);
   put(&b, 1);
   await_changes(&b, 1);
-  intents_load(b.intents, note_intent, &b);
-  await_loaded(&b);
+  load(&b);
   assert_view(buf_view(&b.synced.loaded),
               "00000001 x0 2024-10-04 block skip 11 0.5% {\"a\":\"b\"} why curl/8 rq-1;");
   finish(&b);
@@ -391,8 +392,7 @@ static void all_pages_are_loaded(void **state) {
     for (unsigned n = 0; n < 5; n++)
       put(&b, n);
     await_changes(&b, 5);
-    intents_load(b.intents, note_intent, &b);
-    await_loaded(&b);
+    load(&b);
     size_t found = 0;
     for (const char *at = b.synced.loaded.ptr; (at = strchr(at, ';')) != NULL; at++)
       found++;
@@ -404,8 +404,7 @@ static void all_pages_are_loaded(void **state) {
 
 static uint32_t deaths_found(struct bench *b) {
   unsigned deaths = UINT32_MAX;
-  intents_load(b->intents, note_intent, b);
-  await_loaded(b);
+  load(b);
   assert_int_equal(sscanf(b->synced.loaded.ptr, "%*s x%u", &deaths), 1);
   return deaths;
 }
@@ -427,12 +426,9 @@ static void attempts_that_nobody_has_ended_are_deaths(void **state) {
   } cases[] = {{".", 0}, {"+", 1}, {"++", 2}, {"+++", 3}, {"-", 0}, {"+-+", 2}, {".-.+", 1}};
   for (size_t i = 0; i < COUNT_OF(cases); i++) {
     struct bench b;
-    struct err err;
     char id[UUID_TEXT_SIZE], boot[32];
     bench_init(&b);
-    put(&b, 1);
-    await_changes(&b, 1);
-    assert_int_equal(intents_state(b.intents, id_of(1, id), &err), INTENT_STORED);
+    store(&b, 1, id);
     for (size_t n = 0; cases[i].steps[n]; n++) {
       snprintf(boot, sizeof boot, "boot-%zu", n);
       move_to(&b, boot);
@@ -452,12 +448,9 @@ static void attempts_that_nobody_has_ended_are_deaths(void **state) {
 static void own_attempts_are_no_deaths(void **state) {
   (void)state;
   struct bench b;
-  struct err err;
   char id[UUID_TEXT_SIZE];
   bench_init(&b);
-  put(&b, 1);
-  await_changes(&b, 1);
-  assert_int_equal(intents_state(b.intents, id_of(1, id), &err), INTENT_STORED);
+  store(&b, 1, id);
   intents_begin_attempt(b.intents, id, 1);
   move_to(&b, "this-boot");
   assert_int_equal(deaths_found(&b), 0);
@@ -486,8 +479,7 @@ static void what_cannot_be_taken_now_is_taken_later(void **state) {
   put(&b, 2);
   await_changes(&b, 2);
   b.synced.refusals = 1;
-  intents_load(b.intents, note_intent, &b);
-  await_loaded(&b);
+  load(&b);
   assert_int_equal(fake_count(&b.db, "Scan"), 2);
   assert_int_equal(b.synced.refusals, 0);
   finish(&b);
@@ -503,8 +495,7 @@ static void what_is_no_longer_wanted_is_removed(void **state) {
   put(&b, 2);
   await_changes(&b, 2);
   b.synced.is_unwanted = true;
-  intents_load(b.intents, note_intent, &b);
-  await_loaded(&b);
+  load(&b);
   finish(&b);
   assert_int_equal(stored(&b), 0);
   bench_clear(&b);
@@ -539,8 +530,7 @@ static void items_that_are_not_ours_are_left_alone(void **state) {
   }
   put(&b, 9);
   await_changes(&b, 1);
-  intents_load(b.intents, note_intent, &b);
-  await_loaded(&b);
+  load(&b);
   assert_true(view_starts(buf_view(&b.synced.loaded), "00000009 "));
   assert_ptr_equal(strchr(b.synced.loaded.ptr, ';'), b.synced.loaded.ptr + b.synced.loaded.len - 1);
   finish(&b);
