@@ -102,6 +102,7 @@ static struct cell take_cell(const char *at, const char *end) {
 void csv_init(struct csv_cursor *c) {
   for (int i = 0; i < COLUMNS_MAX; i++)
     buf_init(&c->scratch[i], CSV_FIELD_MAX_BYTES);
+  c->looks = 0;
   csv_start(c, (struct view){0});
 }
 
@@ -114,6 +115,7 @@ void csv_clear(struct csv_cursor *c) {
 static void drop_marks(struct csv_cursor *c) {
   c->marked = c->at;
   c->row = c->first = 0;
+  c->looks++;
   c->has_looked = false;
   c->marks.count = c->marks.row_count = 0;
 }
@@ -170,7 +172,7 @@ static bool take_marked(struct csv_cursor *c, const struct csv_binding *binding,
 static bool next_marked(struct csv_cursor *c, const struct csv_binding *binding, struct csv_row *row) {
   bool found = false;
   while (!found && c->row < c->marks.row_count) {
-    const char *line_feed = csv_plain_end(c);
+    const char *line_feed = csv_row_end(c, c->row);
     const char *end = line_feed > c->at && line_feed[-1] == '\r' ? line_feed - 1 : line_feed;
     found = (unsigned char)*c->at > ' ' || !is_blank(c->at, end);
     if (found && !take_marked(c, binding, end, row))

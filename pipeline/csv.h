@@ -50,6 +50,7 @@ struct csv_cursor {
   enum csv_problem problem;
   const char *marked; /* start of the text that `marks` tells of; what stands before `row` there was read */
   size_t row, first;  /* next row, and the mark that ends its first cell */
+  uint64_t looks;     /* how often there were other marks */
   bool has_looked;    /* the marks are those of the text at the cursor, also when there are none */
   struct csv_marks marks;
 };
@@ -67,23 +68,25 @@ void csv_start(struct csv_cursor *c, struct view block);
  * False when the row can only be walked, or there is none. */
 bool csv_look(struct csv_cursor *c);
 
-/* True when the next row has been marked, is ASCII and has a cell for each of the header's: csv_plain_cell
- * then reads it without csv_next. */
-static inline bool csv_is_plain(const struct csv_cursor *c, const struct csv_binding *b) {
-  return c->row < c->marks.row_count && c->marks.is_ascii &&
-         c->marks.rows[c->row] - c->first + 1u == b->columns;
+/* How many rows from the next on, at most so many, have been marked, are ASCII and have a cell for each of
+ * the header's: csv_plain_cell then reads them without csv_next. */
+static inline size_t csv_count_plain(const struct csv_cursor *c, const struct csv_binding *b, size_t most) {
+  const size_t left = c->marks.is_ascii ? c->marks.row_count - c->row : 0;
+  size_t count = 0, end = c->first + b->columns - 1;
+  for (; count < left && count < most && c->marks.rows[c->row + count] == end; count++)
+    end += b->columns;
+  return count;
 }
 
-/* The end of the next row, which has been marked: where its LF stands. */
-static inline const char *csv_plain_end(const struct csv_cursor *c) {
-  return c->marked + c->marks.at[c->marks.rows[c->row]];
+/* The end of a row that has been marked: where its LF stands. */
+static inline const char *csv_row_end(const struct csv_cursor *c, size_t row) {
+  return c->marked + c->marks.at[c->marks.rows[row]];
 }
 
-/* A cell of the next row, which has been marked and has it. */
-static inline struct view csv_plain_cell(const struct csv_cursor *c, size_t cell) {
-  const uint16_t *marks = &c->marks.at[c->first];
-  const char *from = cell ? c->marked + marks[cell - 1] + 1 : c->at;
-  const char *to = c->marked + marks[cell];
+/* The cell that a mark ends. */
+static inline struct view csv_marked_cell(const struct csv_cursor *c, size_t mark) {
+  const char *from = mark ? c->marked + c->marks.at[mark - 1] + 1 : c->marked;
+  const char *to = c->marked + c->marks.at[mark];
   if (!c->marks.is_bare) {
     to -= from < to && to[-1] == '\r'; /* only one before the LF is marked */
     const bool is_quoted = from < to && *from == '"';
@@ -93,9 +96,14 @@ static inline struct view csv_plain_cell(const struct csv_cursor *c, size_t cell
   return (struct view){from, (size_t)(to - from)};
 }
 
+/* A cell of the next row, which has been marked and has it. */
+static inline struct view csv_plain_cell(const struct csv_cursor *c, size_t cell) {
+  return csv_marked_cell(c, c->first + cell);
+}
+
 /* Steps over the next row, which has been marked. */
 static inline void csv_skip_plain(struct csv_cursor *c) {
-  c->at = csv_plain_end(c) + 1;
+  c->at = csv_row_end(c, c->row) + 1;
   c->first = c->marks.rows[c->row++] + 1u;
   c->lines++;
 }

@@ -52,11 +52,14 @@ static inline void put_offsets(uint16_t *to, uint64_t bits, size_t base) {
 
 #include "pipeline/csv_scan_kernel.h"
 
+#define LANE_BYTES 8
+#include "pipeline/plain_batch_kernel.h"
+
 static bool is_always_usable(void) {
   return true;
 }
 
-static const struct csv_scanner scalar = {"scalar", is_always_usable, scan_words, survey_words};
+static const struct csv_scanner scalar = {"scalar", is_always_usable, scan_words, survey_words, read_batch};
 
 /* ---- choice ---- */
 

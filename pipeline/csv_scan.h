@@ -45,6 +45,9 @@ struct csv_look {
   uint64_t commas, line_feeds, returns, quotes, high; /* high: 0x80 or more */
 };
 
+struct plain_words;
+struct plain_batch;
+
 /* One way to do it. */
 struct csv_scanner {
   const char *name; /* as in KPID_SIMD */
@@ -54,6 +57,8 @@ struct csv_scanner {
   bool (*scan)(const char *text, size_t words, size_t base, struct csv_marks *out);
   /* Adds what words hold to the survey. */
   void (*survey)(const char *text, size_t words, struct csv_survey *out);
+  /* Reads days and `ids` columns of ids of a batch's rows; see plain_batch.h. */
+  void (*read_batch)(const struct plain_words *words, size_t ids, struct plain_batch *out);
 };
 
 /* All that were built for this processor's family, the best first, the portable one last; NULL ends. */

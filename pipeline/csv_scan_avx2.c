@@ -45,11 +45,14 @@ static inline void put_offsets(uint16_t *to, uint64_t bits, size_t base) {
 
 #include "pipeline/csv_scan_kernel.h"
 
+#define LANE_BYTES 32
+#include "pipeline/plain_batch_kernel.h"
+
 static bool is_usable(void) {
   return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("popcnt") &&
          __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2") && __builtin_cpu_supports("pclmul");
 }
 
 extern const struct csv_scanner csv_scanner_avx2;
-const struct csv_scanner csv_scanner_avx2 = {"avx2", is_usable, scan_words, survey_words};
+const struct csv_scanner csv_scanner_avx2 = {"avx2", is_usable, scan_words, survey_words, read_batch};
 #endif

@@ -41,6 +41,9 @@ static inline void put_offsets(uint16_t *to, uint64_t bits, size_t base) {
 
 #include "pipeline/csv_scan_kernel.h"
 
+#define LANE_BYTES 64
+#include "pipeline/plain_batch_kernel.h"
+
 static bool is_usable(void) {
   return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
          __builtin_cpu_supports("avx512vbmi") && __builtin_cpu_supports("avx512vbmi2") &&
@@ -49,5 +52,5 @@ static bool is_usable(void) {
 }
 
 extern const struct csv_scanner csv_scanner_avx512;
-const struct csv_scanner csv_scanner_avx512 = {"avx512", is_usable, scan_words, survey_words};
+const struct csv_scanner csv_scanner_avx512 = {"avx512", is_usable, scan_words, survey_words, read_batch};
 #endif

@@ -59,10 +59,13 @@ static inline void put_offsets(uint16_t *to, uint64_t bits, size_t base) {
 
 #include "pipeline/csv_scan_kernel.h"
 
+#define LANE_BYTES 16
+#include "pipeline/plain_batch_kernel.h"
+
 static bool is_usable(void) {
   return true;
 }
 
 extern const struct csv_scanner csv_scanner_neon;
-const struct csv_scanner csv_scanner_neon = {"neon", is_usable, scan_words, survey_words};
+const struct csv_scanner csv_scanner_neon = {"neon", is_usable, scan_words, survey_words, read_batch};
 #endif

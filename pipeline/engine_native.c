@@ -36,10 +36,10 @@ struct native {
 /* What the rows of each data set go to. */
 static const struct {
   scan_row_fn row;
-  scan_plain_fn plain;
+  const struct scan_plain *plain;
 } readers[DATASET_COUNT] = {[DATASET_PRODUCTS] = {native_product_row, NULL},
-                            [DATASET_ORDERS] = {native_order_row, native_plain_orders},
-                            [DATASET_ORDER_ITEMS] = {native_item_row, native_plain_items}};
+                            [DATASET_ORDERS] = {native_order_row, &native_plain_orders},
+                            [DATASET_ORDER_ITEMS] = {native_item_row, &native_plain_items}};
 
 static enum kpi_code scan_dataset(struct native *n, enum dataset d, struct err *err) {
   struct scan scan = {.job = n->pass.job,
@@ -47,7 +47,7 @@ static enum kpi_code scan_dataset(struct native *n, enum dataset d, struct err *
                       .objects = &n->pass.listing->datasets[d],
                       .dataset = d,
                       .row_fn = readers[d].row,
-                      .plain_fn = readers[d].plain,
+                      .plain = readers[d].plain,
                       .caching = native_caching(n->cache, d),
                       .workers = n->workers,
                       .worker_size = sizeof *n->workers};

@@ -1,15 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "pipeline/native_plain.h"
 
-#include "pipeline/timestamp.h"
-
-enum { READ_BYTES = ID_READ_BYTES /* of ids, from the start of a cell on; of all others at most as many */ };
-_Static_assert((int)PLAIN_STATUS_BYTES <= (int)READ_BYTES, "statuses can be read");
-
-/* False for the rows at the end of a block that are followed by too few bytes. */
-static bool is_readable(const struct csv_cursor *c) {
-  return c->end - csv_plain_end(c) > READ_BYTES;
-}
+_Static_assert((int)PLAIN_STATUS_BYTES <= (int)PLAIN_BATCH_BYTES, "statuses can be read");
 
 /* Finds what is known of a status; NULL when a row with it is not plain. */
 static const struct plain_status *find_status(struct native_worker *w, struct view text) {
@@ -65,25 +57,20 @@ static bool add_order(struct native_worker *w, const struct plain_order *o) {
   return true;
 }
 
-static bool read_order(struct native_worker *w, const struct csv_cursor *c, const struct csv_binding *b,
-                       struct plain_order *o) {
-  return timestamp_day_of_common(csv_plain_cell(c, b->cell[ORDERS_CREATED_AT]), &o->day) &&
-         id_read_plain(csv_plain_cell(c, b->cell[ORDERS_ORDER_ID]), true, &o->order) &&
-         id_read_plain(csv_plain_cell(c, b->cell[ORDERS_USER_ID]), true, &o->user) &&
-         native_keep_for_orphans(w, o->order);
-}
+enum { ORDER_ID, USER_ID }; /* in a batch */
 
-size_t native_plain_orders(void *worker, struct csv_cursor *c, const struct csv_binding *b) {
+static size_t take_orders(void *worker, struct csv_cursor *c, const struct csv_binding *b,
+                          const struct plain_batch *batch) {
   struct native_worker *w = worker;
   size_t taken = 0;
   if (native_is_void(w))
     return 0;
-  for (; csv_is_plain(c, b) && is_readable(c); taken++) {
-    KPI_UNSET struct plain_order o;
-    if (!read_order(w, c, b, &o))
+  for (size_t i = c->row - batch->row; i < batch->count && !batch->is_odd[i]; i++, taken++) {
+    struct plain_order o = {
+        .day = (day_t)batch->days[i], .order = batch->ids[ORDER_ID][i], .user = batch->ids[USER_ID][i]};
+    if (!native_keep_for_orphans(w, o.order))
       break;
     if (day_set_has(&w->pass->job->days, o.day)) {
-      o.status = NULL;
       if (b->has[ORDERS_STATUS] && !(o.status = find_status(w, csv_plain_cell(c, b->cell[ORDERS_STATUS]))))
         break;
       if (!add_order(w, &o))
@@ -94,6 +81,12 @@ size_t native_plain_orders(void *worker, struct csv_cursor *c, const struct csv_
   return taken;
 }
 
+const struct scan_plain native_plain_orders = {
+    .columns = {.day = ORDERS_CREATED_AT,
+                .ids = {[ORDER_ID] = ORDERS_ORDER_ID, [USER_ID] = ORDERS_USER_ID},
+                .id_count = 2},
+    .take = take_orders};
+
 /* ---- items ---- */
 
 struct plain_item {
@@ -102,13 +95,6 @@ struct plain_item {
   decimal_small price;
   const struct plain_status *status;
 };
-
-static bool read_item(const struct csv_cursor *c, const struct csv_binding *b, struct plain_item *it) {
-  return timestamp_day_of_common(csv_plain_cell(c, b->cell[ITEMS_CREATED_AT]), &it->day) &&
-         id_read_plain(csv_plain_cell(c, b->cell[ITEMS_ID]), true, &it->id) &&
-         id_read_plain(csv_plain_cell(c, b->cell[ITEMS_ORDER_ID]), true, &it->order) &&
-         id_read_plain(csv_plain_cell(c, b->cell[ITEMS_PRODUCT_ID]), true, &it->product);
-}
 
 /* Adds the item to its category, which is sold once in an order of the day. */
 static bool add_to_category(struct native_worker *w, struct plain_day *day, const struct plain_item *it,
@@ -158,15 +144,20 @@ static bool add_item(struct native_worker *w, const struct plain_item *it) {
   return true;
 }
 
-size_t native_plain_items(void *worker, struct csv_cursor *c, const struct csv_binding *b) {
+enum { ITEM_ID, ITEM_ORDER_ID, ITEM_PRODUCT_ID }; /* in a batch */
+
+static size_t take_items(void *worker, struct csv_cursor *c, const struct csv_binding *b,
+                         const struct plain_batch *batch) {
   struct native_worker *w = worker;
   size_t taken = 0;
   if (native_is_void(w))
     return 0;
-  for (; csv_is_plain(c, b) && is_readable(c); taken++) {
+  for (size_t i = c->row - batch->row; i < batch->count && !batch->is_odd[i]; i++, taken++) {
     KPI_UNSET struct plain_item it;
-    if (!read_item(c, b, &it))
-      break;
+    it.day = (day_t)batch->days[i];
+    it.id = batch->ids[ITEM_ID][i];
+    it.order = batch->ids[ITEM_ORDER_ID][i];
+    it.product = batch->ids[ITEM_PRODUCT_ID][i];
     if (day_set_has(&w->pass->job->days, it.day)) {
       if (!w->pass->category_marks || !w->pass->item_marks ||
           !decimal_read_small(csv_plain_cell(c, b->cell[ITEMS_SALE_PRICE]), &it.price) ||
@@ -179,6 +170,14 @@ size_t native_plain_items(void *worker, struct csv_cursor *c, const struct csv_b
   }
   return taken;
 }
+
+const struct scan_plain native_plain_items = {
+    .columns =
+        {.day = ITEMS_CREATED_AT,
+         .ids =
+             {[ITEM_ID] = ITEMS_ID, [ITEM_ORDER_ID] = ITEMS_ORDER_ID, [ITEM_PRODUCT_ID] = ITEMS_PRODUCT_ID},
+         .id_count = 3},
+    .take = take_items};
 
 /* ---- at the end ---- */
 

@@ -8,9 +8,8 @@
 
 #include "pipeline/native_rows.h"
 
-/* The scan_plain_fn of orders and items; `worker` is a struct native_worker. */
-size_t native_plain_orders(void *worker, struct csv_cursor *c, const struct csv_binding *b);
-size_t native_plain_items(void *worker, struct csv_cursor *c, const struct csv_binding *b);
+/* Of orders and items; the `worker` is a struct native_worker. */
+extern const struct scan_plain native_plain_orders, native_plain_items;
 
 /* Takes what a worker's plain rows added up to into its tallies and groups, once all are read. False when
  * memory is exhausted. */

@@ -33,6 +33,7 @@ struct scan_worker {
   struct scan_run *run;
   void *state;
   struct csv_cursor cursor;
+  struct plain_batch batch;
   struct row_block block;
   uint64_t nth;            /* row of the block that is next */
   struct cached_rows kept; /* of the block, for the cache */
@@ -143,6 +144,13 @@ static void note_row(struct scan_worker *w, const struct csv_row *row, const str
     finding_add(&w->report.undecodable, place, row->raw);
 }
 
+/* Lets the plain rows at the cursor be handled, as far as they are read in one go. Returns how many. */
+static size_t take_plain(struct scan_worker *w) {
+  const struct scan *s = w->run->scan;
+  plain_batch_read(&w->batch, &w->cursor, w->block.binding, &s->plain->columns);
+  return s->plain->take(w->state, &w->cursor, w->block.binding, &w->batch);
+}
+
 /* Reads the next row that is not plain; every row when the cache wants to see them. False at the end, or when
  * the job stops. */
 static bool next_row(struct scan_worker *w, const struct row_stream *stream, struct csv_row *row) {
@@ -152,8 +160,7 @@ static bool next_row(struct scan_worker *w, const struct row_stream *stream, str
   do {
     if (stop_reason(s->job->stop) != STOP_NONE)
       return false;
-    const bool may_be_plain = s->plain_fn && !stream->writer && csv_look(&w->cursor);
-    taken = may_be_plain ? s->plain_fn(w->state, &w->cursor, binding) : 0;
+    taken = s->plain && !stream->writer && csv_look(&w->cursor) ? take_plain(w) : 0;
     w->report.rows += taken;
     w->nth += taken;
   } while (taken);

@@ -8,6 +8,7 @@
 #include "pipeline/csv.h"
 #include "pipeline/finding.h"
 #include "pipeline/job.h"
+#include "pipeline/plain_batch.h"
 #include "pipeline/row_stream.h"
 
 struct scan_row {
@@ -20,9 +21,14 @@ struct scan_row {
 /* Handles one row on a worker's thread. An error stops the scan. */
 typedef enum kpi_code (*scan_row_fn)(void *worker, const struct scan_row *row, struct err *err);
 
-/* Handles rows at the cursor that are plain, as csv_is_plain and its like let it, and steps over them, up to
- * one that row_fn has to handle. Returns how many. */
-typedef size_t (*scan_plain_fn)(void *worker, struct csv_cursor *c, const struct csv_binding *binding);
+/* How plain rows are handled, many at a time. */
+struct scan_plain {
+  struct plain_columns columns; /* what is read of them */
+  /* Handles rows of a batch from the cursor on, and steps over them, up to one that row_fn has to handle.
+   * Returns how many. */
+  size_t (*take)(void *worker, struct csv_cursor *c, const struct csv_binding *binding,
+                 const struct plain_batch *batch);
+};
 
 struct scan {
   const struct job *job;
@@ -30,7 +36,7 @@ struct scan {
   const struct source_objects *objects;
   enum dataset dataset;
   scan_row_fn row_fn;
-  scan_plain_fn plain_fn; /* NULL: every row goes to row_fn */
+  const struct scan_plain *plain; /* NULL: every row goes to row_fn */
   struct row_caching caching;
   void *workers; /* array of pool_threads() states */
   size_t worker_size;
