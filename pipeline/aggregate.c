@@ -76,7 +76,8 @@ static void add_sums(struct group *to, const struct group *from) {
   to->returned_rows += from->returned_rows;
   to->order_id_rows += from->order_id_rows;
   to->item_id_rows += from->item_id_rows;
-  to->marked_orders += from->marked_orders;
+  to->marked.orders += from->marked.orders;
+  to->marked.returned_orders += from->marked.returned_orders;
 }
 
 /* Counts what the sets that stand at `offset` in each group hold together. */
@@ -100,7 +101,8 @@ static void merge(struct merge_task *t, struct group **groups) {
   for (size_t p = 1; p < t->part_count; p++)
     if (groups[p])
       add_sums(all, groups[p]);
-  all->counts.orders += all->marked_orders;
+  all->counts.orders += all->marked.orders;
+  all->counts.returned_orders += all->marked.returned_orders;
 }
 
 static void make_merges(void *arg) {

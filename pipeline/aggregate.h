@@ -24,7 +24,9 @@ struct group {
   uint64_t returned_rows; /* of these, with status returned */
   uint64_t order_id_rows; /* order rows with an id: more than distinct orders when ids repeat */
   uint64_t item_id_rows;  /* item rows with an id, each once */
-  uint64_t marked_orders; /* distinct orders that are not in `orders`, counted by marks of their own */
+  struct {
+    uint64_t orders, returned_orders;
+  } marked; /* distinct ids that are not in the sets, counted by marks of their own */
   struct decimal revenue;
   struct idset orders, returned_orders, users, items;
   struct group_counts counts; /* of the sets and marks, after aggregate_merge; the sets are empty then */

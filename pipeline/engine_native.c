@@ -84,7 +84,7 @@ static bool give_bit(void *arg, struct view name, uint64_t number) {
   return true;
 }
 
-/* A bit for each category of each order, instead of sets of orders for each category: where an order is one
+/* Bits for each category of each order, instead of sets of orders for each category: where an order is one
  * row, and items name it by the same code. */
 static bool make_category_marks(struct native *n) {
   struct native_pass *p = &n->pass;

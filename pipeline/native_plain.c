@@ -104,15 +104,14 @@ static bool add_to_category(struct native_worker *w, struct plain_day *day, cons
   if (!plain_day_reserve(day, p->job->budget, p->category_count))
     return false;
   struct plain_category *sum = &day->categories[bit];
+  struct category_marks *marks = native_category_marks(p, order);
   if (it->status->is_returned) {
-    struct group *g = aggregate_group(&w->groups, p->job->budget, it->day, category);
-    if (!g || !idset_add(&g->returned_orders, p->job->budget, it->order))
-      return false;
     sum->returned_rows++;
+    sum->returned_orders += native_mark_category(p, &marks->returned, category);
   }
   sum->revenue += it->price;
   sum->rows++;
-  sum->orders += native_mark_category(p, order, category);
+  sum->orders += native_mark_category(p, &marks->sold, category);
   return true;
 }
 
@@ -226,7 +225,8 @@ static bool settle_category(void *arg, struct view name, uint64_t number) {
   decimal_add(&g->revenue, &revenue);
   g->item_rows += sum->rows;
   g->returned_rows += sum->returned_rows;
-  g->marked_orders += sum->orders;
+  g->marked.orders += sum->orders;
+  g->marked.returned_orders += sum->returned_orders;
   return true;
 }
 

@@ -424,11 +424,17 @@ KPI_COLD static bool refuse_product(struct native_worker *w, struct native_day *
 
 /* Counts the order of an item in a category, once; `row` is that of the order on this day, NULL: there is
  * none. */
-static bool count_order(struct native_worker *w, struct group *g, uint32_t category,
+static bool count_order(const struct native_worker *w, struct group *g, const struct item *it,
                         const struct join_pair *row, id_code order) {
-  if (!row || !w->pass->category_marks)
-    return order == ID_NULL || idset_add(&g->orders, w->pass->job->budget, order);
-  g->marked_orders += native_mark_category(w->pass, row, category);
+  const struct native_pass *p = w->pass;
+  struct budget *budget = p->job->budget;
+  if (!row || !p->category_marks)
+    return order == ID_NULL || (idset_add(&g->orders, budget, order) &&
+                                (!it->is_returned || idset_add(&g->returned_orders, budget, order)));
+  struct category_marks *marks = native_category_marks(p, row);
+  g->marked.orders += native_mark_category(p, &marks->sold, g->category);
+  if (it->is_returned)
+    g->marked.returned_orders += native_mark_category(p, &marks->returned, g->category);
   return true;
 }
 
@@ -449,9 +455,7 @@ static bool add_to_categories(struct native_worker *w, struct native_day *noted,
       continue;
     }
     struct group *g = aggregate_group(&w->groups, budget, it->k.day, product->value);
-    if (!g || !count_order(w, g, product->value, row, order))
-      return false;
-    if (it->is_returned && order != ID_NULL && !idset_add(&g->returned_orders, budget, order))
+    if (!g || !count_order(w, g, it, row, order))
       return false;
     decimal_add_times(&g->revenue, &it->price, product->times);
     g->item_rows += product->times;

@@ -24,6 +24,12 @@ struct bad_product {
 /* In a join map of products: the value is an index into the bad products. */
 #define PRODUCT_IS_BAD ((uint32_t)1 << 31)
 
+/* Of an order of the job's days: the categories in which it was counted, and in which as one with a returned
+ * item; a bit each. */
+struct category_marks {
+  _Atomic uint64_t sold, returned;
+};
+
 /* One pass over the input; shared by all workers. Only what is marked changes while rows are read. */
 struct native_pass {
   const struct job *job;
@@ -37,9 +43,7 @@ struct native_pass {
   bool covers_all_days;
   /* Of orders and items that count, as long as none is repeated: rows count them. NULL: sets do. */
   struct id_marks *order_marks, *item_marks;
-  /* Of each order in its slot of the join map: the categories in which it was counted, a bit each. NULL: sets
-   * count. */
-  _Atomic uint64_t *category_marks;
+  struct category_marks *category_marks; /* of each order in its slot of the join map; NULL: sets count */
   unsigned char category_bits[CATEGORY_NUMBERS_MAX]; /* by number in `categories` */
   size_t category_count;                             /* that have a bit */
   _Atomic bool ids_repeat;                           /* against that: what this pass comes to is void */
@@ -90,10 +94,15 @@ static inline void native_mark_id(struct native_worker *w, struct id_marks *mark
 /* Writes the marks that the worker has not written yet, at the end of a scan. */
 void native_flush_marks(struct native_worker *w);
 
-/* Marks the order, which has a slot in the join map, as one with items of the category. False when it was. */
-static inline bool native_mark_category(const struct native_pass *p, const struct join_pair *order,
+/* Those of an order that has a slot in the join map. */
+static inline struct category_marks *native_category_marks(const struct native_pass *p,
+                                                           const struct join_pair *order) {
+  return &p->category_marks[order - p->orders.slots];
+}
+
+/* Marks a category. False when it was. */
+static inline bool native_mark_category(const struct native_pass *p, _Atomic uint64_t *marks,
                                         uint32_t category) {
-  _Atomic uint64_t *marks = &p->category_marks[order - p->orders.slots];
   const uint64_t bit = (uint64_t)1 << p->category_bits[category];
   return !(atomic_load_explicit(marks, memory_order_relaxed) & bit) &&
          !(atomic_fetch_or_explicit(marks, bit, memory_order_relaxed) & bit);

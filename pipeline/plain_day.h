@@ -25,7 +25,7 @@ void plain_range_settle(const struct plain_range *r, struct column_stats *stats)
 /* Sold items of a category, each of one product and of an order of the day. */
 struct plain_category {
   decimal_small revenue;
-  uint64_t rows, returned_rows, orders;
+  uint64_t rows, returned_rows, orders, returned_orders;
 };
 
 /* Zero-initialise. */
