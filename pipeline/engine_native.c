@@ -91,6 +91,13 @@ static bool make_category_marks(struct native *n) {
   if (!p->order_marks || p->kinds[ID_ITEMS_ORDER] != ID_NUMERIC || !dict_each(p->categories, give_bit, p))
     return true;
   p->category_marks = budget_calloc(p->job->budget, p->orders.slot_count, sizeof *p->category_marks);
+  if (p->products.is_direct)
+    p->product_bits = budget_calloc(p->job->budget, p->products.slot_count, 1);
+  for (size_t i = 0; p->product_bits && i < p->products.slot_count; i++) {
+    const struct join_pair *product = &p->products.slots[i];
+    if (product->times == 1 && !(product->value & PRODUCT_IS_BAD))
+      p->product_bits[i] = CATEGORY_BIT_KNOWN | p->category_bits[product->value];
+  }
   return p->category_marks != NULL;
 }
 
@@ -380,6 +387,7 @@ static void native_clear(struct native *n) {
     scan_report_clear(&n->reports[d]);
   budget_free(budget, (void *)n->pass.category_marks,
               n->pass.orders.slot_count * sizeof *n->pass.category_marks);
+  budget_free(budget, n->pass.product_bits, n->pass.product_bits ? n->pass.products.slot_count : 0);
   join_map_clear(&n->pass.products, budget);
   join_map_clear(&n->pass.orders, budget);
   idset_clear(&n->pass.other_orders, budget);

@@ -96,22 +96,36 @@ struct plain_item {
   const struct plain_status *status;
 };
 
+/* Finds the bit of a product's category. False unless the product is one row that can be sold. */
+static bool find_category_bit(const struct native_pass *p, id_code product, unsigned *bit) {
+  if (p->product_bits) {
+    const id_code at = product - p->products.least;
+    const unsigned known = at < p->products.slot_count ? p->product_bits[at] : 0;
+    *bit = known & ~(unsigned)CATEGORY_BIT_KNOWN;
+    return known;
+  }
+  const struct join_pair *only = join_map_only(&p->products, product);
+  if (!only || only->value & PRODUCT_IS_BAD)
+    return false;
+  *bit = p->category_bits[only->value];
+  return true;
+}
+
 /* Adds the item to its category, which is sold once in an order of the day. */
 static bool add_to_category(struct native_worker *w, struct plain_day *day, const struct plain_item *it,
-                            const struct join_pair *order, uint32_t category) {
-  struct native_pass *p = w->pass;
-  const unsigned bit = p->category_bits[category];
+                            const struct join_pair *order, unsigned bit) {
+  const struct native_pass *p = w->pass;
   if (!plain_day_reserve(day, p->job->budget, p->category_count))
     return false;
   struct plain_category *sum = &day->categories[bit];
   struct category_marks *marks = native_category_marks(p, order);
   if (it->status->is_returned) {
     sum->returned_rows++;
-    sum->returned_orders += native_mark_category(p, &marks->returned, category);
+    sum->returned_orders += native_mark_category(&marks->returned, bit);
   }
   sum->revenue += it->price;
   sum->rows++;
-  sum->orders += native_mark_category(p, &marks->sold, category);
+  sum->orders += native_mark_category(&marks->sold, bit);
   return true;
 }
 
@@ -119,11 +133,11 @@ static bool add_to_category(struct native_worker *w, struct plain_day *day, cons
 static bool add_item(struct native_worker *w, const struct plain_item *it) {
   struct native_pass *p = w->pass;
   const struct join_pair *order = join_map_only(&p->orders, it->order);
-  const struct join_pair *product = join_map_only(&p->products, it->product);
-  if (!order || (day_t)order->value != it->day || !product || product->value & PRODUCT_IS_BAD)
+  unsigned bit;
+  if (!order || (day_t)order->value != it->day || !find_category_bit(p, it->product, &bit))
     return false;
   struct native_day *noted = native_days_at(&w->days, p->job->budget, it->day);
-  if (!noted || !add_to_category(w, &noted->plain, it, order, product->value))
+  if (!noted || !add_to_category(w, &noted->plain, it, order, bit))
     return false;
   struct plain_day *day = &noted->plain;
   native_mark_id(w, p->item_marks, &w->item_run, it->id);

@@ -432,9 +432,10 @@ static bool count_order(const struct native_worker *w, struct group *g, const st
     return order == ID_NULL || (idset_add(&g->orders, budget, order) &&
                                 (!it->is_returned || idset_add(&g->returned_orders, budget, order)));
   struct category_marks *marks = native_category_marks(p, row);
-  g->marked.orders += native_mark_category(p, &marks->sold, g->category);
+  const unsigned bit = p->category_bits[g->category];
+  g->marked.orders += native_mark_category(&marks->sold, bit);
   if (it->is_returned)
-    g->marked.returned_orders += native_mark_category(p, &marks->returned, g->category);
+    g->marked.returned_orders += native_mark_category(&marks->returned, bit);
   return true;
 }
 
