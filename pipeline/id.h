@@ -51,16 +51,12 @@ enum { ID_PLAIN_DIGITS_MAX = 18, ID_FAST_DIGITS_MAX = 16 };
 /* Classifies a cell that is not ID_FORM_PLAIN. */
 enum id_form id_classify_other(struct view cell);
 
-enum { ID_READ_BYTES = 16 /* from the start of a cell on, that id_read_plain may look at */ };
-
-/* Reads a cell that is ID_FORM_PLAIN and has 1 to ID_FAST_DIGITS_MAX digits. False for any other.
- * `is_readable`: so many bytes follow that ID_READ_BYTES can be read. */
-static inline bool id_read_plain(struct view cell, bool is_readable, id_code *code) {
+/* Reads a cell that is ID_FORM_PLAIN and has 1 to ID_FAST_DIGITS_MAX digits. False for any other. */
+static inline bool id_read_plain(struct view cell, id_code *code) {
   if (cell.len - 1 >= ID_FAST_DIGITS_MAX)
     return false;
   const size_t first = cell.len <= 8 ? cell.len : cell.len - 8;
-  uint64_t low,
-      high = is_readable ? swar_first(swar_load(cell.ptr), first) : swar_load_number(cell.ptr, first);
+  uint64_t low, high = swar_load_number(cell.ptr, first);
   bool fits = cell.ptr[0] != '0' || cell.len == 1;
   fits &= swar_eight_digits(high, code);
   if (cell.len > 8) {
@@ -73,7 +69,7 @@ static inline bool id_read_plain(struct view cell, bool is_readable, id_code *co
 /* Classifies a cell; sets *code for ID_FORM_PLAIN. Allocates nothing. */
 static inline enum id_form id_classify(struct view cell, id_code *code) {
   id_code value = 0;
-  if (id_read_plain(cell, false, code))
+  if (id_read_plain(cell, code))
     return ID_FORM_PLAIN;
   size_t i = 0;
   if (cell.len > 0 && cell.len <= ID_PLAIN_DIGITS_MAX && (cell.ptr[0] != '0' || cell.len == 1))

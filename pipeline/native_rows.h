@@ -15,7 +15,7 @@
 
 enum { CATEGORY_BYTES_MAX = 2048, CATEGORY_MARKS_MAX = 64, CATEGORY_NUMBERS_MAX = 1024 };
 enum { CATEGORY_BIT_KNOWN = 0x80 };
-_Static_assert(CATEGORY_MARKS_MAX <= CATEGORY_BIT_KNOWN, "bits do not look like the flag");
+_Static_assert((int)CATEGORY_MARKS_MAX <= (int)CATEGORY_BIT_KNOWN, "bits do not look like the flag");
 
 /* A product that must not be sold: its category is null or too long to be a key. */
 struct bad_product {
