@@ -14,18 +14,11 @@ enum { COLUMNS_MAX_SHOWN = 16 };
 /* ---- aligned text ---- */
 
 void cli_add_shown(struct view text, struct buf *out) {
-  for (size_t i = 0; i < text.len; i++) {
-    unsigned char c = (unsigned char)text.ptr[i];
-    buf_add_char(out, c < ' ' || c == 0x7f ? ' ' : text.ptr[i]);
-  }
-}
-
-static void shown_cell(const struct kpi_row *row, const struct kpi_column *col, struct buf *out) {
-  auto_buf struct buf text;
-  buf_init(&text, SIZE_MAX);
-  buf_reset(out);
-  kpi_cell_text(row, col, &text);
-  cli_add_shown(buf_view(&text), out);
+  const size_t at = out->len;
+  buf_add(out, text);
+  for (size_t i = at; i < out->len; i++)
+    if ((unsigned char)out->ptr[i] < ' ' || out->ptr[i] == 0x7f)
+      out->ptr[i] = ' ';
 }
 
 void cli_add_padded(struct view text, size_t width, bool right, struct buf *out) {
@@ -57,7 +50,10 @@ static const struct kpi_row *next_row(struct row_walk *w) {
   return NULL;
 }
 
-static size_t measure(struct row_walk walk, struct kpi_columns cols, size_t widths[COLUMNS_MAX_SHOWN]) {
+/* Adds every cell as it is shown, with a NUL behind each, and finds how wide the columns are. Returns the
+ * number of rows. */
+static size_t add_cells(struct row_walk walk, struct kpi_columns cols, struct buf *out,
+                        size_t widths[COLUMNS_MAX_SHOWN]) {
   const struct kpi_row *row;
   size_t count = 0;
   auto_buf struct buf cell;
@@ -66,8 +62,11 @@ static size_t measure(struct row_walk walk, struct kpi_columns cols, size_t widt
     widths[c] = strlen(cols.at[c].name);
   for (; (row = next_row(&walk)) != NULL; count++)
     for (size_t c = 0; c < cols.count; c++) {
-      shown_cell(row, &cols.at[c], &cell);
-      size_t width = utf8_count(buf_view(&cell));
+      buf_reset(&cell);
+      kpi_cell_text(row, &cols.at[c], &cell);
+      const size_t width = utf8_count(buf_view(&cell));
+      cli_add_shown(buf_view(&cell), out);
+      buf_add_char(out, '\0');
       widths[c] = width > widths[c] ? width : widths[c];
     }
   return count;
@@ -75,20 +74,19 @@ static size_t measure(struct row_walk walk, struct kpi_columns cols, size_t widt
 
 static void add_text_table(struct row_walk walk, struct buf *out) {
   struct kpi_columns cols = kpi_table_columns(walk.table);
-  const struct kpi_row *row;
   size_t widths[COLUMNS_MAX_SHOWN];
-  auto_buf struct buf cell;
-  buf_init(&cell, SIZE_MAX);
-  size_t count = measure(walk, cols, widths);
+  auto_buf struct buf cells;
+  buf_init(&cells, SIZE_MAX);
+  size_t count = add_cells(walk, cols, &cells, widths);
+  struct view rest = buf_view(&cells);
   buf_printf(out, "%s (%zu row%s)\n", kpi_table_name(walk.table), count, count == 1 ? "" : "s");
   for (size_t c = 0; c < cols.count; c++) {
     cli_add_padded(view_of(cols.at[c].name), widths[c], is_right_aligned(&cols.at[c]), out);
     buf_add_cstr(out, c + 1 < cols.count ? "  " : "\n");
   }
-  while ((row = next_row(&walk)) != NULL)
+  while (rest.len)
     for (size_t c = 0; c < cols.count; c++) {
-      shown_cell(row, &cols.at[c], &cell);
-      cli_add_padded(buf_view(&cell), widths[c], is_right_aligned(&cols.at[c]), out);
+      cli_add_padded(view_split(&rest, '\0'), widths[c], is_right_aligned(&cols.at[c]), out);
       buf_add_cstr(out, c + 1 < cols.count ? "  " : "\n");
     }
 }
