@@ -305,33 +305,40 @@ static size_t cut_at_last_line_end(struct view data) {
   return 0;
 }
 
+/* Returns the end of the last of the rows from `at` on that the scanner marks without a gap. */
+static __attribute__((noinline)) const char *skip_marked_rows(const char *at, const char *end) {
+  KPI_UNSET struct csv_marks marks;
+  for (;;) {
+    csv_scan((struct view){at, (size_t)(end - at)}, &marks);
+    if (marks.row_count == 0)
+      return at;
+    at += marks.at[marks.rows[marks.row_count - 1]] + 1;
+  }
+}
+
+/* Returns the end of the row at `at`, cell by cell; NULL when it does not end before the data does. */
+static const char *skip_row(const char *at, const char *end, bool *open_quote) {
+  for (;; at++) {
+    const struct cell cell = take_cell(at, end);
+    *open_quote = !cell.next;
+    if (!cell.next || cell.next == end || (*cell.next == '\r' && cell.next + 1 == end))
+      return NULL;
+    at = cell.next;
+    if (*at != ',')
+      return skip_line_end(at, end);
+  }
+}
+
 size_t csv_cut(struct view data, bool is_last, bool *open_quote) {
   *open_quote = false;
   const char *quote = data.len ? memchr(data.ptr, '"', data.len) : NULL;
   if (!quote)
     return is_last ? data.len : cut_at_last_line_end(data);
-  /* Rows before the first quote are safe; from there on, walk the cells. */
+  /* Rows before the first quote are safe; from there on, they are told apart. */
   const char *end = data.ptr + data.len;
   const char *cut = data.ptr + cut_at_last_line_end((struct view){data.ptr, (size_t)(quote - data.ptr)});
-  const char *at = cut;
-  while (at < end) {
-    struct cell cell = take_cell(at, end);
-    if (!cell.next) {
-      *open_quote = true;
-      break;
-    }
-    at = cell.next;
-    if (at == end)
-      break;
-    if (*at == ',') {
-      at++;
-      continue;
-    }
-    if (*at == '\r' && at + 1 == end)
-      break;
-    at = skip_line_end(at, end);
-    cut = at;
-  }
+  for (const char *next = cut; next; next = skip_row(cut, end, open_quote))
+    cut = skip_marked_rows(next, end);
   return is_last ? data.len : (size_t)(cut - data.ptr);
 }
 

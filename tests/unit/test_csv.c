@@ -104,6 +104,34 @@ static void every_cut_keeps_the_rows(void **state) {
   buf_clear(&parts);
 }
 
+/* The nth row of a long text: now rows of all kinds, now plain ones. */
+static const char *mixed_row(size_t n) {
+  static const char *const rows[] = {"1,\"a\nb\"\r\n", "2,\"c\"\"d\"\n", "\n",        "3,\"e\\\"f\"\r",
+                                     "4,g\r\n",        "5,\"h,i\"\n",    "6,\"j\"\n", "7,\"k\"\r\n",
+                                     "8,l\n",          "9,\"m\"\n"};
+  return rows[n / 20 % 2 ? 5 + n % 5 : n % COUNT_OF(rows)];
+}
+
+/* As much as can be is cut off, so that blocks grow no larger than they must. */
+static void a_cut_is_behind_the_last_whole_row(void **state) {
+  (void)state;
+  static char text[3 * CSV_MARKS_BYTES_MAX];
+  size_t len = 0, whole = 0, open_quotes = 0;
+  for (size_t n = 0; len + 16 < sizeof text; n++)
+    len += (size_t)snprintf(text + len, sizeof text - len, "%s", mixed_row(n));
+  for (size_t upto = 1, n = 0; upto < len; upto++) {
+    for (size_t next; (next = whole + strlen(mixed_row(n))) <= upto; n++, whole = next)
+      if (next == upto && text[next - 1] == '\r') /* perhaps half of a CRLF */
+        break;
+    if (upto > 2000 && upto % 13) /* every place of the first, some of the others */
+      continue;
+    bool open_quote;
+    assert_int_equal(csv_cut((struct view){text, upto}, false, &open_quote), whole);
+    open_quotes += open_quote;
+  }
+  assert_in_range(open_quotes, 500, len);
+}
+
 static void last_cut_takes_everything(void **state) {
   (void)state;
   bool open_quote;
@@ -407,6 +435,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(rows_are_read_as_written),
       cmocka_unit_test(every_cut_keeps_the_rows),
+      cmocka_unit_test(a_cut_is_behind_the_last_whole_row),
       cmocka_unit_test(last_cut_takes_everything),
       cmocka_unit_test(limits_hold_at_their_edge),
       cmocka_unit_test(headers_are_bound_by_name),
