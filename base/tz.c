@@ -324,6 +324,11 @@ int32_t tz_offset_at_utc(const struct tz *z, int64_t utc) {
   return low ? z->transitions[low - 1].offset : z->first_offset;
 }
 
+bool tz_is_utc(const struct tz *z) {
+  return z->count == 0 && z->first_offset == 0 &&
+         (!z->footer.present || (z->footer.standard == 0 && !z->footer.has_dst));
+}
+
 int32_t tz_offset_at_local(const struct tz *z, int64_t local) {
   /* A day before and after, no transition is near: the two offsets are the candidates around one. The one
    * from before is right unless only the later one maps the time onto itself. */

@@ -19,6 +19,9 @@ void tz_free(struct tz *z);
 /* Returns the zone's offset from UTC, in seconds east, at a UTC instant (seconds since 1970). */
 int32_t tz_offset_at_utc(const struct tz *z, int64_t utc);
 
+/* True when the zone never had another offset than 0. */
+bool tz_is_utc(const struct tz *z);
+
 /* Returns the offset for a local wall-clock time (seconds since 1970 as if it were UTC). A time that happens
  * twice gets the earlier instant; a time that a gap skips gets the offset from before the gap (as java.time
  * does). */

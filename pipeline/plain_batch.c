@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "pipeline/plain_batch.h"
 
-#include "pipeline/swar.h"
-
-enum { DATE_TIME_BYTES = 19 };
+#include "pipeline/timestamp.h"
 
 /* How many plain rows from the next on have bytes enough behind them. */
 static size_t count_rows(const struct csv_cursor *c, const struct csv_binding *b) {
@@ -13,11 +11,13 @@ static size_t count_rows(const struct csv_cursor *c, const struct csv_binding *b
   return count;
 }
 
-static void gather_days(const struct csv_cursor *c, size_t cell, size_t columns, size_t rows,
+static void gather_days(const struct csv_cursor *c, size_t cell, size_t columns, size_t rows, bool is_utc,
                         struct plain_words *out) {
   for (size_t i = 0, mark = c->first + cell; i < rows; i++, mark += columns) {
-    const struct view text = csv_marked_cell(c, mark);
-    out->date[i] = text.len == DATE_TIME_BYTES ? swar_load(text.ptr) : 0;
+    struct view text = csv_marked_cell(c, mark);
+    if (is_utc && text.len != TIMESTAMP_COMMON_BYTES)
+      text = timestamp_without_utc(text);
+    out->date[i] = text.len == TIMESTAMP_COMMON_BYTES ? swar_load(text.ptr) : 0;
     out->date_end[i] = swar_load(text.ptr + 3);
     out->time[i] = swar_load(text.ptr + 11);
   }
@@ -42,7 +42,7 @@ static bool has_row(const struct plain_batch *batch, const struct csv_cursor *c)
 }
 
 void plain_batch_read(struct plain_batch *batch, const struct csv_cursor *c, const struct csv_binding *b,
-                      const struct plain_columns *columns) {
+                      const struct plain_columns *columns, bool is_utc) {
   if (has_row(batch, c))
     return;
   KPI_UNSET struct plain_words words;
@@ -51,7 +51,7 @@ void plain_batch_read(struct plain_batch *batch, const struct csv_cursor *c, con
   batch->count = count_rows(c, b);
   if (!batch->count)
     return;
-  gather_days(c, b->cell[columns->day], b->columns, batch->count, &words);
+  gather_days(c, b->cell[columns->day], b->columns, batch->count, is_utc, &words);
   for (size_t k = 0; k < columns->id_count; k++)
     gather_ids(c, b->cell[columns->ids[k]], b->columns, batch->count, &words.ids[k]);
   csv_scanner()->read_batch(&words, columns->id_count, batch);

@@ -44,8 +44,8 @@ struct plain_batch {
 };
 
 /* Sees to it that the batch begins with or holds the cursor's next row and, as far as they are like it, those
- * behind it. Without any row that one has to be read in another way. */
+ * behind it. Without any row that one has to be read in another way. `is_utc`: the days are those of UTC. */
 void plain_batch_read(struct plain_batch *batch, const struct csv_cursor *c, const struct csv_binding *b,
-                      const struct plain_columns *columns);
+                      const struct plain_columns *columns, bool is_utc);
 
 #endif

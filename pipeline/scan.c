@@ -147,7 +147,7 @@ static void note_row(struct scan_worker *w, const struct csv_row *row, const str
 /* Lets the plain rows at the cursor be handled, as far as they are read in one go. Returns how many. */
 static size_t take_plain(struct scan_worker *w) {
   const struct scan *s = w->run->scan;
-  plain_batch_read(&w->batch, &w->cursor, w->block.binding, &s->plain->columns);
+  plain_batch_read(&w->batch, &w->cursor, w->block.binding, &s->plain->columns, tz_is_utc(s->job->zone));
   return s->plain->take(w->state, &w->cursor, w->block.binding, &w->batch);
 }
 

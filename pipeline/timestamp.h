@@ -19,11 +19,13 @@ static inline unsigned timestamp_pair(uint64_t pairs, unsigned i) {
   return (unsigned)(pairs >> (8 * i)) & 0xff;
 }
 
+enum { TIMESTAMP_COMMON_BYTES = 19 };
+
 /* The form that nearly every export has, YYYY-MM-DD HH:MM:SS without zone, in one look. False for any other
  * form, and for what is no time. */
 static inline bool timestamp_day_of_common(struct view text, day_t *out) {
   uint64_t month, day, time;
-  if (text.len != 19)
+  if (text.len != TIMESTAMP_COMMON_BYTES)
     return false;
   bool fits = text.ptr[10] == ' ' || text.ptr[10] == 'T';
   fits &= swar_fits(swar_load(text.ptr), 0x2D30302D30303030u, 0x0F06060F06060606u, &month);     /* 0000-00- */
@@ -39,6 +41,16 @@ static inline bool timestamp_day_of_common(struct view text, day_t *out) {
     return false;
   *out = day_from_civil(y, m, d);
   return true;
+}
+
+/* Leaves out a Z, " UTC" or +00:00 at the end of a text of that form, which changes nothing where days are
+ * those of UTC. */
+static inline struct view timestamp_without_utc(struct view text) {
+  const char *zone = text.ptr + TIMESTAMP_COMMON_BYTES;
+  const bool is_utc = (text.len == 20 && zone[0] == 'Z') ||
+                      (text.len == 23 && memcmp(zone, " UTC", 4) == 0) ||
+                      (text.len == 25 && memcmp(zone, "+00:00", 6) == 0);
+  return (struct view){text.ptr, is_utc ? TIMESTAMP_COMMON_BYTES : text.len};
 }
 
 /* As timestamp_day, for any form. */

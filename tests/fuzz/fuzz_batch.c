@@ -16,7 +16,7 @@ static const struct plain_columns columns = {
 static bool is_plain_row(const struct csv_cursor *c, const struct plain_batch *batch, size_t at) {
   day_t day;
   id_code ids[PLAIN_BATCH_IDS];
-  const struct view date = csv_plain_cell(c, DAY);
+  const struct view date = timestamp_without_utc(csv_plain_cell(c, DAY));
   bool is_plain = timestamp_day_of_common(date, &day);
   for (size_t k = 0; k < PLAIN_BATCH_IDS; k++)
     is_plain &= id_read_plain(csv_plain_cell(c, FIRST_ID + k), &ids[k]);
@@ -42,7 +42,7 @@ static void require_right_batches(const struct csv_scanner *s, struct view block
   for (;;) {
     size_t at = batch.count;
     if (csv_look(&c)) {
-      plain_batch_read(&batch, &c, &binding, &columns);
+      plain_batch_read(&batch, &c, &binding, &columns, true);
       at = c.row - batch.row;
     }
     if (at < batch.count) {

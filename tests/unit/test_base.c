@@ -226,6 +226,12 @@ static void zones_know_their_offsets(void **state) {
   assert_int_equal(tz_day_begins(berlin, 19442), 1679785200);     /* 2023-03-26, in winter still */
   assert_int_equal(tz_day_begins(berlin, 19443), 1679868000);     /* 2023-03-27, in summer */
   assert_int_equal(tz_day_begins(berlin, -1), -90000);
+  static const char *const utc[] = {"UTC", "Etc/UTC", "Etc/GMT"};
+  static const char *const others[] = {"Europe/London", "Africa/Abidjan", "Etc/GMT+1"};
+  for (size_t i = 0; i < COUNT_OF(utc); i++) {
+    assert_true(tz_is_utc(tz_cached(view_of(utc[i]))));
+    assert_false(tz_is_utc(tz_cached(view_of(others[i]))));
+  }
   static const char *const none[] = {"",          "Mars/Olympus", "../etc/passwd",      "/etc/passwd",
                                      "Europe",    "PST8",         "localtime",          "posixrules",
                                      "posix/UTC", "right/UTC",    "posix/Europe/Berlin"};

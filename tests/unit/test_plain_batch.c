@@ -160,7 +160,7 @@ static struct csv_binding bind_items(void) {
 
 /* Reads a block of items in batches, and by csv_next what no batch has; both ways in one sum. Returns how
  * often rows were read into a batch. */
-static size_t read_block(struct view block, size_t *rows, size_t *plain) {
+static size_t read_block(struct view block, bool is_utc, size_t *rows, size_t *plain) {
   static struct csv_cursor c;
   static struct plain_batch batch;
   const struct csv_binding binding = bind_items();
@@ -174,14 +174,15 @@ static size_t read_block(struct view block, size_t *rows, size_t *plain) {
     const uint64_t looks = batch.looks, first = batch.row;
     size_t i = batch.count;
     if (csv_look(&c)) {
-      plain_batch_read(&batch, &c, &binding, &item_columns);
+      plain_batch_read(&batch, &c, &binding, &item_columns, is_utc);
       batches += batch.looks != looks || batch.row != first;
       i = c.row - batch.row;
     }
     if (i < batch.count && !batch.is_odd[i]) {
       day_t day;
       id_code id;
-      assert_true(timestamp_day_of_common(csv_plain_cell(&c, binding.cell[ITEMS_CREATED_AT]), &day));
+      assert_true(timestamp_day(csv_plain_cell(&c, binding.cell[ITEMS_CREATED_AT]),
+                                tz_cached(VIEW_LIT("UTC")), &day));
       assert_int_equal(batch.days[i], day);
       for (size_t k = 0; k < item_columns.id_count; k++) {
         assert_true(id_read_plain(csv_plain_cell(&c, binding.cell[item_columns.ids[k]]), &id));
@@ -199,7 +200,8 @@ static size_t read_block(struct view block, size_t *rows, size_t *plain) {
 }
 
 /* The block ends where its memory ends. */
-static size_t read_rows(const char *row, size_t count, const char *end, size_t *rows, size_t *plain) {
+static size_t read_rows(const char *row, size_t count, const char *end, bool is_utc, size_t *rows,
+                        size_t *plain) {
   auto_buf struct buf text;
   buf_init(&text, 1 << 20);
   for (size_t i = 0; i < count; i++)
@@ -208,7 +210,7 @@ static size_t read_rows(const char *row, size_t count, const char *end, size_t *
   auto_free char *exact = malloc(text.len);
   assert_non_null(exact);
   memcpy(exact, text.ptr, text.len);
-  return read_block((struct view){exact, text.len}, rows, plain);
+  return read_block((struct view){exact, text.len}, is_utc, rows, plain);
 }
 
 static void rows_of_a_text_are_read(void **state) {
@@ -219,7 +221,7 @@ static void rows_of_a_text_are_read(void **state) {
                                            "123456789012,2,,2024-03-15 10:00:00,,3\n"};
   for (size_t i = 0; i < COUNT_OF(plain_rows); i++) {
     size_t rows, plain;
-    read_rows(plain_rows[i], 1000, "", &rows, &plain);
+    read_rows(plain_rows[i], 1000, "", false, &rows, &plain);
     assert_int_equal(rows, 1000);
     assert_int_equal(plain, 999); /* what is behind the last may not be looked at */
   }
@@ -233,8 +235,31 @@ static void rows_of_other_shapes_are_left(void **state) {
       "1,2,shipped,2024-03-15 10:00:00 UTC,9.99,3\n", "1,x,shipped,2024-03-15 10:00:00,9.99,3\n"};
   for (size_t i = 0; i < COUNT_OF(odd_rows); i++) {
     size_t rows, plain;
-    read_rows(odd_rows[i], 300, "1,2,shipped,2024-03-15 10:00:00,9.99,3\n", &rows, &plain);
+    read_rows(odd_rows[i], 300, "1,2,shipped,2024-03-15 10:00:00,9.99,3\n", false, &rows, &plain);
     assert_int_equal(rows, 301);
+    assert_int_equal(plain, 0);
+  }
+}
+
+/* A zone at the end is none to speak of where days are those of UTC. */
+static void times_in_utc_are_read(void **state) {
+  (void)state;
+  static const char *const zoned_rows[] = {"1,2,,2024-03-15 23:59:59 UTC,9.99,3\n",
+                                           "1,2,,2024-03-15T23:59:59Z,9.99,3\n",
+                                           "1,2,,\"2024-03-15 23:59:59+00:00\",9.99,3\n"};
+  static const char *const others[] = {"1,2,,2024-03-15 23:59:59 utc,9.99,3\n",
+                                       "1,2,,2024-03-15T23:59:59z,9.99,3\n",
+                                       "1,2,,2024-03-15T23:59:59+01:00,9.99,3\n",
+                                       "1,2,,2024-03-15T23:59:59.5,9.99,3\n", "1,2,,2024-03-15,9.99,3\n"};
+  size_t rows, plain;
+  for (size_t i = 0; i < COUNT_OF(zoned_rows); i++) {
+    read_rows(zoned_rows[i], 100, "", true, &rows, &plain);
+    assert_int_equal(plain, 99);
+    read_rows(zoned_rows[i], 100, "", false, &rows, &plain);
+    assert_int_equal(plain, 0);
+  }
+  for (size_t i = 0; i < COUNT_OF(others); i++) {
+    read_rows(others[i], 100, "", true, &rows, &plain);
     assert_int_equal(plain, 0);
   }
 }
@@ -243,7 +268,8 @@ static void rows_of_other_shapes_are_left(void **state) {
 static void a_batch_is_read_once(void **state) {
   (void)state;
   size_t rows, plain;
-  const size_t batches = read_rows("1,2,shipped,2024-03-15 10:00:00 UTC,9.99,3\n", 6400, "", &rows, &plain);
+  const size_t batches =
+      read_rows("1,2,shipped,2024-03-15 10:00:00 UTC,9.99,3\n", 6400, "", false, &rows, &plain);
   assert_int_equal(rows, 6400);
   assert_in_range(batches, 100, 150);
 }
@@ -252,7 +278,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(every_end_of_a_month_is_read), cmocka_unit_test(what_is_not_plain_is_found),
       cmocka_unit_test(rows_of_a_text_are_read),      cmocka_unit_test(rows_of_other_shapes_are_left),
-      cmocka_unit_test(a_batch_is_read_once),
+      cmocka_unit_test(times_in_utc_are_read),        cmocka_unit_test(a_batch_is_read_once),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
