@@ -94,7 +94,7 @@ static bool make_category_marks(struct native *n) {
   if (p->products.is_direct)
     p->product_bits = budget_calloc(p->job->budget, p->products.slot_count, 1);
   for (size_t i = 0; p->product_bits && i < p->products.slot_count; i++) {
-    const struct join_pair *product = &p->products.slots[i];
+    const struct join_slot *product = &p->products.slots[i];
     if (product->times == 1 && !(product->value & PRODUCT_IS_BAD))
       p->product_bits[i] = CATEGORY_BIT_KNOWN | p->category_bits[product->value];
   }
@@ -240,7 +240,7 @@ static enum kpi_code build_results(struct native *n, struct day_results *out, st
 
 /* ---- quality ---- */
 
-static void note_unmet_order(void *arg, const struct join_pair *order) {
+static void note_unmet_order(void *arg, const struct join_slot *order) {
   struct native *n = arg;
   struct native_day *noted = day_of(n, (day_t)order->value);
   if (noted) /* it was noted when the order was read */

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "pipeline/join_map.h"
 
+#include <string.h>
+
 enum {
   PAIRS_FIRST = 1024,
   SLOTS_MIN = 16,
@@ -22,7 +24,7 @@ bool join_pairs_add(struct join_pairs *p, struct budget *budget, id_code key, ui
     p->least = key;
   if (p->count == 0 || key > p->greatest)
     p->greatest = key;
-  p->at[p->count++] = (struct join_pair){key, value, 1};
+  p->at[p->count++] = (struct join_pair){key, value};
   return true;
 }
 
@@ -31,11 +33,14 @@ void join_pairs_clear(struct join_pairs *p, struct budget *budget) {
   *p = (struct join_pairs){0};
 }
 
+/* Makes free slots, and room for their keys unless they are direct. */
 static bool make_slots(struct join_map *m, struct budget *budget, size_t count) {
   m->slots = budget_calloc(budget, count, sizeof *m->slots);
   m->met = budget_calloc(budget, count, sizeof *m->met);
   m->slot_count = count;
-  if (m->slots && m->met)
+  if (!m->is_direct && (m->keys = budget_alloc(budget, count * sizeof *m->keys)) != NULL)
+    memset(m->keys, 0xFF, count * sizeof *m->keys); /* ID_NULL */
+  if (m->slots && m->met && (m->keys || m->is_direct))
     return true;
   join_map_clear(m, budget);
   return false;
@@ -71,9 +76,9 @@ static bool is_dense(const struct extent *e) {
 
 /* Puts a pair into its own slot. False when the key has another value already. */
 static bool put_direct(struct join_map *m, const struct join_pair *pair) {
-  struct join_pair *slot = &m->slots[pair->key - m->least];
+  struct join_slot *slot = &m->slots[pair->key - m->least];
   if (slot->times == 0) {
-    *slot = *pair;
+    *slot = (struct join_slot){pair->value, 1};
     return true;
   }
   bool fits = slot->value == pair->value && slot->times < UINT32_MAX;
@@ -94,13 +99,14 @@ static bool fill_direct(struct join_map *m, struct join_pairs *const *parts, siz
 static void put_hashed(struct join_map *m, const struct join_pair *pair) {
   size_t mask = m->slot_count - 1;
   for (size_t at = id_hash(pair->key) & mask;; at = (at + 1) & mask) {
-    struct join_pair *slot = &m->slots[at];
-    if (slot->times == 0) {
-      *slot = *pair;
+    struct join_slot *slot = &m->slots[at];
+    if (m->keys[at] == ID_NULL) {
+      m->keys[at] = pair->key;
+      *slot = (struct join_slot){pair->value, 1};
       return;
     }
     /* A multiplicity that would pass 32 bits goes on in a further slot of the chain. */
-    if (slot->key == pair->key && slot->value == pair->value && slot->times < UINT32_MAX) {
+    if (m->keys[at] == pair->key && slot->value == pair->value && slot->times < UINT32_MAX) {
       slot->times++;
       return;
     }
@@ -131,7 +137,7 @@ static void mark_known(struct join_map *m, struct budget *budget, const struct e
     return;
   for (size_t i = 0; i < m->slot_count; i++)
     if (m->slots[i].times) {
-      const id_code at = m->slots[i].key - e->least;
+      const id_code at = m->keys[i] - e->least;
       m->known[at / 64] |= (uint64_t)1 << at % 64;
     }
 }
@@ -179,18 +185,19 @@ bool join_map_build(struct join_map *m, struct budget *budget, struct join_pairs
 void join_map_clear(struct join_map *m, struct budget *budget) {
   budget_free(budget, m->known, m->known ? (m->known_count / 64 + 1) * sizeof *m->known : 0);
   budget_free(budget, m->slots, m->slot_count * sizeof *m->slots);
+  budget_free(budget, m->keys, m->slot_count * sizeof *m->keys);
   budget_free(budget, (void *)m->met, m->slot_count * sizeof *m->met);
   *m = (struct join_map){0};
 }
 
-static const struct join_pair *next_direct(const struct join_map *m, id_code key, struct join_walk *walk) {
+static const struct join_slot *next_direct(const struct join_map *m, id_code key, struct join_walk *walk) {
   id_code at = key - m->least;
   bool is_known = !walk->begun && key >= m->least && at < m->slot_count && m->slots[at].times;
   walk->begun = true; /* a key has one pair */
   return is_known ? &m->slots[at] : NULL;
 }
 
-const struct join_pair *join_map_next(const struct join_map *m, id_code key, struct join_walk *walk) {
+const struct join_slot *join_map_next(const struct join_map *m, id_code key, struct join_walk *walk) {
   if (key >= ID_UNKNOWN || m->slot_count == 0)
     return NULL;
   if (m->is_direct)
@@ -198,8 +205,8 @@ const struct join_pair *join_map_next(const struct join_map *m, id_code key, str
   size_t mask = m->slot_count - 1;
   size_t at = walk->begun ? walk->at : id_hash(key) & mask;
   walk->begun = true;
-  for (; m->slots[at].times; at = (at + 1) & mask)
-    if (m->slots[at].key == key) {
+  for (; m->keys[at] != ID_NULL; at = (at + 1) & mask)
+    if (m->keys[at] == key) {
       walk->at = (at + 1) & mask;
       return &m->slots[at];
     }
@@ -207,19 +214,19 @@ const struct join_pair *join_map_next(const struct join_map *m, id_code key, str
   return NULL;
 }
 
-const struct join_pair *join_map_only_hashed(const struct join_map *m, id_code key) {
+const struct join_slot *join_map_only_hashed(const struct join_map *m, id_code key) {
   struct join_walk walk = {0};
-  const struct join_pair *pair = join_map_next(m, key, &walk);
-  return pair && pair->times == 1 && !join_map_next(m, key, &walk) ? pair : NULL;
+  const struct join_slot *slot = join_map_next(m, key, &walk);
+  return slot && slot->times == 1 && !join_map_next(m, key, &walk) ? slot : NULL;
 }
 
-void join_map_meet(const struct join_map *m, const struct join_pair *pair) {
-  _Atomic uint8_t *met = &m->met[pair - m->slots];
+void join_map_meet(const struct join_map *m, const struct join_slot *slot) {
+  _Atomic uint8_t *met = &m->met[slot - m->slots];
   if (!atomic_load_explicit(met, memory_order_relaxed))
     atomic_store_explicit(met, 1, memory_order_relaxed);
 }
 
-void join_map_each_unmet(const struct join_map *m, void (*fn)(void *arg, const struct join_pair *pair),
+void join_map_each_unmet(const struct join_map *m, void (*fn)(void *arg, const struct join_slot *slot),
                          void *arg) {
   for (size_t i = 0; i < m->slot_count; i++)
     if (m->slots[i].times && !m->met[i])
@@ -231,8 +238,8 @@ static bool is_first_of_key(const struct join_map *m, size_t slot) {
   if (m->is_direct)
     return true;
   size_t mask = m->slot_count - 1;
-  for (size_t at = id_hash(m->slots[slot].key) & mask; at != slot; at = (at + 1) & mask)
-    if (m->slots[at].key == m->slots[slot].key)
+  for (size_t at = id_hash(m->keys[slot]) & mask; at != slot; at = (at + 1) & mask)
+    if (m->keys[at] == m->keys[slot])
       return false;
   return true;
 }

@@ -9,7 +9,12 @@
 struct join_pair {
   id_code key;
   uint32_t value;
-  uint32_t times; /* 0: free slot */
+};
+
+/* A pair that so many rows have, without its key. */
+struct join_slot {
+  uint32_t value;
+  uint32_t times; /* 0: free */
 };
 
 /* Pairs of one worker; zero-initialised is empty. */
@@ -26,12 +31,12 @@ bool join_pairs_add(struct join_pairs *p, struct budget *budget, id_code key, ui
 void join_pairs_clear(struct join_pairs *p, struct budget *budget);
 
 struct join_map {
-  struct join_pair
-      *slots; /* direct: by key; else open addressing: the pairs of a key stand on one probe chain */
-  _Atomic uint8_t *met; /* one for each slot, see join_map_meet */
-  size_t slot_count;    /* 0 when empty; a power of two unless direct */
-  bool is_direct;       /* keys are numbers close to each other, with one value each */
-  id_code least;        /* of all keys; that of the first slot, if direct */
+  struct join_slot *slots; /* direct: by key; else open addressing: those of a key stand on one probe chain */
+  id_code *keys;           /* of the slots; ID_NULL: free; NULL: they are direct */
+  _Atomic uint8_t *met;    /* one for each slot, see join_map_meet */
+  size_t slot_count;       /* 0 when empty; a power of two unless direct */
+  bool is_direct;          /* keys are numbers close to each other, with one value each */
+  id_code least;           /* of all keys; that of the first slot, if direct */
   uint64_t *known; /* hashed: a bit for each number from `least` on that is a key; NULL: keys are far apart */
   id_code known_count; /* bits */
 };
@@ -51,10 +56,10 @@ static inline bool join_map_may_have(const struct join_map *m, id_code key) {
 bool join_map_find_key(const struct join_map *m, id_code *key, id_code end);
 
 /* As join_map_only, of a map that is hashed. */
-const struct join_pair *join_map_only_hashed(const struct join_map *m, id_code key);
+const struct join_slot *join_map_only_hashed(const struct join_map *m, id_code key);
 
-/* Returns the pair of a key that has one pair, of one row; NULL for all others. Any thread. */
-static inline const struct join_pair *join_map_only(const struct join_map *m, id_code key) {
+/* Returns the slot of a key that has one pair, of one row; NULL for all others. Any thread. */
+static inline const struct join_slot *join_map_only(const struct join_map *m, id_code key) {
   const id_code at = key - m->least;
   if (!m->is_direct)
     return join_map_only_hashed(m, key);
@@ -74,8 +79,8 @@ struct join_walk {
   bool begun;
 };
 
-/* Returns the next pair of a key, NULL at the end. ID_NULL and ID_UNKNOWN have none. Any thread. */
-const struct join_pair *join_map_next(const struct join_map *m, id_code key, struct join_walk *walk);
+/* Returns the next slot of a key, NULL at the end. ID_NULL and ID_UNKNOWN have none. Any thread. */
+const struct join_slot *join_map_next(const struct join_map *m, id_code key, struct join_walk *walk);
 
 /* True when some pair has the key. Any thread. */
 static inline bool join_map_has(const struct join_map *m, id_code key) {
@@ -84,10 +89,10 @@ static inline bool join_map_has(const struct join_map *m, id_code key) {
 }
 
 /* Marks a pair as met by a row of the other side. Any thread. */
-void join_map_meet(const struct join_map *m, const struct join_pair *pair);
+void join_map_meet(const struct join_map *m, const struct join_slot *slot);
 
-/* Calls fn for each pair that nothing has met. */
-void join_map_each_unmet(const struct join_map *m, void (*fn)(void *arg, const struct join_pair *pair),
+/* Calls fn for each slot whose pair nothing has met. */
+void join_map_each_unmet(const struct join_map *m, void (*fn)(void *arg, const struct join_slot *slot),
                          void *arg);
 
 /* How many pairs a map has, and distinct keys. */

@@ -104,7 +104,7 @@ static bool find_category_bit(const struct native_pass *p, id_code product, unsi
     *bit = known & ~(unsigned)CATEGORY_BIT_KNOWN;
     return known;
   }
-  const struct join_pair *only = join_map_only(&p->products, product);
+  const struct join_slot *only = join_map_only(&p->products, product);
   if (!only || only->value & PRODUCT_IS_BAD)
     return false;
   *bit = p->category_bits[only->value];
@@ -113,7 +113,7 @@ static bool find_category_bit(const struct native_pass *p, id_code product, unsi
 
 /* Adds the item to its category, which is sold once in an order of the day. */
 static bool add_to_category(struct native_worker *w, struct plain_day *day, const struct plain_item *it,
-                            const struct join_pair *order, unsigned bit) {
+                            const struct join_slot *order, unsigned bit) {
   const struct native_pass *p = w->pass;
   if (!plain_day_reserve(day, p->job->budget, p->category_count))
     return false;
@@ -132,7 +132,7 @@ static bool add_to_category(struct native_worker *w, struct plain_day *day, cons
 /* False, and nothing is added, when the row has to go the usual way. */
 static bool add_item(struct native_worker *w, const struct plain_item *it) {
   struct native_pass *p = w->pass;
-  const struct join_pair *order = join_map_only(&p->orders, it->order);
+  const struct join_slot *order = join_map_only(&p->orders, it->order);
   unsigned bit;
   if (!order || (day_t)order->value != it->day || !find_category_bit(p, it->product, &bit))
     return false;

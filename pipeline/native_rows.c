@@ -314,7 +314,7 @@ static bool find_product(struct native_worker *w, struct item *it) {
     return true;
   if (!join_code(w, &it->k.product, ID_PRODUCTS_ID, ID_FIND, &it->product_key))
     return false;
-  const struct join_pair *pair;
+  const struct join_slot *pair;
   while ((pair = join_map_next(&w->pass->products, it->product_key, &walk)) != NULL)
     it->sold_as += pair->times;
   return true;
@@ -397,7 +397,7 @@ static bool take_item_id(struct native_worker *w, struct item *it) {
 }
 
 /* Adds the item to the day of the order rows with its order id. */
-static bool add_to_order(struct native_worker *w, const struct item *it, const struct join_pair *order) {
+static bool add_to_order(struct native_worker *w, const struct item *it, const struct join_slot *order) {
   struct budget *budget = w->pass->job->budget;
   struct group *g = aggregate_group(&w->groups, budget, (day_t)order->value, GROUP_NO_CATEGORY);
   if (!g || (it->id != ID_NULL && !w->pass->item_marks && !idset_add(&g->items, budget, it->id)))
@@ -425,7 +425,7 @@ KPI_COLD static bool refuse_product(struct native_worker *w, struct native_day *
 /* Counts the order of an item in a category, once; `row` is that of the order on this day, NULL: there is
  * none. */
 static bool count_order(const struct native_worker *w, struct group *g, const struct item *it,
-                        const struct join_pair *row, id_code order) {
+                        const struct join_slot *row, id_code order) {
   const struct native_pass *p = w->pass;
   struct budget *budget = p->job->budget;
   if (!row || !p->category_marks)
@@ -442,10 +442,10 @@ static bool count_order(const struct native_worker *w, struct group *g, const st
 /* Adds the item to the category of each product row with its product id; `row` is that of its order on this
  * day, NULL: there is none. */
 static bool add_to_categories(struct native_worker *w, struct native_day *noted, const struct item *it,
-                              const struct join_pair *row) {
+                              const struct join_slot *row) {
   struct budget *budget = w->pass->job->budget;
   struct join_walk walk = {0};
-  const struct join_pair *product;
+  const struct join_slot *product;
   id_code order;
   if (!own_code(w, &it->k.order, ID_INTERN, &order))
     return false;
@@ -486,7 +486,7 @@ KPI_COLD static bool bad_price(struct native_worker *w, struct native_day *noted
 /* Adds the item to one day of the job: its own, or that of `order`, the rows of its order of that day (NULL:
  * there are none). */
 static bool add_on_day(struct native_worker *w, const struct item *it, day_t day,
-                       const struct join_pair *order) {
+                       const struct join_slot *order) {
   struct native_day *noted = day_of(w, day);
   bool is_sold = day == it->k.day && it->sold_as > 0;
   if (!noted)
@@ -504,7 +504,7 @@ static __attribute__((noinline)) enum kpi_code add_item(struct native_worker *w,
                                                         const struct item_keys *keys, struct err *err) {
   struct item it = {.row = row, .k = *keys};
   struct join_walk walk = {0};
-  const struct join_pair *order;
+  const struct join_slot *order;
   bool is_added = !keys->is_in_days, ok = find_product(w, &it);
   it.price_is = decimal_parse(row->csv->cells[ITEMS_SALE_PRICE], &it.price);
   it.is_returned = native_is_returned(w, row->csv->cells[ITEMS_STATUS]);

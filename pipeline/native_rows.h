@@ -102,7 +102,7 @@ void native_flush_marks(struct native_worker *w);
 
 /* Those of an order that has a slot in the join map. */
 static inline struct category_marks *native_category_marks(const struct native_pass *p,
-                                                           const struct join_pair *order) {
+                                                           const struct join_slot *order) {
   return &p->category_marks[order - p->orders.slots];
 }
 
