@@ -19,6 +19,12 @@ struct handed_job {
   char id[ENGINE_JOB_ID_SIZE]; /* the cluster's; empty: not known */
 };
 
+/* The same, with its owner. */
+struct owned_job {
+  char owner[UUID_TEXT_SIZE];
+  struct handed_job job;
+};
+
 /* Keeps what is handed to a cluster, so that who comes after a crash finds it. Any thread. */
 struct hand_off {
   void *arg;

@@ -61,12 +61,12 @@ struct workshop {
  * the database. */
 static void end_jobs(const struct workshop *w, const struct stop_flag *stop) {
   const int64_t until = clock_mono_ms() + END_JOBS_MS;
+  const struct reaping with = {.db = w->x.db, .engine = w->x.engines.spark};
   struct reaped reaped;
   struct err err;
   if (!w->x.db || !w->x.engines.spark)
     return;
-  while (stop_reason(stop) == STOP_NONE &&
-         engine_reap(w->x.db, w->x.engines.spark, stop, &reaped, &err) == KPI_OK &&
+  while (stop_reason(stop) == STOP_NONE && engine_reap(&with, stop, &reaped, &err) == KPI_OK &&
          reaped.next_ms < until - clock_mono_ms())
     nanosleep(&(struct timespec){.tv_sec = reaped.next_ms / MS_PER_SECOND,
                                  .tv_nsec = reaped.next_ms % MS_PER_SECOND * 1000000L},

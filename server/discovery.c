@@ -98,6 +98,7 @@ enum kpi_code discovery_exec(const struct discovery_plan *p, const struct backfi
       .hand_off = &hand_off.base};
   memcpy(live.run_id, b->id, sizeof live.run_id);
   run_hand_off_init(&hand_off, p->x->db, p->x->reaper, b->id, true, NULL, 0);
+  run_hand_off_outlive(&hand_off, p->x->intents, &live.stop);
   live_runs_enter(p->live, &live);
   look_for_cancel(p, b, &live);
   enum kpi_code rc = day_scan_compute(&plan, &scan, err);

@@ -28,15 +28,14 @@ static void read_job(sqlite3_stmt *s, int column, struct handed_job *out) {
 
 static enum kpi_code do_find(struct db_conn *c, void *arg, struct err *err) {
   struct job_call *call = arg;
-  sqlite3_stmt *s = db_statement(c, "SELECT number, spec_sha256, job_id, stage = 'handed' FROM engine_jobs"
-                                    " WHERE owner = ?1 ORDER BY number DESC LIMIT 1");
+  sqlite3_stmt *s = db_statement(c, "SELECT number, spec_sha256, job_id FROM engine_jobs"
+                                    " WHERE owner = ?1 AND stage = 'handed' ORDER BY number DESC LIMIT 1");
   db_bind_text(s, 1, call->owner);
   int step = s ? sqlite3_step(s) : SQLITE_ERROR;
   if (step != SQLITE_ROW)
     return step == SQLITE_DONE ? KPI_OK : db_failure(c, err);
-  call->found = sqlite3_column_int(s, 3) != 0;
-  if (call->found)
-    read_job(s, 0, call->out);
+  call->found = true;
+  read_job(s, 0, call->out);
   sqlite3_reset(s);
   return KPI_OK;
 }
@@ -50,6 +49,14 @@ enum kpi_code engine_job_store_find(struct db *db, const char *owner, struct han
   return rc;
 }
 
+static enum kpi_code set_waiting(struct db_conn *c, const char *run_id, const char *owner, struct err *err) {
+  sqlite3_stmt *s =
+      db_statement(c, "UPDATE runs SET engine_job_owner = ?2 WHERE id = ?1 AND engine_job_owner IS NOT ?2");
+  db_bind_text(s, 1, run_id);
+  db_bind_text(s, 2, owner);
+  return db_run(c, s, err);
+}
+
 static enum kpi_code do_begin(struct db_conn *c, void *arg, struct err *err) {
   struct job_call *call = arg;
   sqlite3_stmt *s = db_statement(c, "INSERT INTO engine_jobs (owner, number, stage, spec_sha256, created_at)"
@@ -61,31 +68,8 @@ static enum kpi_code do_begin(struct db_conn *c, void *arg, struct err *err) {
     return db_failure(c, err);
   call->number = (uint32_t)sqlite3_column_int64(s, 0);
   enum kpi_code rc = db_run(c, s, err);
-  for (size_t i = 0; rc == KPI_OK && i < call->count; i++) {
-    s = db_statement(c, "UPDATE runs SET engine_job_owner = ?2 WHERE id = ?1 AND engine_job_owner IS NOT ?2");
-    db_bind_text(s, 1, call->run_ids[i]);
-    db_bind_text(s, 2, call->owner);
-    rc = db_run(c, s, err);
-  }
-  return rc;
-}
-
-/* Numbers go on from the seconds of now, which no earlier disk has come to; one job an attempt is all that
- * most owners have had. */
-enum kpi_code engine_job_rows_lose(struct db_conn *c, const char *owner, struct err *err) {
-  static const char *const steps[] = {
-      "INSERT INTO engine_jobs (owner, number, stage, spec_sha256, created_at) VALUES (?1, ?2 / 1000, 'over',"
-      " '', ?2)",
-      "INSERT INTO engine_jobs (owner, number, stage, spec_sha256, created_at, given_up_at)"
-      " SELECT ?1, value, 'given_up', '', ?2, ?2 FROM json_each('[1, 2, 3]')"};
-  const int64_t now = clock_wall_ms();
-  enum kpi_code rc = KPI_OK;
-  for (size_t i = 0; rc == KPI_OK && i < sizeof steps / sizeof steps[0]; i++) {
-    sqlite3_stmt *s = db_statement(c, steps[i]);
-    db_bind_text(s, 1, owner);
-    db_bind_int(s, 2, now);
-    rc = s ? db_run(c, s, err) : db_failure(c, err);
-  }
+  for (size_t i = 0; rc == KPI_OK && i < call->count; i++)
+    rc = set_waiting(c, call->run_ids[i], call->owner, err);
   return rc;
 }
 
@@ -112,6 +96,73 @@ enum kpi_code engine_job_store_keep(struct db *db, const char *owner, const stru
                                     struct err *err) {
   struct job_call call = {.owner = owner, .job = job};
   return db_call(db, DB_NORMAL, do_keep, &call, err);
+}
+
+/* ---- from a disk that is gone ---- */
+
+/* Numbers go on from the seconds of now, which no earlier disk has come to. */
+static enum kpi_code begin_numbers(struct db_conn *c, const char *owner, struct err *err) {
+  sqlite3_stmt *s = db_statement(c, "INSERT INTO engine_jobs (owner, number, stage, spec_sha256, created_at)"
+                                    " VALUES (?1, ?2 / 1000, 'over', '', ?2) ON CONFLICT DO NOTHING");
+  db_bind_text(s, 1, owner);
+  db_bind_int(s, 2, clock_wall_ms());
+  return s ? db_run(c, s, err) : db_failure(c, err);
+}
+
+/* One that is known here stays as it is. */
+static enum kpi_code insert_inherited(struct db_conn *c, const struct owned_job *job, bool is_wanted,
+                                      struct err *err) {
+  sqlite3_stmt *s = db_statement(
+      c, "INSERT INTO engine_jobs (owner, number, stage, spec_sha256, job_id, created_at, given_up_at)"
+         " VALUES (?1, ?2, iif(?6, 'handed', 'given_up'), ?3, nullif(?4, ''), ?5, iif(?6, NULL, ?5))"
+         " ON CONFLICT DO NOTHING");
+  db_bind_text(s, 1, job->owner);
+  db_bind_int(s, 2, job->job.number);
+  db_bind_text(s, 3, job->job.spec_sha256);
+  db_bind_text(s, 4, job->job.id);
+  db_bind_int(s, 5, clock_wall_ms());
+  db_bind_int(s, 6, is_wanted);
+  return s ? db_run(c, s, err) : db_failure(c, err);
+}
+
+enum kpi_code engine_job_rows_inherit(struct db_conn *c, const char *run_id, const struct owned_job *job,
+                                      struct err *err) {
+  enum kpi_code rc = begin_numbers(c, run_id, err);
+  if (rc || !job)
+    return rc;
+  rc = begin_numbers(c, job->owner, err);
+  if (rc == KPI_OK)
+    rc = insert_inherited(c, job, true, err);
+  return rc ? rc : set_waiting(c, run_id, job->owner, err);
+}
+
+struct inherit_call {
+  const struct owned_job *job;
+  bool over;
+};
+
+static enum kpi_code do_inherit(struct db_conn *c, void *arg, struct err *err) {
+  struct inherit_call *call = arg;
+  enum kpi_code rc = insert_inherited(c, call->job, false, err);
+  if (rc)
+    return rc;
+  sqlite3_stmt *s =
+      db_statement(c, "SELECT stage = 'over' FROM engine_jobs WHERE owner = ?1 AND number = ?2");
+  db_bind_text(s, 1, call->job->owner);
+  db_bind_int(s, 2, call->job->job.number);
+  if (!s || sqlite3_step(s) != SQLITE_ROW)
+    return db_failure(c, err);
+  call->over = sqlite3_column_int(s, 0) != 0;
+  sqlite3_reset(s);
+  return KPI_OK;
+}
+
+enum kpi_code engine_job_store_inherit(struct db *db, const struct owned_job *job, bool *over,
+                                       struct err *err) {
+  struct inherit_call call = {job, false};
+  enum kpi_code rc = db_call(db, DB_NORMAL, do_inherit, &call, err);
+  *over = rc == KPI_OK && call.over;
+  return rc;
 }
 
 /* ---- ending ---- */

@@ -15,9 +15,15 @@ KPI_MUST_CHECK enum kpi_code engine_job_store_begin(struct db *db, const char *o
                                                     const char *const *run_ids, size_t count,
                                                     uint32_t *number, struct err *err);
 
-/* Inside a transaction: an owner has come from a disk that is gone, and with it what was known of its jobs.
- * Those it may have had there are to be ended, and their numbers are not used again. */
-KPI_MUST_CHECK enum kpi_code engine_job_rows_lose(struct db_conn *c, const char *owner, struct err *err);
+/* Inside a transaction: a run has come from a disk that is gone, maybe with the job that it waits for (NULL:
+ * none). Jobs that begin from now on get none of the numbers that were given there. */
+KPI_MUST_CHECK enum kpi_code engine_job_rows_inherit(struct db_conn *c, const char *run_id,
+                                                     const struct owned_job *job, struct err *err);
+
+/* A job has come from a disk that is gone, and no run that waits for it: it is to be ended, if it is not
+ * known here. *over: it is known to be over. */
+KPI_MUST_CHECK enum kpi_code engine_job_store_inherit(struct db *db, const struct owned_job *job, bool *over,
+                                                      struct err *err);
 
 /* Stores what is known of a job. */
 KPI_MUST_CHECK enum kpi_code engine_job_store_keep(struct db *db, const char *owner,

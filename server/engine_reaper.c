@@ -17,8 +17,7 @@ enum {
 };
 
 struct engine_reaper {
-  struct db *db;
-  struct engine *engine;
+  struct reaping with;
   pthread_t thread;
   struct stop_flag stop;
   struct {
@@ -57,15 +56,22 @@ static bool is_hopeless(const struct engine_job *j) {
   return j->failed_tries >= ABANDON_TRIES && j->age_ms >= ABANDON_MS;
 }
 
-static enum kpi_code abandon(struct db *db, const struct engine_job *j, const struct err *why,
+static enum kpi_code note_over(const struct reaping *r, const struct engine_job *j, struct err *err) {
+  enum kpi_code rc = engine_job_store_over(r->db, j->owner, j->job.number, err);
+  if (rc == KPI_OK && r->intents)
+    intents_remove_job(r->intents, j->owner, j->job.number);
+  return rc;
+}
+
+static enum kpi_code abandon(const struct reaping *r, const struct engine_job *j, const struct err *why,
                              struct err *err) {
   log_at(LOG_WARN, "engine.job_abandoned", why->message, LOG_S("run_id", j->owner),
          LOG_S("job_id", j->job.id), LOG_I("attempt", j->job.number), LOG_I("tries", j->failed_tries));
-  return engine_job_store_over(db, j->owner, j->job.number, err);
+  return note_over(r, j, err);
 }
 
-static enum kpi_code is_over(struct db *db, const struct engine_job *j, struct err *err) {
-  enum kpi_code rc = engine_job_store_over(db, j->owner, j->job.number, err);
+static enum kpi_code is_over(const struct reaping *r, const struct engine_job *j, struct err *err) {
+  enum kpi_code rc = note_over(r, j, err);
   if (rc == KPI_OK)
     log_at(LOG_INFO, "engine.job_over", "the job is over, its files are removed", LOG_S("run_id", j->owner),
            LOG_S("job_id", j->job.id));
@@ -74,34 +80,34 @@ static enum kpi_code is_over(struct db *db, const struct engine_job *j, struct e
 
 /* Tries to end a job. One whose id is not known may be about to begin, and find that nobody wants it: what it
  * has written until then is removed a while later. */
-static enum kpi_code end_job(struct db *db, struct engine *engine, struct engine_job *j,
-                             const struct stop_flag *stop, struct reaped *out, struct err *err) {
+static enum kpi_code end_job(const struct reaping *r, struct engine_job *j, const struct stop_flag *stop,
+                             struct reaped *out, struct err *err) {
   const struct unwanted_job unwanted = {j->owner, &j->job, j->age_ms};
   struct err why = {0};
   bool over = false;
-  enum kpi_code rc = engine_discard(engine, &unwanted, stop, &over, &why);
+  enum kpi_code rc = engine_discard(r->engine, &unwanted, stop, &over, &why);
   if (stop_reason(stop) != STOP_NONE)
     return KPI_OK;
   j->failed_tries = rc ? j->failed_tries + 1 : 0;
   if (rc && is_hopeless(j))
-    return abandon(db, j, &why, err);
+    return abandon(r, j, &why, err);
   if (rc && is_worth_a_line(j->failed_tries))
     log_at(LOG_WARN, "engine.job_not_ended", why.message, LOG_S("run_id", j->owner),
            LOG_S("job_id", j->job.id), LOG_I("tries", j->failed_tries));
   if (rc == KPI_OK && over && (j->job.id[0] || j->age_ms >= LATE_MS))
-    return is_over(db, j, err);
+    return is_over(r, j, err);
   const int64_t wait_ms = wait_ms_of(j);
   out->next_ms = at_most(out->next_ms, wait_ms);
-  return engine_job_store_defer(db, j, wait_ms, err);
+  return engine_job_store_defer(r->db, j, wait_ms, err);
 }
 
-enum kpi_code engine_reap(struct db *db, struct engine *engine, const struct stop_flag *stop,
-                          struct reaped *out, struct err *err) {
+enum kpi_code engine_reap(const struct reaping *r, const struct stop_flag *stop, struct reaped *out,
+                          struct err *err) {
   auto_free struct engine_jobs *jobs = calloc(1, sizeof *jobs);
   *out = (struct reaped){.next_ms = ENGINE_JOBS_NEVER};
   if (!jobs)
     return err_set(err, KPI_OUT_OF_MEMORY, "no memory for the jobs that are to be ended");
-  enum kpi_code rc = engine_job_store_to_end(db, jobs, err);
+  enum kpi_code rc = engine_job_store_to_end(r->db, jobs, err);
   if (rc)
     return rc;
   *out = (struct reaped){jobs->next_ms, jobs->handed};
@@ -111,7 +117,7 @@ enum kpi_code engine_reap(struct db *db, struct engine *engine, const struct sto
       out->next_ms = 0;
       break;
     }
-    rc = end_job(db, engine, &jobs->at[i], stop, out, err);
+    rc = end_job(r, &jobs->at[i], stop, out, err);
   }
   return rc;
 }
@@ -120,7 +126,7 @@ enum kpi_code engine_reap(struct db *db, struct engine *engine, const struct sto
 static int64_t look(struct engine_reaper *r, uint32_t *failures) {
   struct reaped reaped;
   struct err err;
-  if (engine_reap(r->db, r->engine, &r->stop, &reaped, &err) == KPI_OK) {
+  if (engine_reap(&r->with, &r->stop, &reaped, &err) == KPI_OK) {
     *failures = 0;
     return reaped.handed ? at_most(reaped.next_ms, LOOK_MS) : reaped.next_ms;
   }
@@ -151,12 +157,11 @@ static void *reap(void *arg) {
   return NULL;
 }
 
-struct engine_reaper *engine_reaper_new(struct db *db, struct engine *engine) {
+struct engine_reaper *engine_reaper_new(const struct reaping *with) {
   struct engine_reaper *r = calloc(1, sizeof *r);
   if (!r)
     return NULL;
-  r->db = db;
-  r->engine = engine;
+  r->with = *with;
   pthread_mutex_init(&r->synced.lock, NULL);
   pthread_cond_init(&r->synced.wake, NULL);
   if (pthread_create(&r->thread, NULL, reap, r) == 0)

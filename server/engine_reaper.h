@@ -6,11 +6,19 @@
 
 #include "pipeline/engine.h"
 #include "server/engine_job_store.h"
+#include "server/intents.h"
 
 struct engine_reaper;
 
-/* Starts the thread. Borrows both. Returns owned, NULL when memory or threads are exhausted. */
-struct engine_reaper *engine_reaper_new(struct db *db, struct engine *engine);
+/* What jobs are ended with; borrowed. */
+struct reaping {
+  struct db *db;
+  struct engine *engine;
+  struct intents *intents; /* NULL: none are kept */
+};
+
+/* Starts the thread. Returns owned, NULL when memory or threads are exhausted. */
+struct engine_reaper *engine_reaper_new(const struct reaping *with);
 
 /* A job was handed over or given up. Accepts NULL. Any thread. */
 void engine_reaper_wake(struct engine_reaper *r);
@@ -28,7 +36,7 @@ struct reaped {
  * returns before it has seen all when that takes long. One that is not over is looked at again after a while
  * that grows to a minute, and while it cannot be ended to half an hour; after a day it is abandoned, which is
  * logged. Errors: those of the database. */
-KPI_MUST_CHECK enum kpi_code engine_reap(struct db *db, struct engine *engine, const struct stop_flag *stop,
+KPI_MUST_CHECK enum kpi_code engine_reap(const struct reaping *r, const struct stop_flag *stop,
                                          struct reaped *out, struct err *err);
 
 #endif

@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "base/scope.h"
 #include "server/errands.h"
+#include "server/job_items.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -49,8 +50,7 @@ struct intents {
   struct errands *errands;
   struct pool *pool; /* that loads */
   struct pool_group tasks;
-  intent_fn load_fn;
-  void *load_arg;
+  struct intents_taker taker;
   struct stop_flag loading; /* ends the loading */
   _Atomic bool loaded;
   struct {
@@ -342,51 +342,150 @@ void intents_end_attempt(struct intents *i, const char *id, uint32_t attempt) {
     change(i, id, "UpdateItem", attempt_body(i, id, attempt, "DELETE"));
 }
 
-/* ---- all intents ---- */
+/* ---- jobs ---- */
 
-static enum kpi_code scan_page(struct intents *i, json_t *start, json_t **reply, struct err *err) {
+enum kpi_code intents_keep_job(struct intents *i, const struct owned_job *job, const char *const *run_ids,
+                               size_t count, const struct stop_flag *stop, struct err *err) {
+  json_t *body = job_item_put(i->table, i->source, job, run_ids, count);
+  if (!body)
+    return err_set(err, KPI_OUT_OF_MEMORY, "no memory to keep the job");
+  return dynamodb_call(i->aws, "PutItem", body, stop, NULL, NULL, err);
+}
+
+void intents_name_job(struct intents *i, const struct owned_job *job) {
+  change(i, job->owner, "UpdateItem", job_item_name(i->table, job));
+}
+
+void intents_leave_job(struct intents *i, const struct owned_job *job, const char *const *run_ids,
+                       size_t count) {
+  if (count)
+    change(i, job->owner, "UpdateItem", job_item_leave(i->table, job, run_ids, count));
+}
+
+void intents_remove_job(struct intents *i, const char *owner, uint32_t number) {
+  change(i, owner, "DeleteItem", job_item_remove(i->table, owner, number));
+}
+
+/* ---- all of them ---- */
+
+/* What is found until all have been looked at. */
+struct loading {
+  json_t *jobs;     /* owned; items */
+  json_t *by_run;   /* owned; id of a run -> the item of the job that it waits for */
+  enum kpi_code rc; /* of the first that may be taken later, if none was before; err says why */
+  struct err err;
+};
+
+static void note_failure(struct loading *l, enum kpi_code rc, const struct err *why) {
+  if (rc == KPI_OK || l->rc)
+    return;
+  l->rc = rc;
+  l->err = *why;
+}
+
+typedef void (*item_fn)(struct intents *i, json_t *item, struct loading *l);
+
+/* False when memory is exhausted. */
+static bool note_waiting(struct loading *l, json_t *item) {
+  size_t n;
+  json_t *run;
+  json_array_foreach(job_item_runs(item), n, run) {
+    const char *id = json_string_value(run);
+    const json_t *other = id ? json_object_get(l->by_run, id) : NULL;
+    const bool is_its_own = id && (!other || job_item_is_newer(item, other));
+    if (is_its_own && json_object_set(l->by_run, id, item))
+      return false;
+  }
+  return true;
+}
+
+static void note_job(struct intents *i, json_t *item, struct loading *l) {
+  struct owned_job job;
+  struct err why;
+  if (!job_item_read(item, i->source, &job))
+    return;
+  if (json_array_append(l->jobs, item) || !note_waiting(l, item))
+    note_failure(l, err_set(&why, KPI_OUT_OF_MEMORY, "no memory for the jobs that are kept"), &why);
+}
+
+static void hand_on_intent(struct intents *i, json_t *item, struct loading *l) {
+  struct intent found;
+  struct owned_job job;
+  struct err why;
+  bool is_wanted = true;
+  if (!read_intent(i, item, &found) || !make_known(i, found.id))
+    return;
+  const json_t *waited_for = json_object_get(l->by_run, found.id);
+  found.job = waited_for && job_item_read(waited_for, i->source, &job) ? &job : NULL;
+  note_failure(l, i->taker.intent(i->taker.arg, &found, &is_wanted, &why), &why);
+  if (!is_wanted)
+    intents_remove(i, found.id);
+}
+
+static void hand_on_job(struct intents *i, json_t *item, struct loading *l) {
+  struct owned_job job;
+  struct err why;
+  bool is_wanted = true;
+  if (!job_item_read(item, i->source, &job))
+    return;
+  note_failure(l, i->taker.job(i->taker.arg, &job, &is_wanted, &why), &why);
+  if (!is_wanted)
+    intents_remove_job(i, job.owner, job.job.number);
+}
+
+static void each_item(struct intents *i, const json_t *items, item_fn fn, struct loading *l) {
+  size_t n;
+  json_t *item;
+  json_array_foreach(items, n, item) fn(i, item, l);
+}
+
+static enum kpi_code scan_page(struct intents *i, const char *prefix, json_t *start, json_t **reply,
+                               struct err *err) {
   json_t *body = json_pack("{s:s, s:b, s:s, s:{s:o}}", "TableName", i->table, "ConsistentRead", 1,
                            "FilterExpression", "begins_with(pk, :prefix)", "ExpressionAttributeValues",
-                           ":prefix", dynamodb_text(VIEW_LIT(PREFIX)));
+                           ":prefix", dynamodb_text(view_of(prefix)));
   if (start)
     json_object_set_new(body, "ExclusiveStartKey", start);
   return dynamodb_call(i->aws, "Scan", body, &i->loading, reply, NULL, err);
 }
 
-/* Hands a page on. *first and *err: of the first intent that may be taken later, if none was before. */
-static void hand_on(struct intents *i, const json_t *items, enum kpi_code *first, struct err *err) {
-  size_t n;
-  json_t *item;
-  json_array_foreach(items, n, item) {
-    struct intent found;
-    struct err why;
-    bool is_wanted = true;
-    if (!read_intent(i, item, &found) || !make_known(i, found.id))
-      continue;
-    enum kpi_code rc = i->load_fn(i->load_arg, &found, &is_wanted, &why);
-    if (!is_wanted)
-      intents_remove(i, found.id);
-    if (rc && *first == KPI_OK) {
-      *first = rc;
-      *err = why;
-    }
-  }
-}
-
-/* Goes through all pages also when an intent of one cannot be taken now: it is tried again with the rest. */
-static enum kpi_code load_all(struct intents *i, struct err *err) {
+/* Goes through all pages also when an item of one cannot be taken now: it is tried again with the rest. */
+static enum kpi_code scan(struct intents *i, const char *prefix, item_fn fn, struct loading *l,
+                          struct err *err) {
   json_t *start = NULL;
-  enum kpi_code taken = KPI_OK;
   do {
     json_t *reply = NULL;
-    enum kpi_code rc = scan_page(i, start, &reply, err);
+    enum kpi_code rc = scan_page(i, prefix, start, &reply, err);
     if (rc)
       return rc;
-    hand_on(i, json_object_get(reply, "Items"), &taken, err);
+    each_item(i, json_object_get(reply, "Items"), fn, l);
     start = json_incref(json_object_get(reply, "LastEvaluatedKey"));
     json_decref(reply);
   } while (start);
-  return taken;
+  return KPI_OK;
+}
+
+/* Jobs are known before the runs that wait for them are taken, and handed on when all of these are: what is
+ * left then nobody waits for. */
+static enum kpi_code load_with(struct intents *i, struct loading *l, struct err *err) {
+  enum kpi_code rc = i->taker.job ? scan(i, JOB_ITEM_PREFIX, note_job, l, err) : KPI_OK;
+  if (rc == KPI_OK)
+    rc = scan(i, PREFIX, hand_on_intent, l, err);
+  if (rc)
+    return rc;
+  if (l->rc == KPI_OK)
+    each_item(i, l->jobs, hand_on_job, l);
+  if (l->rc)
+    *err = l->err;
+  return l->rc;
+}
+
+static enum kpi_code load_all(struct intents *i, struct err *err) {
+  struct loading l = {.jobs = json_array(), .by_run = json_object()};
+  enum kpi_code rc = load_with(i, &l, err);
+  json_decref(l.jobs);
+  json_decref(l.by_run);
+  return rc;
 }
 
 /* Without its intents a service on a new disk would forget runs: it asks until it is answered. */
@@ -404,9 +503,8 @@ static void run_load(void *arg) {
   }
 }
 
-void intents_load(struct intents *i, intent_fn fn, void *arg) {
-  i->load_fn = fn;
-  i->load_arg = arg;
+void intents_load(struct intents *i, const struct intents_taker *taker) {
+  i->taker = *taker;
   pool_submit(i->pool, &i->tasks, run_load, i);
 }
 

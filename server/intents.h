@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT
  * Accepted runs in the control table of DynamoDB, for services whose disk dies with them: an intent is put
  * before a run is accepted and removed at its end; a service that starts creates the runs again that it does
- * not know. Knows no HTTP and no SQL. */
+ * not know. So are the jobs kept that a cluster has for them. Knows no HTTP, no SQL and no cluster. */
 #ifndef KPID_SERVER_INTENTS_H
 #define KPID_SERVER_INTENTS_H
 
+#include "pipeline/hand_off.h"
 #include "server/run.h"
 
 struct aws;
@@ -41,21 +42,39 @@ void intents_remove(struct intents *i, const char *id);
 void intents_begin_attempt(struct intents *i, const char *id, uint32_t attempt);
 void intents_end_attempt(struct intents *i, const char *id, uint32_t attempt);
 
+/* Keeps a job that is about to be handed to a cluster, and which runs wait for it; waits until that is
+ * stored. Errors: those of dynamodb_call; the job may be kept all the same. */
+KPI_MUST_CHECK enum kpi_code intents_keep_job(struct intents *i, const struct owned_job *job,
+                                              const char *const *run_ids, size_t count,
+                                              const struct stop_flag *stop, struct err *err);
+
+/* Keeps, some time soon, the id that a cluster has given a job; that runs wait for it no more; that it is
+ * over. */
+void intents_name_job(struct intents *i, const struct owned_job *job);
+void intents_leave_job(struct intents *i, const struct owned_job *job, const char *const *run_ids,
+                       size_t count);
+void intents_remove_job(struct intents *i, const char *owner, uint32_t number);
+
 /* An intent that was found. Strings are borrowed. */
 struct intent {
   char id[UUID_TEXT_SIZE];
   struct run_request request;  /* with the id */
   struct submit_policy policy; /* the idempotency key alone */
   uint32_t deaths;             /* of services that were at work on the run */
+  const struct owned_job *job; /* that it waits for; NULL: none */
 };
 
-/* Takes one. *wanted: whether the intent is still. Errors: why it may be taken later, and has to be for all
+/* Takes what is found. *wanted: whether it is still. Errors: why it may be taken later, and has to be for all
  * to be known. */
-typedef enum kpi_code (*intent_fn)(void *arg, const struct intent *found, bool *wanted, struct err *err);
+struct intents_taker {
+  enum kpi_code (*intent)(void *arg, const struct intent *found, bool *wanted, struct err *err);
+  enum kpi_code (*job)(void *arg, const struct owned_job *found, bool *wanted, struct err *err); /* or NULL */
+  void *arg;
+};
 
-/* Hands every intent of this source to fn, on a thread of the intents, and removes those that are not wanted.
- * Tries until DynamoDB answers. Returns at once. */
-void intents_load(struct intents *i, intent_fn fn, void *arg);
+/* Hands on every intent of this source, and then every job, on a thread of the intents, and removes those
+ * that are not wanted. Tries until DynamoDB answers. Returns at once. */
+void intents_load(struct intents *i, const struct intents_taker *taker);
 
 /* False until every intent that there was at the start has been handed on. Any thread. */
 bool intents_are_loaded(const struct intents *i);

@@ -272,6 +272,7 @@ enum kpi_code run_exec(const struct run_exec *x, const struct run *run, struct r
                           .listener = {&e, on_phase, on_listed, on_computed}};
   const char *const owner = run->engine_job_owner;
   run_hand_off_init(&hand_off, x->db, x->reaper, owner ? owner : id, owner, &id, 1);
+  run_hand_off_outlive(&hand_off, x->intents, &live->stop);
   job.hand_off = &hand_off.base;
   if (rc == KPI_OK && run->from_publish && strcmp(run->timezone, x->config->timezone) != 0)
     rc = err_set(err, x->source->vtable->changed,

@@ -16,6 +16,7 @@ struct run_exec {
   struct db *db;
   struct engines engines;
   struct engine_reaper *reaper; /* NULL: none */
+  struct intents *intents;      /* NULL: none are kept */
   struct source *source;
   struct object_cache *cache; /* NULL: none */
   struct publisher *publisher;

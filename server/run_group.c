@@ -197,6 +197,7 @@ static enum kpi_code compute(struct batch *b, const struct day_set *days, struct
   run_hand_off_init(&hand_off, g->x->db, g->x->reaper,
                     any->engine_job_owner ? any->engine_job_owner : any->id, any->engine_job_owner, ids,
                     count);
+  run_hand_off_outlive(&hand_off, g->x->intents, &g->scan.stop);
   for (size_t i = 0; i < b->count; i++)
     if (b->members[i].live.timeout_ms > g->scan.timeout_ms)
       g->scan.timeout_ms = b->members[i].live.timeout_ms;

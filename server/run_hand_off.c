@@ -4,6 +4,8 @@
 #include "base/log.h"
 #include "server/engine_job_store.h"
 
+#include <string.h>
+
 /* Who shares an owner with others would, giving up his own job, leave it to them. */
 static enum kpi_code find(void *arg, struct handed_job *out, bool *found, struct err *err) {
   struct run_hand_off *h = arg;
@@ -22,9 +24,27 @@ static enum kpi_code begin(void *arg, uint32_t *number, struct err *err) {
   return engine_job_store_begin(h->db, h->base.owner, h->run_ids, h->count, number, err);
 }
 
+static struct owned_job owned(const struct run_hand_off *h, const struct handed_job *job) {
+  struct owned_job out = {.job = *job};
+  memcpy(out.owner, h->owner, sizeof out.owner);
+  return out;
+}
+
+/* Before a job is submitted nothing is waited for but that it is kept; its id is of use, but not needed. */
+static enum kpi_code keep_beyond_the_disk(const struct run_hand_off *h, const struct handed_job *job,
+                                          struct err *err) {
+  const struct owned_job o = owned(h, job);
+  if (!job->id[0])
+    return intents_keep_job(h->intents, &o, h->run_ids, h->count, h->stop, err);
+  intents_name_job(h->intents, &o);
+  return KPI_OK;
+}
+
 static enum kpi_code keep(void *arg, const struct handed_job *job, struct err *err) {
   const struct run_hand_off *h = arg;
   enum kpi_code rc = engine_job_store_keep(h->db, h->base.owner, job, err);
+  if (rc == KPI_OK && h->intents)
+    rc = keep_beyond_the_disk(h, job, err);
   engine_reaper_wake(h->reaper);
   return rc;
 }
@@ -36,6 +56,10 @@ static void give_up(void *arg, const struct handed_job *job) {
   if (engine_job_store_give_up(h->db, h->base.owner, job, h->run_ids, h->count, &err))
     log_at(LOG_WARN, "engine.job_not_given_up", err.message, LOG_S("run_id", h->base.owner),
            LOG_S("job_id", job->id));
+  if (h->intents) {
+    const struct owned_job o = owned(h, job);
+    intents_leave_job(h->intents, &o, h->run_ids, h->count);
+  }
   engine_reaper_wake(h->reaper);
 }
 
@@ -48,4 +72,9 @@ void run_hand_off_init(struct run_hand_off *h, struct db *db, struct engine_reap
                              .run_ids = run_ids,
                              .count = count};
   view_to_cstr(view_of(owner), h->owner, sizeof h->owner);
+}
+
+void run_hand_off_outlive(struct run_hand_off *h, struct intents *intents, const struct stop_flag *stop) {
+  h->intents = intents;
+  h->stop = stop;
 }

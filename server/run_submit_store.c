@@ -288,7 +288,7 @@ enum kpi_code run_store_submit(struct db *db, const struct run_request *request,
 
 struct take_over_call {
   struct submit_call submit;
-  const struct deaths *deaths;
+  const struct past *past;
   struct recovery *recovery;
 };
 
@@ -314,20 +314,20 @@ static enum kpi_code do_take_over(struct db_conn *c, void *arg, struct err *err)
   if (rc || submit->out->disposition != DISPOSITION_CREATED)
     return rc;
   if (submit->request->engine != ENGINE_NATIVE)
-    rc = engine_job_rows_lose(c, submit->id, err);
-  if (rc || !call->deaths->count)
+    rc = engine_job_rows_inherit(c, submit->id, call->past->job, err);
+  if (rc || !call->past->deaths)
     return rc;
-  rc = restore_attempt(c, submit->id, call->deaths->count, err);
+  rc = restore_attempt(c, submit->id, call->past->deaths, err);
   if (rc == KPI_OK)
-    rc = upkeep_recover_rows(c, call->deaths->boot_id, call->recovery, err);
+    rc = upkeep_recover_rows(c, call->past->boot_id, call->recovery, err);
   return rc ? rc : run_row_get(c, view_of(submit->id), run, err);
 }
 
 enum kpi_code run_store_take_over(struct db *db, const struct run_request *request,
                                   const struct submit_policy *policy, const struct run_defaults *defaults,
-                                  const struct deaths *deaths, struct submitted *out,
-                                  struct recovery *recovery, struct err *err) {
-  struct take_over_call call = {.deaths = deaths, .recovery = recovery};
+                                  const struct past *past, struct submitted *out, struct recovery *recovery,
+                                  struct err *err) {
+  struct take_over_call call = {.past = past, .recovery = recovery};
   *recovery = (struct recovery){0};
   submit_call_init(&call.submit, request, policy, defaults, out);
   enum kpi_code rc = db_call(db, DB_NORMAL, do_take_over, &call, err);

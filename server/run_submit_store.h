@@ -4,6 +4,7 @@
 #ifndef KPID_SERVER_RUN_SUBMIT_STORE_H
 #define KPID_SERVER_RUN_SUBMIT_STORE_H
 
+#include "pipeline/hand_off.h"
 #include "server/run_store.h"
 #include "server/upkeep_store.h"
 
@@ -15,19 +16,21 @@ KPI_MUST_CHECK enum kpi_code run_store_submit(struct db *db, const struct run_re
                                               const struct run_defaults *defaults, struct submitted *out,
                                               struct err *err);
 
-/* Services of another disk that have died under a run. */
-struct deaths {
-  const char *boot_id; /* of the service that takes the run over */
-  uint32_t count;
+/* What is known of a run that was accepted on a disk that is gone. */
+struct past {
+  const char *boot_id;         /* of the service that takes the run over */
+  uint32_t deaths;             /* of services that were at work on it */
+  const struct owned_job *job; /* of a cluster, that it waits for; NULL: none */
 };
 
 /* As run_store_submit, of a run that was accepted on another disk, charged with the deaths as upkeep_recover
- * does it. One that is known here stays as it is. Returns owned in *out, and in *recovery. */
+ * does it, and waiting for its job. One that is known here stays as it is. Returns owned in *out, and in
+ * *recovery. */
 KPI_MUST_CHECK enum kpi_code run_store_take_over(struct db *db, const struct run_request *request,
                                                  const struct submit_policy *policy,
-                                                 const struct run_defaults *defaults,
-                                                 const struct deaths *deaths, struct submitted *out,
-                                                 struct recovery *recovery, struct err *err);
+                                                 const struct run_defaults *defaults, const struct past *past,
+                                                 struct submitted *out, struct recovery *recovery,
+                                                 struct err *err);
 
 /* Finds the run that this submission would queue again, so that its intent can be stored under its id; `id`
  * is empty when there is none. Errors: KPI_IDEMPOTENCY_KEY_REUSED. */

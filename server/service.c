@@ -226,6 +226,7 @@ static void *supervise(void *arg) {
                              .db = s->db,
                              .engines = service_engines_of(s),
                              .reaper = s->reaper,
+                             .intents = s->intents,
                              .source = s->backends.source,
                              .cache = s->backends.cache,
                              .publisher = s->backends.publisher,
@@ -366,9 +367,9 @@ static enum kpi_code take_intent(void *arg, const struct intent *found, bool *wa
   struct submitted done;
   struct recovery recovery;
   const struct run_defaults defaults = service_defaults_of(s);
-  const struct deaths deaths = {s->boot_id, found->deaths};
+  const struct past past = {s->boot_id, found->deaths, found->job};
   enum kpi_code rc =
-      run_store_take_over(s->db, &found->request, &found->policy, &defaults, &deaths, &done, &recovery, err);
+      run_store_take_over(s->db, &found->request, &found->policy, &defaults, &past, &done, &recovery, err);
   if (rc) {
     log_at(LOG_ERROR, "intents.run_not_created", err->message, LOG_S("run_id", found->id));
     return err_info(rc)->retryable ? rc : KPI_OK;
@@ -383,7 +384,23 @@ static enum kpi_code take_intent(void *arg, const struct intent *found, bool *wa
            LOG_S("run_id", found->id), LOG_I("deaths", found->deaths));
   tell_lost(&recovery);
   run_clear(&done.run);
+  service_note_burst(s); /* those that wait for one job go on with it together */
   service_wake_supervisors(s);
+  return KPI_OK;
+}
+
+/* A job of a disk that is gone that no run waits for: the search of a backfill had it, or it was being ended.
+ */
+static enum kpi_code take_job(void *arg, const struct owned_job *found, bool *wanted, struct err *err) {
+  struct service *s = arg;
+  bool is_over;
+  enum kpi_code rc = engine_job_store_inherit(s->db, found, &is_over, err);
+  if (rc) {
+    log_at(LOG_ERROR, "intents.job_not_taken", err->message, LOG_S("run_id", found->owner));
+    return err_info(rc)->retryable ? rc : KPI_OK;
+  }
+  *wanted = !is_over;
+  engine_reaper_wake(s->reaper);
   return KPI_OK;
 }
 
@@ -395,8 +412,13 @@ static enum kpi_code open_intents(struct service *s, struct err *err) {
   if (!s->intents)
     return err_set(err, KPI_OUT_OF_MEMORY, "no memory or threads for the intents");
   check_intents(s); /* before the first tick: nobody may be told that all are known */
-  intents_load(s->intents, take_intent, s);
   return KPI_OK;
+}
+
+static void load_intents(struct service *s) {
+  const struct intents_taker taker = {take_intent, s->backends.spark ? take_job : NULL, s};
+  if (s->intents)
+    intents_load(s->intents, &taker);
 }
 
 /* ---- life ---- */
@@ -424,13 +446,19 @@ static enum kpi_code open_parts(struct service *s, struct err *err) {
   s->pool = pool_new_background(s->config->threads, POOL_QUEUE);
   s->native = s->pool ? engine_native_new(s->pool) : NULL;
   s->input = input_look_new(s->backends.source, on_run_changed, s);
+  rc = open_intents(s, err);
+  if (rc)
+    return rc;
+  const struct reaping reaping = {s->db, s->backends.spark, s->intents};
   if (s->backends.spark)
-    s->reaper = engine_reaper_new(s->db, s->backends.spark);
+    s->reaper = engine_reaper_new(&reaping);
   if (!s->native || !s->input || (s->backends.spark && !s->reaper))
     return err_set(err, KPI_OUT_OF_MEMORY, "no memory or threads for %llu workers",
                    (unsigned long long)s->config->threads);
   rc = ecs_task_start(&s->ecs, err);
-  return rc ? rc : open_intents(s, err);
+  if (rc == KPI_OK)
+    load_intents(s);
+  return rc;
 }
 
 static enum kpi_code start_threads(struct service *s, struct err *err) {

@@ -61,9 +61,10 @@ static struct engine reaped_engine = {&reaped_vtable};
 /* Looks once. Returns after how many ms something is to be done. */
 static int64_t reap(uint64_t expected_handed) {
   const struct stop_flag stop = {0};
+  const struct reaping with = {.db = db, .engine = &reaped_engine};
   struct reaped reaped;
   struct err err = {0};
-  if (engine_reap(db, &reaped_engine, &stop, &reaped, &err))
+  if (engine_reap(&with, &stop, &reaped, &err))
     fail_msg("%s", err.message);
   assert_int_equal(reaped.handed, expected_handed);
   return reaped.next_ms;
@@ -200,7 +201,8 @@ static void database_that_fails_is_told_of_once_until_it_works_again(void **stat
   cluster.is_away = false;
   keep(STRANGER, 1, "job-1", NULL, 0);
   run_sql("ALTER TABLE engine_jobs RENAME TO away");
-  struct engine_reaper *reaper = engine_reaper_new(db, &reaped_engine);
+  const struct reaping with = {.db = db, .engine = &reaped_engine};
+  struct engine_reaper *reaper = engine_reaper_new(&with);
   assert_non_null(reaper);
   nanosleep(&(struct timespec){.tv_sec = 1, .tv_nsec = 800 * 1000 * 1000}, NULL); /* three looks */
   run_sql("ALTER TABLE away RENAME TO engine_jobs");

@@ -154,7 +154,8 @@ static void store(struct bench *b, unsigned n, char id[UUID_TEXT_SIZE]) {
 }
 
 static void load(struct bench *b) {
-  intents_load(b->intents, note_intent, b);
+  const struct intents_taker taker = {.intent = note_intent, .arg = b};
+  intents_load(b->intents, &taker);
   while (!intents_are_loaded(b->intents))
     sched_yield();
 }
@@ -545,7 +546,8 @@ static void a_service_that_ends_does_not_go_on_asking(void **state) {
   b.db.wanted = "Scan";
   b.db.fault = FAULT_DENIED;
   b.db.times = 1000;
-  intents_load(b.intents, note_intent, &b);
+  const struct intents_taker taker = {.intent = note_intent, .arg = &b};
+  intents_load(b.intents, &taker);
   await_waiting(&b, 1);
   assert_false(intents_are_loaded(b.intents));
   finish(&b); /* within a tenth of a second, not after the pause of five */

@@ -2,7 +2,6 @@
  * How a request meets the runs that are there: keys, active and finished runs, attempts and expiry. */
 #include "base/log.h"
 #include "base/scope.h"
-#include "server/engine_job_store.h"
 #include "server/run_move_store.h"
 #include "server/run_submit_store.h"
 
@@ -290,7 +289,7 @@ static void retryable_failures_wait_until_no_attempt_is_left(void **state) {
 static enum run_state take_over(const char *id, uint32_t deaths, bool *lost) {
   const struct run_request q = {.id = id, .date = 30, .publish = true, .gate = GATE_WARN};
   const struct submit_policy none = {0};
-  const struct deaths charged = {"this boot", deaths};
+  const struct past charged = {"this boot", deaths, NULL};
   struct submitted done;
   struct recovery recovery;
   struct err err;
@@ -322,40 +321,6 @@ static void deaths_elsewhere_are_charged_to_a_run_that_is_taken_over(void **stat
     assert_false(lost);
     if (!is_lost)
       run_to(id, RUN_CANCELLED);
-  }
-}
-
-/* The lost disk may have handed its first jobs to a cluster: they are ended, and none has their numbers
- * again. */
-static void jobs_of_a_lost_disk_are_ended_and_not_taken_for_new_ones(void **state) {
-  (void)state;
-  static const enum engine_kind kinds[] = {ENGINE_SPARK, ENGINE_AUTO, ENGINE_NATIVE};
-  for (size_t i = 0; i < COUNT_OF(kinds); i++) {
-    const struct run_request q = {.id = (char[UUID_TEXT_SIZE]){0}, .date = 40 + (day_t)i, .engine = kinds[i]};
-    const struct submit_policy none = {0};
-    const struct deaths nobody = {"this boot", 0};
-    struct submitted done;
-    struct recovery recovery;
-    struct engine_jobs *jobs = calloc(1, sizeof *jobs);
-    struct err err;
-    uint32_t number;
-    crypto_uuid7((char *)q.id);
-    const char *const id = q.id;
-    assert_int_equal(run_store_take_over(db, &q, &none, &defaults, &nobody, &done, &recovery, &err), KPI_OK);
-    run_clear(&done.run);
-    assert_int_equal(engine_job_store_begin(db, id, &id, 1, &number, &err), KPI_OK);
-    assert_int_equal(engine_job_store_to_end(db, jobs, &err), KPI_OK);
-    size_t lost = 0;
-    for (size_t n = 0; n < jobs->count; n++)
-      lost += strcmp(jobs->at[n].owner, id) == 0 && jobs->at[n].job.number <= 3;
-    if (kinds[i] == ENGINE_NATIVE) {
-      assert_int_equal(number, 1);
-      assert_int_equal(lost, 0);
-    } else {
-      assert_true(number > 1700000000);
-      assert_int_equal(lost, 3);
-    }
-    free(jobs);
   }
 }
 
@@ -430,7 +395,6 @@ int main(void) {
       TEST(run_over_the_same_inputs_is_unchanged),
       TEST(retryable_failures_wait_until_no_attempt_is_left),
       TEST(deaths_elsewhere_are_charged_to_a_run_that_is_taken_over),
-      TEST(jobs_of_a_lost_disk_are_ended_and_not_taken_for_new_ones),
       TEST(retry_of_a_record_that_has_changed_is_refused),
       TEST(run_that_was_not_started_in_time_fails_as_expired),
       TEST(waits_double_to_a_most_and_never_fall_below_the_least),
