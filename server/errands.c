@@ -10,19 +10,28 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { AT_A_TIME = 4, AGAIN_MS = 1000, AGAIN_DOUBLINGS_MAX = 5 };
+enum { AT_A_TIME = 8, LANES_LISTS = 1024, AGAIN_MS = 1000, AGAIN_DOUBLINGS_MAX = 5 };
 
 struct errand {
-  char id[UUID_TEXT_SIZE];
   const char *operation;
   json_t *body; /* owned */
   errand_done_fn done;
   void *arg;
-  /* guarded by the lock: */
-  bool is_at_work;
-  unsigned failures;
-  int64_t not_before; /* clock_mono_ms */
   struct errand *next;
+};
+
+/* All errands of one id, in the order in which they were asked for. Its first is sent before the next. */
+struct lane {
+  char id[UUID_TEXT_SIZE];
+  struct errand *first, **end; /* owned; never empty */
+  unsigned failures;           /* of the first */
+  int64_t not_before;          /* clock_mono_ms, while it rests */
+  struct lane *next;           /* in its queue; none while it is at work */
+  struct lane *next_in_list;
+};
+
+struct queue {
+  struct lane *first, **end;
 };
 
 struct errands {
@@ -33,7 +42,11 @@ struct errands {
   struct {
     pthread_mutex_t lock;
     pthread_cond_t changed;
-    struct errand *first, **end; /* in the order in which they were asked for, those at work included */
+    struct lane *lists[LANES_LISTS]; /* owned; by id */
+    struct queue ready;              /* lanes whose first may be sent */
+    /* Lanes whose first has failed, by how long they rest: each queue is in the order of not_before. */
+    struct queue resting[AGAIN_DOUBLINGS_MAX + 1];
+    size_t count; /* of errands, those at work included */
     bool stopping;
   } synced;
 };
@@ -43,84 +56,117 @@ static void errand_free(struct errand *x) {
   free(x);
 }
 
-/* ---- the list; the lock is held ---- */
+/* ---- lanes and queues; the lock is held ---- */
 
-/* True when an earlier one has the same id. */
-static bool has_to_wait(const struct errands *e, const struct errand *x) {
-  for (const struct errand *before = e->synced.first; before != x; before = before->next)
-    if (strcmp(before->id, x->id) == 0)
-      return true;
-  return false;
+static void enqueue(struct queue *q, struct lane *l) {
+  l->next = NULL;
+  *q->end = l;
+  q->end = &l->next;
 }
 
-/* Takes the first that may be sent now; NULL, and when to look again, if there is none. */
-static struct errand *take_ready(const struct errands *e, int64_t now, int64_t *look_at) {
-  *look_at = INT64_MAX;
-  for (struct errand *x = e->synced.first; x; x = x->next) {
-    if (x->is_at_work)
-      continue;
-    if (x->not_before <= now && !has_to_wait(e, x)) {
-      x->is_at_work = true;
-      return x;
-    }
-    if (x->not_before > now && x->not_before < *look_at)
-      *look_at = x->not_before;
+static struct lane *dequeue(struct queue *q) {
+  struct lane *l = q->first;
+  q->first = l->next;
+  if (!q->first)
+    q->end = &q->first;
+  return l;
+}
+
+/* The place of a lane in its list, or where it would stand. */
+static struct lane **find_lane(struct errands *e, const char *id) {
+  uint32_t hash = 2166136261u; /* FNV-1a */
+  for (const char *at = id; *at; at++)
+    hash = (hash ^ (unsigned char)*at) * 16777619u;
+  struct lane **at = &e->synced.lists[hash % LANES_LISTS];
+  while (*at && strcmp((*at)->id, id) != 0)
+    at = &(*at)->next_in_list;
+  return at;
+}
+
+/* Those that have rested for long enough, or must not any longer, are ready. */
+static void wake_rested(struct errands *e, int64_t now) {
+  for (int i = 0; i <= AGAIN_DOUBLINGS_MAX; i++)
+    while (e->synced.resting[i].first && e->synced.resting[i].first->not_before <= now)
+      enqueue(&e->synced.ready, dequeue(&e->synced.resting[i]));
+}
+
+/* INT64_MAX: none rests. */
+static int64_t next_rested(const struct errands *e) {
+  int64_t next = INT64_MAX;
+  for (int i = 0; i <= AGAIN_DOUBLINGS_MAX; i++)
+    if (e->synced.resting[i].first && e->synced.resting[i].first->not_before < next)
+      next = e->synced.resting[i].first->not_before;
+  return next;
+}
+
+static void rest(struct errands *e, struct lane *l) {
+  const unsigned doublings = l->failures < AGAIN_DOUBLINGS_MAX ? l->failures : AGAIN_DOUBLINGS_MAX;
+  l->failures++;
+  l->not_before = clock_mono_ms() + ((int64_t)AGAIN_MS << doublings);
+  enqueue(&e->synced.resting[doublings], l);
+}
+
+/* Takes the first out of a lane, which goes with its last. */
+static struct errand *take_first(struct errands *e, struct lane *l) {
+  struct errand *x = l->first;
+  l->first = x->next;
+  l->failures = 0;
+  e->synced.count--;
+  if (!l->first) {
+    struct lane **at = find_lane(e, l->id);
+    *at = l->next_in_list;
+    free(l);
   }
-  return NULL;
-}
-
-static void unlink_errand(struct errands *e, const struct errand *x) {
-  struct errand **at = &e->synced.first;
-  while (*at != x)
-    at = &(*at)->next;
-  *at = x->next;
-  if (e->synced.end == &x->next)
-    e->synced.end = at;
+  return x;
 }
 
 /* ---- sending ---- */
 
+/* The first failures are logged, then ever fewer: there may be thousands. */
+static bool is_worth_a_line(unsigned failures) {
+  return (failures & (failures - 1)) == 0;
+}
+
 /* True when it is to be sent once more. */
-static bool send_once(struct errands *e, const struct errand *x, enum kpi_code *rc, struct err *err) {
+static bool send_once(struct errands *e, const struct lane *l, enum kpi_code *rc, struct err *err) {
+  const struct errand *x = l->first;
   struct aws_error said = {0};
   *err = (struct err){0};
   *rc = dynamodb_call(e->aws, x->operation, json_incref(x->body), &e->stop, NULL, &said, err);
   if (*rc == KPI_OK || x->done || aws_error_is_condition(&said))
     return false;
-  log_at(LOG_WARN, "intents.not_changed", err->message, LOG_S("run_id", x->id),
-         LOG_S("aws_operation", x->operation), LOG_S("code", err_name(*rc)));
-  return err_info(*rc)->retryable;
+  const bool again = err_info(*rc)->retryable;
+  if (!again || is_worth_a_line(l->failures + 1))
+    log_at(LOG_WARN, "intents.not_changed", err->message, LOG_S("run_id", l->id),
+           LOG_S("aws_operation", x->operation), LOG_S("code", err_name(*rc)),
+           LOG_I("tries", l->failures + 1));
+  return again;
 }
 
-static int64_t again_ms(unsigned failures) {
-  return (int64_t)AGAIN_MS << (failures < AGAIN_DOUBLINGS_MAX ? failures : AGAIN_DOUBLINGS_MAX);
-}
-
-/* Ends one, or leaves it for later. */
-static void settle(struct errands *e, struct errand *x, bool again, enum kpi_code rc, const struct err *err) {
-  pthread_mutex_lock(&e->synced.lock);
-  x->is_at_work = false;
-  if (again)
-    x->not_before = clock_mono_ms() + again_ms(x->failures++);
-  else
-    unlink_errand(e, x);
+/* Ends the first of a lane, or leaves it for later. Returns owned: what has ended. */
+static struct errand *settle(struct errands *e, struct lane *l, bool again) {
+  SCOPE_LOCK(&e->synced.lock);
+  struct errand *over = NULL;
+  if (again) {
+    rest(e, l);
+  } else {
+    const bool is_last = !l->first->next;
+    over = take_first(e, l);
+    if (!is_last)
+      enqueue(&e->synced.ready, l);
+  }
   pthread_cond_broadcast(&e->synced.changed);
-  pthread_mutex_unlock(&e->synced.lock);
-  if (again)
-    return;
-  if (x->done)
-    x->done(x->arg, rc, err);
-  errand_free(x);
+  return over;
 }
 
-/* Waits for the next that may be sent; NULL when the errands end. */
-static struct errand *await_ready(struct errands *e) {
+/* Waits for the next whose first may be sent; NULL when the errands end. */
+static struct lane *await_ready(struct errands *e) {
   SCOPE_LOCK(&e->synced.lock);
   while (!e->synced.stopping) {
-    int64_t look_at;
-    struct errand *x = take_ready(e, clock_mono_ms(), &look_at);
-    if (x)
-      return x;
+    wake_rested(e, clock_mono_ms());
+    if (e->synced.ready.first)
+      return dequeue(&e->synced.ready);
+    const int64_t look_at = next_rested(e);
     if (look_at == INT64_MAX) {
       pthread_cond_wait(&e->synced.changed, &e->synced.lock);
     } else {
@@ -131,33 +177,62 @@ static struct errand *await_ready(struct errands *e) {
   return NULL;
 }
 
+static void tell(struct errand *x, enum kpi_code rc, const struct err *err) {
+  if (x->done)
+    x->done(x->arg, rc, err);
+  errand_free(x);
+}
+
 static void *work(void *arg) {
   struct errands *e = arg;
-  struct errand *x;
-  while ((x = await_ready(e)) != NULL) {
+  struct lane *l;
+  while ((l = await_ready(e)) != NULL) {
     enum kpi_code rc;
     struct err err;
-    const bool again = send_once(e, x, &rc, &err);
-    settle(e, x, again, rc, &err);
+    const bool again = send_once(e, l, &rc, &err);
+    struct errand *over = settle(e, l, again);
+    if (over)
+      tell(over, rc, &err);
   }
   return NULL;
 }
 
+/* Finds the lane of an id, or makes one, which is ready. NULL when memory is exhausted. */
+static struct lane *lane_of(struct errands *e, const char *id) {
+  struct lane **at = find_lane(e, id);
+  if (*at)
+    return *at;
+  struct lane *l = calloc(1, sizeof *l);
+  if (!l)
+    return NULL;
+  l->end = &l->first;
+  view_to_cstr(view_of(id), l->id, sizeof l->id);
+  *at = l;
+  enqueue(&e->synced.ready, l);
+  return l;
+}
+
 bool errands_add(struct errands *e, const char *id, const char *operation, json_t *body, errand_done_fn done,
                  void *arg) {
-  struct errand *x = calloc(1, sizeof *x);
-  if (!x || !body) {
-    free(x);
+  auto_free struct errand *x = calloc(1, sizeof *x);
+  SCOPE_LOCK(&e->synced.lock);
+  struct lane *l = x && body ? lane_of(e, id) : NULL;
+  if (!l) {
     json_decref(body);
     return false;
   }
   *x = (struct errand){.operation = operation, .body = body, .done = done, .arg = arg};
-  view_to_cstr(view_of(id), x->id, sizeof x->id);
-  SCOPE_LOCK(&e->synced.lock);
-  *e->synced.end = x;
-  e->synced.end = &x->next;
+  *l->end = x;
+  l->end = &x->next;
+  x = NULL;
+  e->synced.count++;
   pthread_cond_broadcast(&e->synced.changed);
   return true;
+}
+
+size_t errands_count(struct errands *e) {
+  SCOPE_LOCK(&e->synced.lock);
+  return e->synced.count;
 }
 
 /* ---- life ---- */
@@ -167,7 +242,9 @@ struct errands *errands_new(struct aws *aws) {
   if (!e)
     return NULL;
   e->aws = aws;
-  e->synced.end = &e->synced.first;
+  e->synced.ready.end = &e->synced.ready.first;
+  for (int i = 0; i <= AGAIN_DOUBLINGS_MAX; i++)
+    e->synced.resting[i].end = &e->synced.resting[i].first;
   pthread_mutex_init(&e->synced.lock, NULL);
   pthread_cond_init(&e->synced.changed, NULL);
   while (e->thread_count < AT_A_TIME && pthread_create(&e->threads[e->thread_count], NULL, work, e) == 0)
@@ -178,10 +255,13 @@ struct errands *errands_new(struct aws *aws) {
   return NULL;
 }
 
+/* What rests is tried at once: it may have no other time. */
 static void await_all(struct errands *e, int64_t wait_ms) {
   const struct timespec until = clock_timespec(clock_mono_ms() + wait_ms);
   SCOPE_LOCK(&e->synced.lock);
-  while (e->synced.first &&
+  wake_rested(e, INT64_MAX);
+  pthread_cond_broadcast(&e->synced.changed);
+  while (e->synced.count &&
          pthread_cond_clockwait(&e->synced.changed, &e->synced.lock, CLOCK_MONOTONIC, &until) == 0) {
   }
   e->synced.stopping = true;
@@ -195,14 +275,12 @@ void errands_free(struct errands *e, int64_t wait_ms) {
   stop_raise(&e->stop, STOP_DRAIN);
   for (size_t i = 0; i < e->thread_count; i++)
     pthread_join(e->threads[i], NULL);
-  while (e->synced.first) {
-    struct errand *x = e->synced.first;
-    struct err err;
-    e->synced.first = x->next;
-    if (x->done)
-      x->done(x->arg, err_set(&err, KPI_DRAINING, "the service has ended before it was sent"), &err);
-    errand_free(x);
-  }
+  for (size_t i = 0; i < LANES_LISTS; i++)
+    while (e->synced.lists[i]) {
+      struct err err;
+      err_set(&err, KPI_DRAINING, "the service has ended before it was sent");
+      tell(take_first(e, e->synced.lists[i]), err.code, &err);
+    }
   pthread_cond_destroy(&e->synced.changed);
   pthread_mutex_destroy(&e->synced.lock);
   free(e);

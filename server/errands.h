@@ -19,7 +19,8 @@ typedef void (*errand_done_fn)(void *arg, enum kpi_code rc, const struct err *er
 /* Borrows `aws`. Returns owned, NULL when memory or threads are exhausted. */
 struct errands *errands_new(struct aws *aws);
 
-/* Waits at most so long for what was asked for, tells the rest that it has failed, and frees. Accepts NULL.
+/* Waits at most so long for what was asked for, which is tried once more at once, tells the rest that it has
+ * failed, and frees. Accepts NULL.
  */
 void errands_free(struct errands *e, int64_t wait_ms);
 
@@ -28,5 +29,8 @@ void errands_free(struct errands *e, int64_t wait_ms);
  * False, and `done` is not told, when memory is exhausted. */
 KPI_MUST_CHECK bool errands_add(struct errands *e, const char *id, const char *operation, json_t *body,
                                 errand_done_fn done, void *arg);
+
+/* How many have been asked for and not sent yet. */
+size_t errands_count(struct errands *e);
 
 #endif

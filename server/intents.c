@@ -14,12 +14,13 @@
 
 enum {
   UNDER_WAY_MAX = 256,
+  WAITING_MAX =
+      30 * 1000, /* changes that DynamoDB has yet to be told of: some for each run of a full queue */
   KNOWN_LISTS = 256,
   PK_SIZE = 64,
   PREFIX_LEN = 7,
   LOAD_RETRY_STEPS = 50,
-  LOAD_STEP_MS = 100,
-  LEAVE_MS = 8000
+  LOAD_STEP_MS = 100
 };
 
 #define PREFIX "intent#"
@@ -291,6 +292,8 @@ static void forget_put(struct intents *i, const char *id) {
 
 enum kpi_code intents_put(struct intents *i, const char *id, const struct run_request *request,
                           const struct submit_policy *policy, struct err *err) {
+  if (errands_count(i->errands) >= WAITING_MAX)
+    return err_set(err, KPI_QUEUE_FULL, "%d changes have yet to reach DynamoDB", WAITING_MAX);
   struct put *p = put_new(i, id);
   if (!p)
     return err_set(err, KPI_QUEUE_FULL, "%d intents are on their way to DynamoDB already", UNDER_WAY_MAX);
@@ -526,16 +529,16 @@ struct intents *intents_new(struct aws *aws, const char *table, const char *sour
   i->pool = pool_new(1, 1);
   if (i->errands && i->pool)
     return i;
-  intents_free(i);
+  intents_free(i, 0);
   return NULL;
 }
 
-void intents_free(struct intents *i) {
+void intents_free(struct intents *i, int64_t wait_ms) {
   if (!i)
     return;
   stop_raise(&i->loading, STOP_DRAIN);
   pool_free(i->pool);
-  errands_free(i->errands, LEAVE_MS); /* what was begun, and removals; if DynamoDB answers */
+  errands_free(i->errands, wait_ms); /* what was begun, and removals; if DynamoDB answers */
   while (i->synced.puts)
     forget_put(i, i->synced.puts->id);
   for (size_t n = 0; n < KNOWN_LISTS; n++)

@@ -19,12 +19,13 @@ typedef void (*intents_changed_fn)(void *arg, const char *id);
 struct intents *intents_new(struct aws *aws, const char *table, const char *source, const char *boot_id,
                             intents_changed_fn changed, void *arg);
 
-/* Waits for what is under way and frees. Accepts NULL. */
-void intents_free(struct intents *i);
+/* Waits at most so long for what is under way, and frees. Accepts NULL. */
+void intents_free(struct intents *i, int64_t wait_ms);
 
 enum intent_state { INTENT_UNDER_WAY, INTENT_STORED, INTENT_FAILED };
 
-/* Begins to store an intent; returns at once. Errors: KPI_QUEUE_FULL when too many are under way. */
+/* Begins to store an intent; returns at once. Errors: KPI_QUEUE_FULL when too many are under way, or too many
+ * changes wait. */
 KPI_MUST_CHECK enum kpi_code intents_put(struct intents *i, const char *id, const struct run_request *request,
                                          const struct submit_policy *policy, struct err *err);
 

@@ -27,7 +27,8 @@ enum {
   BURST_QUIET_MS = 100,     /* a burst of posted days is over when none has followed for so long, */
   BURST_MS_MAX = 10 * 1000, /* or when it has lasted so long */
   DRAIN_STEP_MS = 20,
-  DRAIN_STOP_MS = 10 * 1000 /* how long stopped runs may take to notice */
+  DRAIN_STOP_MS = 10 * 1000, /* how long stopped runs may take to notice */
+  LEAVE_MS = 8 * 1000 /* how long DynamoDB may take to be told of them; more if runs left time for it */
 };
 
 /* The listener is called under a lock of its own, so that none is called after it was taken away. */
@@ -509,6 +510,8 @@ bool service_is_broken(const struct service *s) {
 
 void service_begin_drain(struct service *s) {
   pthread_mutex_lock(&s->synced.lock);
+  if (!s->synced.draining)
+    s->synced.drain_began = clock_mono_ms();
   s->synced.draining = true;
   pthread_cond_broadcast(&s->synced.wake);
   pthread_mutex_unlock(&s->synced.lock);
@@ -523,6 +526,13 @@ void service_drain(struct service *s) {
       return;
     nanosleep(&(struct timespec){.tv_nsec = DRAIN_STEP_MS * 1000000L}, NULL);
   }
+}
+
+/* What of the time for draining is left. */
+static int64_t drain_left_ms(const struct service *s) {
+  const int64_t left =
+      s->synced.drain_began + (int64_t)s->config->drain_seconds * SERVICE_MS_PER_SECOND - clock_mono_ms();
+  return left > 0 ? left : 0;
 }
 
 void service_stop(struct service *s) {
@@ -545,7 +555,7 @@ void service_stop(struct service *s) {
   engine_free(s->native);
   pool_free(s->pool);
   input_look_free(s->input);
-  intents_free(s->intents);
+  intents_free(s->intents, LEAVE_MS + drain_left_ms(s));
   backends_close(&s->backends);
   watch_free(s->watch);
   db_close(s->db);

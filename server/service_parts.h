@@ -54,7 +54,8 @@ struct service {
     pthread_mutex_t lock;
     pthread_cond_t wake;
     bool draining, stopping;
-    uint64_t posted; /* grows when a run is queued; a supervisor that sees it unchanged may sleep */
+    int64_t drain_began; /* monotonic ms */
+    uint64_t posted;     /* grows when a run is queued; a supervisor that sees it unchanged may sleep */
     int64_t burst_began, burst_grew; /* monotonic ms: days that were posted one after the other */
   } synced;
 };

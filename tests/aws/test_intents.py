@@ -412,6 +412,16 @@ def test_refused_request_asks_nothing_of_dynamodb(kept):
     assert kept.dynamodb.seen() == []
 
 
+def test_shutdown_waits_for_a_slow_dynamodb_while_there_is_time(kept):
+    """Or the next service would have a run again that has ended, or count a death that was none."""
+    server = kept.server(KPI_DRAIN_SECONDS=20).await_ready()
+    kept.dynamodb.spoil(Delay(12), "DeleteItem")
+    run = server.start_run(DAY)
+    assert server.finish(run["id"])["state"] == "succeeded"
+    assert server.terminate() == 0
+    assert intents(kept) == []
+
+
 def test_shutdown_does_not_wait_for_intents_that_are_not_answered(kept):
     gate = threading.Event()
     server = kept.server(KPI_DRAIN_SECONDS=1).await_ready()

@@ -9,7 +9,7 @@
 
 #include <assert.h>
 
-enum { UNDER_WAY_MAX = 256 };
+enum { UNDER_WAY_MAX = 256, LEAVE_MS = 8000 };
 
 #define SOURCE "s3://bucket/prefix"
 
@@ -113,7 +113,7 @@ static void bench_init(struct bench *b) {
 
 /* Waits for what is under way; what the store holds may be looked at afterwards. */
 static void finish(struct bench *b) {
-  intents_free(b->intents);
+  intents_free(b->intents, LEAVE_MS);
   b->intents = NULL;
 }
 
@@ -364,7 +364,7 @@ static void shutting_down_waits_for_what_is_under_way(void **state) {
   finish(&b);
   assert_int_equal(stored(&b), 20);
   bench_clear(&b);
-  intents_free(NULL);
+  intents_free(NULL, LEAVE_MS);
 }
 
 /* ---- loading ---- */
@@ -412,7 +412,7 @@ static uint32_t deaths_found(struct bench *b) {
 
 /* Opens the intents as another service does; it knows none before it has loaded them. */
 static void move_to(struct bench *b, const char *boot_id) {
-  intents_free(b->intents);
+  intents_free(b->intents, LEAVE_MS);
   b->intents = intents_new(b->aws, "control", SOURCE, boot_id, note_change, b);
   assert_non_null(b->intents);
   buf_reset(&b->synced.loaded);

@@ -12,7 +12,7 @@
 #define SOURCE "s3://bucket/prefix"
 #define OTHER "01890000-0000-7000-8000-000000000001"
 
-enum { CLOCK_NUMBER_MIN = 1700000000 };
+enum { CLOCK_NUMBER_MIN = 1700000000, LEAVE_MS = 8000 };
 
 /* ---- bench ---- */
 
@@ -71,12 +71,12 @@ static void bench_init(struct bench *b) {
 
 /* Waits for what is under way. */
 static void settle(struct bench *b) {
-  intents_free(b->intents);
+  intents_free(b->intents, LEAVE_MS);
   open_intents(b);
 }
 
 static void bench_clear(struct bench *b) {
-  intents_free(b->intents);
+  intents_free(b->intents, LEAVE_MS);
   fake_dynamodb_clear(&b->dynamodb, b->aws);
   buf_clear(&b->taken);
 }
