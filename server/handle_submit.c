@@ -95,7 +95,8 @@ static void accept_run(struct request *rq, struct reply *rp, const struct submis
       done.disposition = DISPOSITION_SUPERSEDED;
     log_submitted(rq, &done.run, done.disposition);
     waiting_remember(rq, waited_run(&done.run), done.disposition);
-    if (!waiting_goes_on(rq, rp, waited_run(&done.run), false))
+    if (waiting_store_found(rq, rp, &done.run, &s->policy) &&
+        !waiting_goes_on(rq, rp, waited_run(&done.run), false))
       answer_submitted(rp, &done.run, done.disposition);
   }
   run_clear(&done.run);
@@ -121,13 +122,15 @@ static void submit_run(struct request *rq, struct reply *rp) {
 /* The run was accepted by an earlier call: only its end is awaited. */
 static void await_submitted(struct request *rq, struct reply *rp) {
   const struct waiting *w = rq->keep;
+  const struct submit_policy none = {0};
   struct run run;
   struct err err;
   if (!waiting_begin(rq, rp, false))
     return;
   if (service_get_run(rq->app, view_of(w->id), &run, &err))
     reply_err(rp, rq, &err);
-  else if (!waiting_goes_on(rq, rp, waited_run(&run), false))
+  else if ((!w->is_for_found_run || waiting_store_found(rq, rp, &run, &none)) &&
+           !waiting_goes_on(rq, rp, waited_run(&run), false))
     answer_submitted(rp, &run, w->disposition);
   run_clear(&run);
 }

@@ -40,6 +40,7 @@ struct put {
 /* An intent that there is, or may be. */
 struct known {
   char id[UUID_TEXT_SIZE];
+  bool is_stored; /* for sure */
   struct known *next;
 };
 
@@ -199,18 +200,26 @@ static struct known **find_known(struct intents *i, const char *id) {
 }
 
 /* False when memory is exhausted. */
-static bool make_known(struct intents *i, const char *id) {
+static bool make_known(struct intents *i, const char *id, bool is_stored) {
   SCOPE_LOCK(&i->synced.lock);
   struct known **at = find_known(i, id);
-  if (*at)
-    return true;
-  *at = calloc(1, sizeof **at);
-  return *at && view_to_cstr(view_of(id), (*at)->id, sizeof(*at)->id);
+  if (!*at)
+    *at = calloc(1, sizeof **at);
+  if (!*at)
+    return false;
+  (*at)->is_stored |= is_stored;
+  return view_to_cstr(view_of(id), (*at)->id, sizeof(*at)->id);
 }
 
 static bool is_known(struct intents *i, const char *id) {
   SCOPE_LOCK(&i->synced.lock);
   return *find_known(i, id) != NULL;
+}
+
+bool intents_has(struct intents *i, const char *id) {
+  SCOPE_LOCK(&i->synced.lock);
+  const struct known *found = *find_known(i, id);
+  return found && found->is_stored;
 }
 
 /* True when it was known. */
@@ -250,6 +259,9 @@ static void on_put(void *arg, enum kpi_code rc, const struct err *err) {
   memcpy(id, p->id, sizeof id);
   pthread_mutex_lock(&i->synced.lock);
   const bool is_forgotten = p->is_forgotten;
+  struct known *k = *find_known(i, id);
+  if (k && rc == KPI_OK)
+    k->is_stored = true;
   p->state = rc ? INTENT_FAILED : INTENT_STORED;
   p->err = *err;
   pthread_mutex_unlock(&i->synced.lock);
@@ -277,9 +289,8 @@ static struct put *put_new(struct intents *i, const char *id) {
   return p;
 }
 
-/* Forgets a put that nobody asks about any more; one that is under way is freed when it has come to its end.
- */
-static void forget_put(struct intents *i, const char *id) {
+/* A put that is under way is freed when it has come to its end. */
+void intents_forget_put(struct intents *i, const char *id) {
   SCOPE_LOCK(&i->synced.lock);
   struct put *p = find_put(i, id);
   if (!p)
@@ -298,7 +309,7 @@ enum kpi_code intents_put(struct intents *i, const char *id, const struct run_re
   if (!p)
     return err_set(err, KPI_QUEUE_FULL, "%d intents are on their way to DynamoDB already", UNDER_WAY_MAX);
   json_t *body = json_pack("{s:s, s:o}", "TableName", i->table, "Item", intent_item(i, id, request, policy));
-  if (!make_known(i, id))
+  if (!make_known(i, id, false))
     json_decref(body);
   else if (errands_add(i->errands, id, "PutItem", body, on_put, p))
     return KPI_OK;
@@ -330,7 +341,7 @@ static void change(struct intents *i, const char *id, const char *operation, jso
 }
 
 void intents_remove(struct intents *i, const char *id) {
-  forget_put(i, id);
+  intents_forget_put(i, id);
   if (make_unknown(i, id))
     change(i, id, "DeleteItem", keyed_body(i, id));
 }
@@ -416,7 +427,7 @@ static void hand_on_intent(struct intents *i, json_t *item, struct loading *l) {
   struct owned_job job;
   struct err why;
   bool is_wanted = true;
-  if (!read_intent(i, item, &found) || !make_known(i, found.id))
+  if (!read_intent(i, item, &found) || !make_known(i, found.id, true))
     return;
   const json_t *waited_for = json_object_get(l->by_run, found.id);
   found.job = waited_for && job_item_read(waited_for, i->source, &job) ? &job : NULL;
@@ -540,7 +551,7 @@ void intents_free(struct intents *i, int64_t wait_ms) {
   pool_free(i->pool);
   errands_free(i->errands, wait_ms); /* what was begun, and removals; if DynamoDB answers */
   while (i->synced.puts)
-    forget_put(i, i->synced.puts->id);
+    intents_forget_put(i, i->synced.puts->id);
   for (size_t n = 0; n < KNOWN_LISTS; n++)
     while (i->synced.known[n]) {
       struct known *k = i->synced.known[n];

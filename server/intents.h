@@ -33,6 +33,12 @@ KPI_MUST_CHECK enum kpi_code intents_put(struct intents *i, const char *id, cons
  */
 enum intent_state intents_state(struct intents *i, const char *id, struct err *err);
 
+/* Nobody asks any more how the put of an intent has come along. */
+void intents_forget_put(struct intents *i, const char *id);
+
+/* True when there is an intent of that id for sure. */
+bool intents_has(struct intents *i, const char *id);
+
 /* Removes an intent, some time soon; also one that is being put. Without an intent of that id nothing
  * happens, as in all functions here. An intent that stays all the same is removed at the next start. */
 void intents_remove(struct intents *i, const char *id);

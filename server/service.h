@@ -67,6 +67,10 @@ KPI_MUST_CHECK enum kpi_code service_intend(struct service *s, const struct run_
 KPI_MUST_CHECK enum kpi_code service_intended(struct service *s, const char *id, bool *stored,
                                               struct err *err);
 
+/* True when the run would not outlive the disk though others do: a backfill has made it. Its intent has to be
+ * stored before it answers who asks for it alone. */
+bool service_lacks_intent(struct service *s, const struct run *run);
+
 /* Nobody waits for that intent any more: it goes unless its run is active. */
 void service_forget_intent(struct service *s, const char *id);
 

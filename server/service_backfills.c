@@ -3,6 +3,8 @@
 #include "server/backfill_submit_store.h"
 #include "server/service_parts.h"
 
+#include <string.h>
+
 /* What a backfill must not begin with. */
 static enum kpi_code may_accept(struct service *s, const struct backfill_request *request, struct err *err) {
   return service_may_accept(s, request->count ? request->days[request->count - 1] : DAY_MIN, err);
@@ -54,6 +56,27 @@ enum kpi_code service_backfill_days(struct service *s, struct view id, day_t fro
   return backfill_store_days(s->db, id, from, limit, out, err);
 }
 
+/* Days of a backfill that were asked for alone too have intents; those that waited have been cancelled at
+ * once. */
+static void remove_intents_of(struct service *s, const char *backfill_id) {
+  struct run_filter filter = {
+      .has_state = true, .state = RUN_CANCELLED, .backfill_id = view_of(backfill_id), .limit = RUN_PAGE_MAX};
+  char last[UUID_TEXT_SIZE];
+  struct run_list page;
+  struct err err;
+  bool more = s->intents != NULL;
+  while (more && run_store_list(s->db, &filter, &page, &err) == KPI_OK) {
+    for (size_t i = 0; i < page.count; i++) {
+      if (intents_has(s->intents, page.runs[i].id))
+        service_remove_intent_unless_active(s, page.runs[i].id);
+      memcpy(last, page.runs[i].id, sizeof last);
+    }
+    filter.before_id = view_of(last);
+    more = page.more;
+    run_list_clear(&page);
+  }
+}
+
 enum kpi_code service_cancel_backfill(struct service *s, struct view id, struct backfill *out,
                                       struct err *err) {
   enum kpi_code rc = backfill_store_cancel(s->db, id, out, err);
@@ -61,6 +84,7 @@ enum kpi_code service_cancel_backfill(struct service *s, struct view id, struct 
     return rc;
   live_runs_stop(&s->live, view_of(out->id), STOP_CANCEL);
   service_stop_cancelling(s);
+  remove_intents_of(s, out->id);
   service_tell_changed(s, out->id);
   return KPI_OK;
 }

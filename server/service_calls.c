@@ -78,7 +78,13 @@ enum kpi_code service_intended(struct service *s, const char *id, bool *stored, 
                  s->config->control_table, why.message);
 }
 
+bool service_lacks_intent(struct service *s, const struct run *run) {
+  return s->intents && !run_state_is_terminal(run->state) && run->state != RUN_CANCELLING &&
+         !intents_has(s->intents, run->id);
+}
+
 void service_forget_intent(struct service *s, const char *id) {
+  intents_forget_put(s->intents, id);
   service_remove_intent_unless_active(s, id);
 }
 

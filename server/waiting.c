@@ -11,10 +11,10 @@
 
 enum { MS_PER_SECOND = 1000, INTENT_WAIT_MS = 5000, LISTING_WAIT_MS = 20 * 1000 };
 
-/* A client that went away while its intent was being stored has no run. */
+/* A client that went away while its intent was being stored has no run. One that was found may have ended. */
 static void waiting_free(void *keep) {
   struct waiting *w = keep;
-  if (w->intent[0] && !w->id[0])
+  if (w->intent[0] && (!w->id[0] || w->is_for_found_run))
     service_forget_intent(w->service, w->intent);
   free(w);
 }
@@ -139,6 +139,21 @@ bool waiting_store_intent(struct request *rq, struct reply *rp, struct run_reque
   if (rc)
     reply_err(rp, rq, &err);
   return rc == KPI_OK;
+}
+
+bool waiting_store_found(struct request *rq, struct reply *rp, const struct run *run,
+                         const struct submit_policy *policy) {
+  struct waiting *w = rq->keep;
+  if (!w || !(w->is_for_found_run || service_lacks_intent(rq->app, run)) || run_state_is_terminal(run->state))
+    return true;
+  struct run_request request = run_request_of(run);
+  if (!w->is_for_found_run) {
+    w->is_for_found_run = true;
+    w->is_intent_stored = false;
+    w->intent[0] = '\0'; /* that of the request itself is not needed, and goes */
+    request.id = run->id;
+  }
+  return waiting_store_intent(rq, rp, &request, policy);
 }
 
 void waiting_write_run(struct reply *rp, unsigned status, const struct run *run, const char *disposition) {

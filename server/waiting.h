@@ -18,6 +18,7 @@ struct waiting {
   int64_t deadline_ms;         /* monotonic */
   char intent[UUID_TEXT_SIZE]; /* that is being stored before a run is accepted */
   bool is_intent_stored;
+  bool is_for_found_run;    /* the intent: of a run that was there without one */
   int64_t step_deadline_ms; /* of what has to happen before: an intent, a listing, the end of another run */
   uint64_t look_ticket;     /* of the listing that was asked for; 0: none */
   bool has_superseded;      /* the run of the date was cancelled for this request */
@@ -63,6 +64,10 @@ bool waiting_look_at_input(struct request *rq, struct reply *rp, struct input_se
  * when the reply is written: to wait, or why it could not be. Needs memory (waiting_begin). */
 bool waiting_store_intent(struct request *rq, struct reply *rp, struct run_request *request,
                           const struct submit_policy *policy);
+
+/* The same for a run that answers the request and has none. */
+bool waiting_store_found(struct request *rq, struct reply *rp, const struct run *run,
+                         const struct submit_policy *policy);
 
 /* Answers with a run; one that has not ended carries Retry-After. */
 void waiting_write_run(struct reply *rp, unsigned status, const struct run *run, const char *disposition);

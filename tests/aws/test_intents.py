@@ -328,6 +328,63 @@ def test_attached_request_leaves_no_intent_of_its_own(held):
     assert intents_become(site)
 
 
+def attached_to_a_backfill(server) -> dict:
+    """A run of a backfill, which has no intent, that then was asked for alone."""
+    made = server.post("/backfills", {"start_date": DAY, "end_date": NEXT_DAY})
+    assert made.status == 202, made
+    reply = server.post("/runs", {"date": DAY}, Idempotency_Key="k")
+    assert (reply.status, reply.json["disposition"]) == (200, "attached"), reply
+    return reply.json
+
+
+def test_run_of_a_backfill_that_was_asked_for_alone_too_is_kept(held):
+    site, gate = held
+    server = site.server().await_ready()
+    run = attached_to_a_backfill(server)
+    assert intents(site) == [run["id"]]
+    again = server.post("/runs", {"date": DAY}, Idempotency_Key="k")
+    assert (again.status, again.json["id"]) == (200, run["id"])
+    server.kill()
+    gate.set()
+    fresh = fresh_server(site)
+    assert fresh.finish(run["id"])["state"] == "succeeded"
+    assert intents_become(site)
+    again = fresh.post("/runs", {"date": DAY}, Idempotency_Key="k")
+    assert (again.json["id"], again.json["disposition"]) == (run["id"], "replayed")
+
+
+def test_waiting_run_that_goes_with_its_backfill_does_not_come_back(held):
+    site, gate = held
+    server = site.server(KPI_MAX_ACTIVE_RUNS=1).await_ready()
+    for path, fields in (("/runs", {"date": "2020-01-01"}), ("/backfills", {"dates": ["2020-01-02"]})):
+        assert server.post(path, fields).status == 202  # they keep all that could begin another run busy
+    server.await_begin(f"/runs/{server.all_runs()[0]['id']}")
+    made = server.post("/backfills", {"dates": [DAY]}).json["id"]
+    run = server.post("/runs", {"date": DAY}).json
+    assert (run["disposition"], run["state"]) == ("attached", "queued")
+    assert run["id"] in intents(site)
+    assert server.post(f"/backfills/{made}/cancel").status in (200, 202)
+    assert server.get(f"/runs/{run['id']}").json["state"] == "cancelled"
+    deadline = time.monotonic() + 10
+    while run["id"] in intents(site):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_request_waits_until_the_run_that_answers_it_is_kept(held):
+    site, gate = held
+    server = site.server().await_ready()
+    server.post("/backfills", {"start_date": DAY, "end_date": NEXT_DAY})
+    site.dynamodb.spoil(dynamodb_error(500, "InternalServerError"), "PutItem", times=3, skip=1)
+    assert_problem(server.post("/runs", {"date": DAY}), 503, "storage-unavailable")
+    reply = server.post("/runs", {"date": DAY})
+    assert (reply.status, reply.json["disposition"]) == (200, "attached"), reply
+    assert intents(site) == [reply.json["id"]]
+    gate.set()
+    assert server.finish(reply.json["id"])["state"] == "succeeded"
+    assert intents_become(site)
+
+
 def test_cancelled_run_leaves_no_intent(held):
     site, _ = held
     server = site.server().await_ready()
