@@ -46,6 +46,7 @@ struct following {
   struct buf manifest; /* owned; what there is of it when it has been found */
   bool has_manifest;
   char progress_seen[SHA256_HEX_SIZE]; /* of the progress file */
+  bool waits;                          /* for executors, as that says */
   bool is_out_of_reach;                /* what was to be read last: it says nothing of the job */
 };
 
@@ -259,11 +260,16 @@ static bool show_progress(struct following *f) {
   if (get_file(f, "progress.json", &text, &found, &err) || !found || buf_failed(&text))
     return false;
   crypto_sha256_hex(buf_view(&text), digest);
-  if (strcmp(digest, f->progress_seen) == 0 || !spark_progress_read(buf_view(&text), f->job->progress))
+  if (strcmp(digest, f->progress_seen) == 0 ||
+      !spark_progress_read(buf_view(&text), f->job->progress, &f->waits))
     return false;
   memcpy(f->progress_seen, digest, sizeof digest);
   atomic_fetch_add(&f->job->progress->beats, 1);
   return true;
+}
+
+static void show_whether_it_waits(const struct following *f, bool waits) {
+  atomic_store(&f->job->progress->elsewhere, waits ? ELSEWHERE_WAITING : ELSEWHERE_RUNNING);
 }
 
 /* Waits for the next look, or until the job is stopped. */
@@ -295,8 +301,6 @@ static bool look(struct following *f, struct watching *w) {
     return at - w->forgotten_since > FORGOTTEN_MS_MAX;
   }
   w->forgotten_since = 0;
-  atomic_store(&f->job->progress->elsewhere,
-               now.state == SPARK_JOB_WAITING ? ELSEWHERE_WAITING : ELSEWHERE_RUNNING);
   return is_over(now.state);
 }
 
@@ -357,6 +361,7 @@ static enum kpi_code follow(struct following *f, struct err *err) {
       return rc ? rc : failure(f, &w, err);
     if (show_progress(f) && w.away_since)
       w.away_since = clock_mono_ms(); /* the job is well, whoever cannot be asked about it */
+    show_whether_it_waits(f, w.status.state == SPARK_JOB_WAITING || f->waits);
     wait_a_while(f, wait_ms);
     wait_ms = wait_ms * 2 < LOOK_MS_MAX ? wait_ms * 2 : LOOK_MS_MAX;
   }
@@ -374,6 +379,7 @@ static enum kpi_code collect(struct following *f, struct day_results *out, struc
   const struct spark_attempt attempt = {f->owner, f->handed.number, f->handed.spec_sha256};
   const struct spark_files files = {f, read_result};
   job.days = f->days;
+  show_whether_it_waits(f, false);
   enum kpi_code rc = spark_collect(&job, f->listing, &attempt, buf_view(&f->manifest), &files, out, err);
   if (rc == KPI_OK)
     day_results_keep(out, &f->job->days);

@@ -209,6 +209,31 @@ static void a_job_that_waits_is_shown_as_waiting(void **state) {
   assert_int_equal(b->looks, 2);
 }
 
+/* A job that is at work by what the cluster says, and by its own word waits at the looks 2 to 3. */
+static void waits_for_executors(struct bench *b, struct fake_job *job, int nth) {
+  static const struct {
+    const char *progress;     /* left at this look; NULL: the file stays the same */
+    enum elsewhere elsewhere; /* before it */
+  } looks[] = {{"{\"waiting\":true}", ELSEWHERE_WAITING},
+               {NULL, ELSEWHERE_WAITING},
+               {NULL, ELSEWHERE_WAITING},
+               {"{\"waiting\":false}", ELSEWHERE_WAITING},
+               {"{\"waiting\":\"no\"}", ELSEWHERE_RUNNING}, /* this is no yes */
+               {NULL, ELSEWHERE_RUNNING}};
+  assert_int_equal(b->progress.elsewhere, looks[nth - 1].elsewhere);
+  if (looks[nth - 1].progress)
+    leave(b, job->folder, "progress.json", looks[nth - 1].progress);
+  if (nth == COUNT_OF(looks))
+    succeed(b, job, nth);
+}
+
+static void a_job_that_waits_for_executors_is_shown_as_waiting(void **state) {
+  struct bench *b = *state;
+  b->on_start = NULL;
+  b->on_look = waits_for_executors;
+  assert_int_equal(compute(b), KPI_OK);
+}
+
 /* What is left at one look is shown at the next. */
 static void tells_its_progress(struct bench *b, struct fake_job *job, int nth) {
   struct job_progress *p = &b->progress;
@@ -254,11 +279,13 @@ static void progress_that_cannot_be_read_changes_nothing(void **state) {
   static const char *const texts[] = {"", "{", "[1", "{\"rows\":{\"orders\":1}} more",
                                       "{\"rows\":{\"orders\":1}"};
   struct job_progress p = {.bytes_total = 9, .phase = PHASE_SCANNING};
+  bool waits = true;
   for (size_t i = 0; i < COUNT_OF(texts); i++)
-    if (spark_progress_read(view_of(texts[i]), &p) || p.rows[DATASET_ORDERS])
+    if (spark_progress_read(view_of(texts[i]), &p, &waits) || p.rows[DATASET_ORDERS] || !waits)
       fail_msg("\"%s\" is taken", texts[i]);
-  assert_true(
-      spark_progress_read(VIEW_LIT("{\"rows\":{\"orders\":-1},\"bytes_read\":\"x\",\"phase\":7}"), &p));
+  assert_true(spark_progress_read(VIEW_LIT("{\"rows\":{\"orders\":-1},\"bytes_read\":\"x\",\"phase\":7}"), &p,
+                                  &waits));
+  assert_false(waits);
   assert_int_equal(p.rows[DATASET_ORDERS], 0);
   assert_int_equal(p.bytes_read, 0);
   assert_int_equal(p.phase, PHASE_SCANNING);
@@ -480,6 +507,7 @@ int main(void) {
       BENCH_TEST(objects_of_s3_are_named_as_the_cluster_names_them),
       cmocka_unit_test(days_of_a_spec_are_read_and_nothing_else_of_it),
       BENCH_TEST(a_job_that_waits_is_shown_as_waiting),
+      BENCH_TEST(a_job_that_waits_for_executors_is_shown_as_waiting),
       BENCH_TEST(progress_is_shown),
       cmocka_unit_test(progress_that_cannot_be_read_changes_nothing),
       BENCH_TEST(error_of_the_job_is_that_of_the_run),
