@@ -19,7 +19,7 @@ KPI_MUST_CHECK enum kpi_code engine_job_store_begin(struct db *db, const char *o
  * Those it may have had there are to be ended, and their numbers are not used again. */
 KPI_MUST_CHECK enum kpi_code engine_job_rows_lose(struct db_conn *c, const char *owner, struct err *err);
 
-/* Stores what is known of a job. */
+/* Stores what is known of a job. One whose id comes when it is over is to be ended. */
 KPI_MUST_CHECK enum kpi_code engine_job_store_keep(struct db *db, const char *owner,
                                                    const struct handed_job *job, struct err *err);
 
