@@ -209,22 +209,16 @@ static void a_job_that_waits_is_shown_as_waiting(void **state) {
   assert_int_equal(b->looks, 2);
 }
 
-/* A job that is at work by what the cluster says, and by its own word waits at the looks 2 to 3. */
+/* A job that is at work by what the cluster says, and by its own word waits from the first look to the third.
+ */
 static void waits_for_executors(struct bench *b, struct fake_job *job, int nth) {
-  static const struct {
-    const char *progress;     /* left at this look; NULL: the file stays the same */
-    enum elsewhere elsewhere; /* before it */
-  } looks[] = {{"{\"waiting\":true}", ELSEWHERE_WAITING},
-               {NULL, ELSEWHERE_WAITING},
-               {NULL, ELSEWHERE_WAITING},
-               {"{\"waiting\":false}", ELSEWHERE_WAITING},
-               {"{\"waiting\":\"no\"}", ELSEWHERE_RUNNING}, /* this is no yes */
-               {NULL, ELSEWHERE_RUNNING}};
-  assert_int_equal(b->progress.elsewhere, looks[nth - 1].elsewhere);
-  if (looks[nth - 1].progress)
-    leave(b, job->folder, "progress.json", looks[nth - 1].progress);
-  if (nth == COUNT_OF(looks))
+  static const char *const progress[] = {"{\"waiting\":true}", NULL,
+                                         "{\"waiting\":\"no\"}" /* this is no yes */};
+  assert_int_equal(b->progress.elsewhere, nth <= 3 ? ELSEWHERE_WAITING : ELSEWHERE_RUNNING);
+  if (nth > 3)
     succeed(b, job, nth);
+  else if (progress[nth - 1])
+    leave(b, job->folder, "progress.json", progress[nth - 1]);
 }
 
 static void a_job_that_waits_for_executors_is_shown_as_waiting(void **state) {
@@ -272,6 +266,20 @@ static void progress_is_shown(void **state) {
   b->progress.phase = PHASE_SCANNING;
   assert_int_equal(compute(b), KPI_OK);
   assert_int_equal(b->looks, 4);
+}
+
+/* Unlike that of progress, of which the same comes again and again: results are large. */
+static void coming_of_results_is_progress(void **state) {
+  struct bench *b = *state;
+  assert_int_equal(compute(b), KPI_OK);
+  assert_view(buf_view(&b->heard), " part-0.txt part-0.txt");
+}
+
+static void run_that_is_cancelled_while_results_come_ends(void **state) {
+  struct bench *b = *state;
+  b->is_cancelled_at = RESULTS_FILE;
+  assert_int_equal(compute(b), KPI_CANCELLED);
+  assert_int_equal(b->given_up.number, 1);
 }
 
 static void progress_that_cannot_be_read_changes_nothing(void **state) {
@@ -509,6 +517,8 @@ int main(void) {
       BENCH_TEST(a_job_that_waits_is_shown_as_waiting),
       BENCH_TEST(a_job_that_waits_for_executors_is_shown_as_waiting),
       BENCH_TEST(progress_is_shown),
+      BENCH_TEST(coming_of_results_is_progress),
+      BENCH_TEST(run_that_is_cancelled_while_results_come_ends),
       cmocka_unit_test(progress_that_cannot_be_read_changes_nothing),
       BENCH_TEST(error_of_the_job_is_that_of_the_run),
       BENCH_TEST(failure_of_a_job_that_never_began_says_where_to_look),
