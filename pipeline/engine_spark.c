@@ -330,7 +330,7 @@ static enum kpi_code failure(struct following *f, const struct watching *w, stru
   buf_init(&text, REPORT_BYTES_MAX);
   if (get_file(f, "error.json", NULL, &text, &found, err))
     return err->code;
-  if (found && spark_error_parse(buf_view(&text), &told)) {
+  if (found && spark_error_parse(buf_view(&text), f->handed.spec_sha256, &told)) {
     *err = told;
     return err->code;
   }

@@ -25,7 +25,10 @@ bool spark_progress_read(struct view text, struct job_progress *out, bool *waits
   return json;
 }
 
-bool spark_error_parse(struct view text, struct err *out) {
+bool spark_error_parse(struct view text, const char *spec_sha256, struct err *out) {
   auto_json json_t *json = json_loadb(text.ptr, text.len, 0, NULL);
+  struct view spec;
+  if (spark_get_text(json, "spec_sha256", &spec) && !view_is(spec, spec_sha256))
+    return false;
   return json && spark_error_read(json, out);
 }

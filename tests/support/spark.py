@@ -147,6 +147,8 @@ class Outcome:
         self.manifest = self.load("manifest.json")
         self.progress = self.load("progress.json")
         assert (self.manifest is None) == (code != 0) and (self.error is None) == (code == 0)
+        sha256 = hashlib.sha256((self.folder / "spec.json").read_bytes()).hexdigest()
+        assert {told["spec_sha256"] for told in (self.error, self.manifest, self.progress) if told} == {sha256}
         lines = {"results": [], "categories": []}
         for file in self.manifest["files"] if self.manifest else []:
             data = (self.folder / file["name"]).read_bytes()

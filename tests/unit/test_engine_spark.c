@@ -327,6 +327,29 @@ static void error_of_the_job_is_that_of_the_run(void **state) {
   assert_int_equal(b->given_up.number, 1);
 }
 
+/* What the error of a job says of the spec that it is of. */
+enum { SPEC_OWN, SPEC_OTHER, SPEC_NULL, SPEC_NOT_SAID } spec_of_error;
+
+static void ends_with_an_error_of_a_spec(struct bench *b, struct fake_job *job, int nth) {
+  char text[256], own[96];
+  (void)nth;
+  snprintf(own, sizeof own, "\"spec_sha256\":\"%s\",", b->kept.spec_sha256);
+  const char *const spec[] = {own, "\"spec_sha256\":\"0123\",", "\"spec_sha256\":null,", ""};
+  snprintf(text, sizeof text, "{%s\"code\":\"engine_failed\",\"message\":\"its own words\"}",
+           spec[spec_of_error]);
+  leave(b, job->folder, "error.json", text);
+  end_job(job, SPARK_JOB_FAILED, "exit code 1");
+}
+
+/* A job that could not read its spec, and one of an earlier version, do not say which it had. */
+static void error_of_another_spec_is_not_that_of_the_run(void **state) {
+  struct bench *b = *state;
+  b->on_start = ends_with_an_error_of_a_spec;
+  for (spec_of_error = SPEC_OWN; spec_of_error <= SPEC_NOT_SAID; spec_of_error++)
+    assert_fails(b, KPI_ENGINE_FAILED,
+                 spec_of_error == SPEC_OTHER ? "has failed: exit code 1" : "its own words");
+}
+
 static void ends_with_no_error_that_is_known(struct bench *b, struct fake_job *job, int nth) {
   (void)nth;
   leave(b, job->folder, "error.json", "{\"code\":\"no-such-code\",\"message\":\"x\"}");
@@ -521,6 +544,7 @@ int main(void) {
       BENCH_TEST(run_that_is_cancelled_while_results_come_ends),
       cmocka_unit_test(progress_that_cannot_be_read_changes_nothing),
       BENCH_TEST(error_of_the_job_is_that_of_the_run),
+      BENCH_TEST(error_of_another_spec_is_not_that_of_the_run),
       BENCH_TEST(failure_of_a_job_that_never_began_says_where_to_look),
       BENCH_TEST(end_without_results_is_a_failure_whatever_the_cluster_says),
       BENCH_TEST(manifest_is_success_whatever_the_cluster_says),
