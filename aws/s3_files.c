@@ -16,6 +16,7 @@ struct file_call {
   struct buf path;
   struct buf got; /* of the body, in this attempt */
   bool is_too_large;
+  _Atomic uint64_t *beats;
 };
 
 /* False when memory is exhausted; to be ended in any case. */
@@ -27,7 +28,8 @@ static bool begin(struct file_call *c, const struct s3_file *f, const char *oper
                                    .timeout_ms = FILE_TIMEOUT_MS,
                                    .stall_seconds = STALL_SECONDS,
                                    .reply_max = S3_ERROR_BYTES_MAX,
-                                   .stop = f->stop}};
+                                   .stop = f->stop},
+                          .beats = f->beats};
   buf_init(&c->path, S3_PATH_BYTES_MAX);
   s3_path(f->key, &c->path);
   c->call.path = buf_view(&c->path);
@@ -82,6 +84,8 @@ static bool on_bytes(void *arg, long status, struct view head, struct view piece
   struct file_call *c = arg;
   uint64_t length;
   (void)status;
+  if (c->beats)
+    atomic_fetch_add_explicit(c->beats, 1, memory_order_relaxed);
   c->is_too_large = piece.len > c->got.max - c->got.len ||
                     (view_to_u64(http_header(head, "content-length"), &length) && length > c->got.max);
   if (!c->is_too_large)
@@ -148,7 +152,7 @@ struct removal {
 /* One that is gone already is removed. */
 static enum kpi_code remove_one(void *arg, const struct s3_object *object, struct err *err) {
   const struct removal *r = arg;
-  const struct s3_file f = {r->bucket, object->key, r->stop};
+  const struct s3_file f = {.bucket = r->bucket, .key = object->key, .stop = r->stop};
   struct file_call c;
   struct aws_error error = {0};
   enum kpi_code rc;

@@ -10,6 +10,7 @@
 struct s3_file {
   struct view bucket, key;
   const struct stop_flag *stop;
+  _Atomic uint64_t *beats; /* counts the pieces of it that come; NULL: nobody does */
 };
 
 /* Writes a file; one that is there already is replaced. Errors: those of aws_call. */

@@ -247,6 +247,15 @@ static void note_unmet_order(void *arg, const struct join_slot *order) {
     noted->tally.found[CHECK_ORDER_WITHOUT_ITEMS].count++;
 }
 
+/* Rows of products beyond the first of an id. Texts are in the map as long as no number was met beside them;
+ * where items have numbers only, no item can name them. */
+static uint64_t repeated_products(const struct native *n) {
+  const struct id_seen *ids = &n->all->seen[ID_PRODUCTS_ID];
+  if (ids->text && !ids->number && !n->all->seen[ID_ITEMS_PRODUCT].text)
+    return 0;
+  return n->all->product_id_rows - join_map_count(&n->pass.products).keys;
+}
+
 /* Findings that only the finished totals and maps show. */
 static void find_at_end(struct native *n) {
   static const enum check_id reader_checks[DATASET_COUNT][3] = {
@@ -259,7 +268,7 @@ static void find_at_end(struct native *n) {
     finding_merge(&found[reader_checks[d][1]], &n->reports[d].ragged);
     finding_merge(&found[reader_checks[d][2]], &n->reports[d].undecodable);
   }
-  found[CHECK_PRODUCT_ID_UNIQUE].count += n->all->product_id_rows - join_map_count(&n->pass.products).keys;
+  found[CHECK_PRODUCT_ID_UNIQUE].count += repeated_products(n);
   join_map_each_unmet(&n->pass.orders, note_unmet_order, n);
 }
 

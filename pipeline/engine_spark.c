@@ -46,6 +46,7 @@ struct following {
   struct buf manifest; /* owned; what there is of it when it has been found */
   bool has_manifest;
   char progress_seen[SHA256_HEX_SIZE]; /* of the progress file */
+  bool waits;                          /* for executors, as that says */
   bool is_out_of_reach;                /* what was to be read last: it says nothing of the job */
 };
 
@@ -61,12 +62,13 @@ static void write_token(char out[TOKEN_SIZE], const char *owner, uint32_t number
   snprintf(out, TOKEN_SIZE, "kpi-%s-%u", owner, number);
 }
 
-/* Reads a file of the job. A fault of the file itself is KPI_ENGINE_FAILED. */
-static enum kpi_code get_file(struct following *f, const char *file, struct buf *out, bool *found,
-                              struct err *err) {
+/* Reads a file of the job. A fault of the file itself is KPI_ENGINE_FAILED. `beats` NULL: that one comes is
+ * no progress of the job. */
+static enum kpi_code get_file(struct following *f, const char *file, _Atomic uint64_t *beats, struct buf *out,
+                              bool *found, struct err *err) {
   char name[NAME_SIZE];
   file_name(name, f->owner, f->handed.number, file);
-  enum kpi_code rc = spark_store_get(f->engine->store, name, f->job->stop, out, found, err);
+  enum kpi_code rc = spark_store_get(f->engine->store, name, f->job->stop, beats, out, found, err);
   f->is_out_of_reach = rc && rc != KPI_ENGINE_FAILED;
   return rc;
 }
@@ -74,7 +76,7 @@ static enum kpi_code get_file(struct following *f, const char *file, struct buf 
 /* Reads the manifest if there is one. */
 static enum kpi_code find_manifest(struct following *f, struct err *err) {
   buf_reset(&f->manifest);
-  return get_file(f, "manifest.json", &f->manifest, &f->has_manifest, err);
+  return get_file(f, "manifest.json", NULL, &f->manifest, &f->has_manifest, err);
 }
 
 static bool is_over(enum spark_job_state s) {
@@ -192,7 +194,7 @@ static enum kpi_code compare_job(struct following *f, bool *same, struct err *er
   bool found = false;
   *same = false;
   buf_init(&spec, SPEC_BYTES_MAX);
-  enum kpi_code rc = get_file(f, "spec.json", &spec, &found, err);
+  enum kpi_code rc = get_file(f, "spec.json", NULL, &spec, &found, err);
   if (f->is_out_of_reach)
     return rc;
   rc = found ? spark_spec_days(buf_view(&spec), &f->days, err) : KPI_ENGINE_FAILED;
@@ -256,14 +258,19 @@ static bool show_progress(struct following *f) {
   struct err err;
   bool found = false;
   buf_init(&text, REPORT_BYTES_MAX);
-  if (get_file(f, "progress.json", &text, &found, &err) || !found || buf_failed(&text))
+  if (get_file(f, "progress.json", NULL, &text, &found, &err) || !found || buf_failed(&text))
     return false;
   crypto_sha256_hex(buf_view(&text), digest);
-  if (strcmp(digest, f->progress_seen) == 0 || !spark_progress_read(buf_view(&text), f->job->progress))
+  if (strcmp(digest, f->progress_seen) == 0 ||
+      !spark_progress_read(buf_view(&text), f->job->progress, &f->waits))
     return false;
   memcpy(f->progress_seen, digest, sizeof digest);
   atomic_fetch_add(&f->job->progress->beats, 1);
   return true;
+}
+
+static void show_whether_it_waits(const struct following *f, bool waits) {
+  atomic_store(&f->job->progress->elsewhere, waits ? ELSEWHERE_WAITING : ELSEWHERE_RUNNING);
 }
 
 /* Waits for the next look, or until the job is stopped. */
@@ -295,8 +302,6 @@ static bool look(struct following *f, struct watching *w) {
     return at - w->forgotten_since > FORGOTTEN_MS_MAX;
   }
   w->forgotten_since = 0;
-  atomic_store(&f->job->progress->elsewhere,
-               now.state == SPARK_JOB_WAITING ? ELSEWHERE_WAITING : ELSEWHERE_RUNNING);
   return is_over(now.state);
 }
 
@@ -308,7 +313,7 @@ static bool never_began(struct following *f, const struct watching *w) {
   buf_init(&text, REPORT_BYTES_MAX);
   if (w->status.state != SPARK_JOB_FAILED && w->status.state != SPARK_JOB_SUCCEEDED)
     return false;
-  return !f->progress_seen[0] && get_file(f, "progress.json", &text, &found, &err) == KPI_OK && !found;
+  return !f->progress_seen[0] && get_file(f, "progress.json", NULL, &text, &found, &err) == KPI_OK && !found;
 }
 
 /* Why a job has left no manifest. */
@@ -323,9 +328,9 @@ static enum kpi_code failure(struct following *f, const struct watching *w, stru
   struct err told = {0};
   bool found = false;
   buf_init(&text, REPORT_BYTES_MAX);
-  if (get_file(f, "error.json", &text, &found, err))
+  if (get_file(f, "error.json", NULL, &text, &found, err))
     return err->code;
-  if (found && spark_error_parse(buf_view(&text), &told)) {
+  if (found && spark_error_parse(buf_view(&text), f->handed.spec_sha256, &told)) {
     *err = told;
     return err->code;
   }
@@ -357,6 +362,7 @@ static enum kpi_code follow(struct following *f, struct err *err) {
       return rc ? rc : failure(f, &w, err);
     if (show_progress(f) && w.away_since)
       w.away_since = clock_mono_ms(); /* the job is well, whoever cannot be asked about it */
+    show_whether_it_waits(f, w.status.state == SPARK_JOB_WAITING || f->waits);
     wait_a_while(f, wait_ms);
     wait_ms = wait_ms * 2 < LOOK_MS_MAX ? wait_ms * 2 : LOOK_MS_MAX;
   }
@@ -366,7 +372,8 @@ static enum kpi_code follow(struct following *f, struct err *err) {
 /* ---- results ---- */
 
 static enum kpi_code read_result(void *arg, const char *name, struct buf *out, struct err *err) {
-  return get_file(arg, name, out, NULL, err);
+  struct following *f = arg;
+  return get_file(f, name, &f->job->progress->beats, out, NULL, err);
 }
 
 static enum kpi_code collect(struct following *f, struct day_results *out, struct err *err) {
@@ -374,6 +381,7 @@ static enum kpi_code collect(struct following *f, struct day_results *out, struc
   const struct spark_attempt attempt = {f->owner, f->handed.number, f->handed.spec_sha256};
   const struct spark_files files = {f, read_result};
   job.days = f->days;
+  show_whether_it_waits(f, false);
   enum kpi_code rc = spark_collect(&job, f->listing, &attempt, buf_view(&f->manifest), &files, out, err);
   if (rc == KPI_OK)
     day_results_keep(out, &f->job->days);
@@ -422,7 +430,7 @@ static bool has_results(const struct engine_spark *e, const char *prefix, const 
   bool found;
   buf_init(&manifest, REPORT_BYTES_MAX);
   snprintf(name, sizeof name, "%smanifest.json", prefix);
-  return spark_store_get(e->store, name, stop, &manifest, &found, &err) == KPI_OK && found;
+  return spark_store_get(e->store, name, stop, NULL, &manifest, &found, &err) == KPI_OK && found;
 }
 
 /* Says how a job is, and its id: one whose id is not known may be at work all the same. */

@@ -11,7 +11,7 @@ static void take_count(const json_t *json, const char *name, uint64_t most, _Ato
     atomic_store(out, count < most ? count : most);
 }
 
-bool spark_progress_read(struct view text, struct job_progress *out) {
+bool spark_progress_read(struct view text, struct job_progress *out, bool *waits) {
   auto_json json_t *json = json_loadb(text.ptr, text.len, 0, NULL);
   struct view phase;
   for (int d = 0; json && d < DATASET_COUNT; d++)
@@ -20,10 +20,15 @@ bool spark_progress_read(struct view text, struct job_progress *out) {
   take_count(json, "files_done", atomic_load(&out->files_total), &out->files_done);
   if (spark_get_text(json, "phase", &phase) && view_is(phase, run_phase_name(PHASE_AGGREGATING)))
     atomic_store(&out->phase, PHASE_AGGREGATING);
+  if (json)
+    *waits = json_is_true(json_object_get(json, "waiting"));
   return json;
 }
 
-bool spark_error_parse(struct view text, struct err *out) {
+bool spark_error_parse(struct view text, const char *spec_sha256, struct err *out) {
   auto_json json_t *json = json_loadb(text.ptr, text.len, 0, NULL);
+  struct view spec;
+  if (spark_get_text(json, "spec_sha256", &spec) && !view_is(spec, spec_sha256))
+    return false;
   return json && spark_error_read(json, out);
 }

@@ -74,11 +74,11 @@ enum kpi_code spark_store_put(struct spark_store *s, const char *name, struct vi
 }
 
 enum kpi_code spark_store_get(struct spark_store *s, const char *name, const struct stop_flag *stop,
-                              struct buf *out, bool *found, struct err *err) {
+                              _Atomic uint64_t *beats, struct buf *out, bool *found, struct err *err) {
   bool is_there = false;
   enum kpi_code rc = check_name(view_of(name), err);
   if (rc == KPI_OK)
-    rc = s->vtable->get(s, name, stop, out, &is_there, err);
+    rc = s->vtable->get(s, name, stop, beats, out, &is_there, err);
   if (found)
     *found = is_there;
   if (rc || is_there || found)

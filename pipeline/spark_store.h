@@ -13,8 +13,8 @@ struct spark_store;
 struct spark_store_vtable {
   enum kpi_code (*put)(struct spark_store *s, const char *name, struct view bytes,
                        const struct stop_flag *stop, struct err *err);
-  enum kpi_code (*get)(struct spark_store *s, const char *name, const struct stop_flag *stop, struct buf *out,
-                       bool *found, struct err *err);
+  enum kpi_code (*get)(struct spark_store *s, const char *name, const struct stop_flag *stop,
+                       _Atomic uint64_t *beats, struct buf *out, bool *found, struct err *err);
   enum kpi_code (*remove_all)(struct spark_store *s, const char *prefix, const struct stop_flag *stop,
                               struct err *err);
   void (*free)(struct spark_store *s);
@@ -46,10 +46,11 @@ void spark_store_free(struct spark_store *s);
 KPI_MUST_CHECK enum kpi_code spark_store_put(struct spark_store *s, const char *name, struct view bytes,
                                              const struct stop_flag *stop, struct err *err);
 
-/* Appends a file. *found false: there is none, which is no error; `found` NULL: it is one. */
+/* Appends a file, of which the pieces that come are counted in `beats`, NULL: by nobody. *found false: there
+ * is none, which is no error; `found` NULL: it is one. */
 KPI_MUST_CHECK enum kpi_code spark_store_get(struct spark_store *s, const char *name,
-                                             const struct stop_flag *stop, struct buf *out, bool *found,
-                                             struct err *err);
+                                             const struct stop_flag *stop, _Atomic uint64_t *beats,
+                                             struct buf *out, bool *found, struct err *err);
 
 /* Removes all files whose names begin with `prefix`, which ends with a slash. None is no error. */
 KPI_MUST_CHECK enum kpi_code spark_store_remove_all(struct spark_store *s, const char *prefix,

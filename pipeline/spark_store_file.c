@@ -159,7 +159,7 @@ static int open_file(int folder, const char *name, const struct buf *out, int *f
   return (uint64_t)st.st_size > out->max - out->len ? EFBIG : 0;
 }
 
-static int read_all(int fd, const struct stop_flag *stop, struct buf *out) {
+static int read_all(int fd, const struct stop_flag *stop, _Atomic uint64_t *beats, struct buf *out) {
   auto_free char *piece = malloc(PIECE_BYTES);
   if (!piece)
     return ENOMEM;
@@ -173,6 +173,8 @@ static int read_all(int fd, const struct stop_flag *stop, struct buf *out) {
       return n < 0 ? errno : 0;
     if ((size_t)n > out->max - out->len)
       return EFBIG;
+    if (beats)
+      atomic_fetch_add_explicit(beats, 1, memory_order_relaxed);
     buf_add(out, (struct view){piece, (size_t)n});
     if (buf_failed(out))
       return ENOMEM;
@@ -180,7 +182,7 @@ static int read_all(int fd, const struct stop_flag *stop, struct buf *out) {
 }
 
 static enum kpi_code file_get(struct spark_store *s, const char *name, const struct stop_flag *stop,
-                              struct buf *out, bool *found, struct err *err) {
+                              _Atomic uint64_t *beats, struct buf *out, bool *found, struct err *err) {
   const struct store_file *f = (const struct store_file *)s;
   auto_close int folder = -1, fd = -1;
   const char *last;
@@ -190,7 +192,7 @@ static enum kpi_code file_get(struct spark_store *s, const char *name, const str
   if (problem == ENOENT || problem == ENOTDIR)
     return KPI_OK;
   if (!problem)
-    problem = read_all(fd, stop, out);
+    problem = read_all(fd, stop, beats, out);
   *found = !problem;
   return problem ? failed(f, name, "read", problem, err) : KPI_OK;
 }

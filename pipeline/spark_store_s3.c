@@ -31,7 +31,7 @@ static char *key_of(const struct store_s3 *s, const char *name, struct err *err)
 }
 
 static struct s3_file file_of(const struct store_s3 *s, const char *key, const struct stop_flag *stop) {
-  return (struct s3_file){view_of(s->bucket), view_of(key), stop};
+  return (struct s3_file){.bucket = view_of(s->bucket), .key = view_of(key), .stop = stop};
 }
 
 static enum kpi_code s3_put(struct spark_store *base, const char *name, struct view bytes,
@@ -43,10 +43,11 @@ static enum kpi_code s3_put(struct spark_store *base, const char *name, struct v
 }
 
 static enum kpi_code s3_get(struct spark_store *base, const char *name, const struct stop_flag *stop,
-                            struct buf *out, bool *found, struct err *err) {
+                            _Atomic uint64_t *beats, struct buf *out, bool *found, struct err *err) {
   const struct store_s3 *s = (const struct store_s3 *)base;
   auto_free char *key = key_of(s, name, err);
   struct s3_file f = file_of(s, key, stop);
+  f.beats = beats;
   return key ? told(s3_file_get(s->aws, &f, out, found, err), err) : err->code;
 }
 

@@ -81,10 +81,21 @@ enum kpi_code engine_job_store_begin(struct db *db, const char *owner, const cha
   return rc;
 }
 
+/* One that was over before its id was known has begun late: it is to be ended once more. */
 static enum kpi_code do_keep(struct db_conn *c, void *arg, struct err *err) {
   const struct job_call *call = arg;
-  sqlite3_stmt *s = db_statement(c, "UPDATE engine_jobs SET spec_sha256 = ?3, job_id = nullif(?4, '')"
-                                    " WHERE owner = ?1 AND number = ?2");
+  sqlite3_stmt *s = db_statement(c, "UPDATE engine_jobs SET stage = 'given_up', given_up_at = ?4,"
+                                    " next_try_at = NULL, failed_tries = 0 WHERE owner = ?1 AND number = ?2"
+                                    " AND stage = 'over' AND job_id IS NULL AND ?3 <> ''");
+  db_bind_text(s, 1, call->owner);
+  db_bind_int(s, 2, call->job->number);
+  db_bind_text(s, 3, call->job->id);
+  db_bind_int(s, 4, clock_wall_ms());
+  enum kpi_code rc = db_run(c, s, err);
+  if (rc)
+    return rc;
+  s = db_statement(c, "UPDATE engine_jobs SET spec_sha256 = ?3, job_id = nullif(?4, '')"
+                      " WHERE owner = ?1 AND number = ?2");
   db_bind_text(s, 1, call->owner);
   db_bind_int(s, 2, call->job->number);
   db_bind_text(s, 3, call->job->spec_sha256);
@@ -167,8 +178,8 @@ enum kpi_code engine_job_store_inherit(struct db *db, const struct owned_job *jo
 
 /* ---- ending ---- */
 
-/* A run gives up its own claim only: others may have come to follow the job. One that is over already, though
- * its id was not known then, is ended once more. */
+/* A run gives up its own claim only: others may have come to follow the job. An id that could not be kept is
+ * learnt here, also of a job that is over. */
 static enum kpi_code do_give_up(struct db_conn *c, void *arg, struct err *err) {
   const struct job_call *call = arg;
   sqlite3_stmt *s;

@@ -25,7 +25,7 @@ KPI_MUST_CHECK enum kpi_code engine_job_rows_inherit(struct db_conn *c, const ch
 KPI_MUST_CHECK enum kpi_code engine_job_store_inherit(struct db *db, const struct owned_job *job, bool *over,
                                                       struct err *err);
 
-/* Stores what is known of a job. */
+/* Stores what is known of a job. One whose id comes when it is over is to be ended. */
 KPI_MUST_CHECK enum kpi_code engine_job_store_keep(struct db *db, const char *owner,
                                                    const struct handed_job *job, struct err *err);
 

@@ -1251,16 +1251,17 @@ def etag_of(status: Any) -> Optional[str]:
 
 
 class Attempt:
-    """Whose spec it is, from where it lies: .../RUN/ATTEMPT/spec.json."""
+    """Whose spec it is, from where it lies: .../RUN/ATTEMPT/spec.json; `text` None: it cannot be read."""
 
-    def __init__(self, uri: str):
+    def __init__(self, uri: str, text: Optional[bytes] = None):
         self.uri = uri
+        self.sha256 = None if text is None else hashlib.sha256(text).hexdigest()
         self.folder = uri.rsplit("/", 1)[0]
         self.run_id, number = ["", *self.folder.split("/")][-2:]
         self.attempt = int(number) if number.isdecimal() else 0
 
     def of_attempt(self) -> dict[str, Any]:
-        return {"run_id": self.run_id, "attempt": self.attempt}
+        return {"run_id": self.run_id, "attempt": self.attempt, "spec_sha256": self.sha256}
 
 
 class Spec(Attempt):
@@ -1269,11 +1270,10 @@ class Spec(Attempt):
     FORMAT = 1
 
     def __init__(self, uri: str, text: bytes):
-        super().__init__(uri)
+        super().__init__(uri, text)
         fields = json.loads(text)
         if fields["format"] != self.FORMAT:
             raise ValueError(f"the spec has format {fields['format']}, this job reads {self.FORMAT}")
-        self.sha256 = hashlib.sha256(text).hexdigest()
         self.run_id, self.attempt = fields["run_id"], fields["attempt"]
         self.input_fingerprint: str = fields["input_fingerprint"]
         self.job_sha256: Optional[str] = fields.get("job_sha256")
@@ -1403,6 +1403,7 @@ class Progress:
         objects = self.spec.all_objects()
         stages = [self.context.statusTracker().getStageInfo(s) for s in self.context.statusTracker().getActiveStageIds()]
         is_at_work = any(s and s.numActiveTasks for s in stages)  # a task may take long, and counts at its end only
+        has_more_tasks = any(s and s.numCompletedTasks < s.numTasks for s in stages)
         self.beats += is_at_work or self.storage.looked != self.looked
         self.looked = self.storage.looked
         text = json.dumps(
@@ -1416,6 +1417,7 @@ class Progress:
                 "files_done": sum(c[2].value for c in self.counters.values()) + sum(o["size"] == 0 for o in objects),
                 "files_total": len(objects),
                 "tasks": [[s.stageId, s.numCompletedTasks, s.numTasks] for s in stages if s],
+                "waiting": has_more_tasks and not is_at_work,  # no executor has room for one: there are none
                 "beats": self.beats,
             }
         )
@@ -1728,7 +1730,6 @@ def compute(spark: Any, storage: Storage, spec: Spec, progress: Progress) -> Non
         manifest = {
             "format": Spec.FORMAT,
             **spec.of_attempt(),
-            "spec_sha256": spec.sha256,
             "input_fingerprint": spec.input_fingerprint,
             "spark_version": spark.version,
             "application_id": spark.sparkContext.applicationId,
@@ -1806,13 +1807,15 @@ def run(spark: Any, spec_uri: str) -> int:
     storage.conf.set("mapreduce.fileoutputcommitter.marksuccessfuljobs", "false")
     for name, value in NOT_THE_CLUSTERS_TO_SAY.items():
         spark.conf.set(name, value)
+    text = None
     try:
         if storage.is_gone(spec_uri):
             return EXIT_UNLICENSED
-        spec = Spec(spec_uri, storage.read(spec_uri))
+        text = storage.read(spec_uri)
+        spec = Spec(spec_uri, text)
     except Exception as why:
         traceback.print_exc()
-        return refuse_spec(storage, Attempt(spec_uri), why)
+        return refuse_spec(storage, Attempt(spec_uri, text), why)
     try:
         return run_spec(spark, storage, spec)
     except Unlicensed:

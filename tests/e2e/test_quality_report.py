@@ -26,6 +26,14 @@ def test_products_that_no_item_can_name_are_no_repeats(tmp_path):
     assert report(source)["products_id_unique"]["status"] == "passed"
 
 
+def test_repeated_texts_that_no_item_can_name_are_no_repeats_with_or_without_numbers_beside_them(tmp_path):
+    for number, others in enumerate([[], ["01,d,x"]]):
+        source = write_source(
+            tmp_path / str(number), [f"1,1,c,{DAY}"], [f"1,1,1,5,c,{DAY}"], ["A,a,x", "A,b,x", *others]
+        )
+        assert report(source)["products_id_unique"]["status"] == "passed"
+
+
 def test_products_with_equal_ids_are_repeats(tmp_path):
     source = write_source(tmp_path, [f"1,1,c,{DAY}"], [f"1,1,1,5,c,{DAY}"], ["1,a,x", "01,d,x", "2,e,x"])
     assert report(source)["products_id_unique"]["unexpected_count"] == 1

@@ -1,7 +1,7 @@
 """The Spark engine end to end: the program and a real cluster, of either kind, beside the native engine.
 
-KPID_SPARK_KILLS says how often each of program, driver and master is killed, and a run cancelled (1; deep: 20); KPID_SPARK_KILL_SEED
-repeats a series.
+KPID_SPARK_KILLS says how often each of program, driver and master is killed, and a run cancelled (1; deep: 20), KPID_SPARK_RANDOM how
+many random data sets both engines compute (2; deep: 20), each on both clusters; KPID_SPARK_SEED repeats a series.
 """
 
 import os
@@ -30,7 +30,8 @@ from support.spark_site import (
 from support.tools import free_port
 
 KILLS = int(os.environ.get("KPID_SPARK_KILLS", "1"))
-SEED = int(os.environ.get("KPID_SPARK_KILL_SEED", str(int(time.time()))))
+RANDOM = int(os.environ.get("KPID_SPARK_RANDOM", "2"))
+SEED = int(os.environ.get("KPID_SPARK_SEED", str(int(time.time()))))
 LAB_DAY = "2025-03-29"
 DRIVER_SECONDS = 5  # so soon after a cancel no driver is left
 
@@ -83,17 +84,34 @@ def what_came_of_all_days(server, **fields):
     return {row["date"]: what_came_of(server, row["run_id"]) for row in found["days"] or []} or found["error"]["message"]
 
 
-@pytest.mark.parametrize("number", range(2))
-def test_random_data_is_as_native_says_byte_for_byte(number, site, serve, tmp_path):
-    seed = SEED + 2 * site.is_emr + number
-    print(f"seed {seed}")
-    scenario = Maker(seed).scenario(tmp_path / "in")
+def differences_of_engines(scenario, site, serve):
+    """By day, what came of a data set; empty when it is the same."""
     skips = {"bad_rows": "skip", "max_bad_rows": scenario.truth.bad_rows} if scenario.options else {}
-    url = site.source(scenario.source)
-    native, spark = (
-        what_came_of_all_days(serve(url=url, **scenario.env), engine=engine, **skips) for engine in ("native", "spark")
+    url, found = site.source(scenario.source), {}
+    for engine in ("native", "spark"):
+        server = serve(url=url, **scenario.env)
+        found[engine] = what_came_of_all_days(server, engine=engine, **skips)
+        server.kill()
+    if found["native"] == found["spark"]:
+        return {}
+    if isinstance(found["native"], str) or isinstance(found["spark"], str):
+        return found
+    days = found["native"].keys() | found["spark"].keys()
+    both = {day: (found["native"].get(day), found["spark"].get(day)) for day in days}
+    return {day: (native, spark) for day, (native, spark) in both.items() if native != spark}
+
+
+@pytest.mark.timeout(60 + RANDOM * RUN_SECONDS)
+def test_random_data_is_as_native_says_byte_for_byte(site, serve, tell, tmp_path):
+    found, began = {}, time.monotonic()
+    for seed in range(SEED + RANDOM * site.is_emr, SEED + RANDOM * site.is_emr + RANDOM):
+        found[seed] = differences_of_engines(Maker(seed).scenario(tmp_path / str(seed)), site, serve)
+    violations = {seed: differences for seed, differences in found.items() if differences}
+    tell(
+        f"random data sets, {site.kind}: {RANDOM}, violations: {len(violations)}, first seed {min(found)}, series {SEED},"
+        f" {time.monotonic() - began:.0f} s"
     )
-    assert spark == native
+    assert violations == {}
 
 
 def test_bad_input_is_refused_in_the_words_of_native(site, serve, tmp_path):

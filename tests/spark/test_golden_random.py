@@ -1,6 +1,6 @@
 """The Spark job against the native engine on random data sets and the lab's data.
 
-KPID_SPARK_RANDOM says on how many random data sets.
+KPID_SPARK_JOB_RANDOM says on how many random data sets (20; deep: 100).
 """
 
 import os
@@ -12,7 +12,7 @@ from support.paths import LAB
 from support.random_data import Maker
 from support.spark_golden import SECONDS_A_SPEC, Trial, faults_of, outcomes_of
 
-RANDOM = int(os.environ.get("KPID_SPARK_RANDOM", "20"))
+RANDOM = int(os.environ.get("KPID_SPARK_JOB_RANDOM", "20"))
 BASE_SEED = 20260101
 SEEDS = [BASE_SEED + n for n in range(RANDOM)]
 

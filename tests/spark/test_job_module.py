@@ -94,18 +94,53 @@ class Written:
         self.texts.append(kpi_job.json.loads(data))
 
 
-def test_driver_that_looks_through_the_input_makes_progress():
-    context = MagicMock()
-    context.statusTracker.return_value.getActiveStageIds.return_value = []
-    context.applicationId = "app-1"
-    context.accumulator.side_effect = lambda start: SimpleNamespace(value=start)
+class Stage:
+    """What Spark tells of an active stage."""
+
+    def __init__(self, completed, active, tasks):
+        self.stageId, self.numCompletedTasks, self.numActiveTasks, self.numTasks = 1, completed, active, tasks
+
+
+@pytest.fixture
+def context():
+    made = MagicMock()
+    made.statusTracker.return_value.getActiveStageIds.return_value = []
+    made.applicationId = "app-1"
+    made.accumulator.side_effect = lambda start: SimpleNamespace(value=start)
+    return made
+
+
+@pytest.fixture
+def progress(context):
     spec = SimpleNamespace(folder="f", of_attempt=dict, all_objects=lambda: [{"size": 1}])
-    storage = Written()
-    progress = kpi_job.Progress(SimpleNamespace(sparkContext=context), storage, spec)
+    return kpi_job.Progress(SimpleNamespace(sparkContext=context), Written(), spec)
+
+
+def test_driver_that_looks_through_the_input_makes_progress(progress):
+    storage = progress.storage
     for looked, beats in ((0, [0]), (5, [0, 1]), (5, [0, 1]), (9, [0, 1, 2])):
         storage.looked = looked
         progress.tell()
         assert [text["beats"] for text in storage.texts] == beats
+
+
+@pytest.mark.parametrize(
+    ("stages", "waits"),
+    [
+        ([], False),  # the driver itself is at work
+        ([Stage(0, 0, 2)], True),
+        ([Stage(1, 0, 2)], True),  # the only executor is lost
+        ([Stage(0, 0, 2), Stage(0, 0, 1)], True),
+        ([Stage(0, 0, 2), Stage(0, 1, 1)], False),  # there are executors, and it is not their turn
+        ([Stage(2, 0, 2)], False),  # is about to end
+        ([None], False),  # has ended meanwhile
+    ],
+)
+def test_job_whose_tasks_have_nowhere_to_run_waits(stages, waits, context, progress):
+    context.statusTracker.return_value.getActiveStageIds.return_value = range(len(stages))
+    context.statusTracker.return_value.getStageInfo.side_effect = lambda number: stages[number]
+    progress.tell()
+    assert [text["waiting"] for text in progress.storage.texts] == [waits]
 
 
 def test_exception_of_java_says_what_java_says():

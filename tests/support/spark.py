@@ -95,11 +95,14 @@ def write_spec(folder, spec):
 
 
 SMALL = {
-    "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
     "spark.ui.enabled": "false",
     "spark.sql.shuffle.partitions": "1",
     "spark.sql.adaptive.enabled": "false",
     "spark.sql.codegen.wholeStage": "false",  # to compile takes longer than to interpret what is small
+    "spark.sql.codegen.cache.maxEntries": "2000",  # one spec takes more than the 100 there are, the next one the same
+    "spark.default.parallelism": "1",
+    "spark.shuffle.compress": "false",
+    "spark.broadcast.compress": "false",
 }
 
 
@@ -107,7 +110,12 @@ def spark_env(release=RELEASE):
     """The environment of all that is started of Spark."""
     venv = spark_venv(release)
     home = next(venv.glob("lib/python3*/site-packages/pyspark"))
-    return clean_env(SPARK_HOME=str(home), PYSPARK_PYTHON=str(venv / "bin" / "python"), SPARK_LOCAL_IP="127.0.0.1")
+    return clean_env(
+        SPARK_HOME=str(home),
+        PYSPARK_PYTHON=str(venv / "bin" / "python"),
+        SPARK_LOCAL_IP="127.0.0.1",
+        JAVA_TOOL_OPTIONS="-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",  # of what does not live long
+    )
 
 
 def spark_words(*args, conf=None):
@@ -147,6 +155,8 @@ class Outcome:
         self.manifest = self.load("manifest.json")
         self.progress = self.load("progress.json")
         assert (self.manifest is None) == (code != 0) and (self.error is None) == (code == 0)
+        sha256 = hashlib.sha256((self.folder / "spec.json").read_bytes()).hexdigest()
+        assert {told["spec_sha256"] for told in (self.error, self.manifest, self.progress) if told} == {sha256}
         lines = {"results": [], "categories": []}
         for file in self.manifest["files"] if self.manifest else []:
             data = (self.folder / file["name"]).read_bytes()

@@ -66,13 +66,12 @@ class SparkSite:
         }
 
     def of_standalone(self) -> dict[str, str]:
-        small = {name: value for name, value in SMALL.items() if name != "spark.driver.extraJavaOptions"}
         size = {"spark.driver.memory": "768m", "spark.executor.memory": "768m", "spark.cores.max": "1"}
         return {
             "KPI_SPARK_KIND": "standalone",
             "KPI_SPARK_REST_URL": self.cluster.rest_url,
             "KPI_SPARK_MASTER": self.cluster.url,
-            **conf_settings({**s3a_conf(self.s3.url, self.cluster.release), **small, **size}),
+            **conf_settings({**s3a_conf(self.s3.url, self.cluster.release), **SMALL, **size}),
         }
 
     def submissions(self) -> int:

@@ -61,8 +61,10 @@ struct bench {
   struct buf events; /* of keeper and cluster */
 
   char folder[64], url[96];
-  struct spark_store *files; /* where the engine's store is */
-  const char *out_of_reach;  /* how names end that the engine cannot read; NULL: none */
+  struct spark_store *files;   /* where the engine's store is */
+  const char *out_of_reach;    /* how names end that the engine cannot read; NULL: none */
+  const char *is_cancelled_at; /* how the name ends that is read when the run is cancelled; NULL: none */
+  struct buf heard;            /* the files of which each piece is a sign of life */
   struct engine *engine;
   struct source source;
   struct source_listing listing;
@@ -94,7 +96,7 @@ static inline char *file_of(struct bench *b, const char *folder, const char *fil
   bool found;
   buf_init(&text, 1 << 20);
   snprintf(name, sizeof name, "%s/%s", folder, file);
-  assert_int_equal(spark_store_get(b->files, name, NULL, &text, &found, &b->err), KPI_OK);
+  assert_int_equal(spark_store_get(b->files, name, NULL, NULL, &text, &found, &b->err), KPI_OK);
   return found ? buf_take(&text) : NULL;
 }
 
@@ -266,11 +268,17 @@ static inline enum kpi_code fake_put(struct spark_store *s, const char *name, st
 }
 
 static inline enum kpi_code fake_get(struct spark_store *s, const char *name, const struct stop_flag *stop,
-                                     struct buf *out, bool *found, struct err *err) {
+                                     _Atomic uint64_t *beats, struct buf *out, bool *found, struct err *err) {
   const struct fake_store *store = (const struct fake_store *)s;
-  if (store->b->out_of_reach && view_ends(view_of(name), store->b->out_of_reach))
+  struct bench *b = store->b;
+  if (b->out_of_reach && view_ends(view_of(name), b->out_of_reach))
     return err_set(err, KPI_S3_UNAVAILABLE, "%s is out of reach", name);
-  return spark_store_get(store->folder, name, stop, out, found, err);
+  if (b->is_cancelled_at && view_ends(view_of(name), b->is_cancelled_at))
+    stop_raise(&b->stop, STOP_CANCEL);
+  if (beats == &b->progress.beats)
+    buf_printf(&b->heard, "%s%s", b->progress.elsewhere == ELSEWHERE_RUNNING ? " " : " waiting ",
+               strrchr(name, '/') + 1);
+  return spark_store_get(store->folder, name, stop, beats, out, found, err);
 }
 
 static inline enum kpi_code fake_remove_all(struct spark_store *s, const char *prefix,
@@ -358,6 +366,7 @@ static inline int bench_setup(void **state) {
     return 1;
   snprintf(b->url, sizeof b->url, "file://%s", b->folder);
   buf_init(&b->events, 1 << 16);
+  buf_init(&b->heard, 1 << 16);
   budget_init(&b->budget, 0);
   if (spark_store_new(b->url, NULL, &b->files, &b->err))
     return 1;
@@ -390,6 +399,7 @@ static inline int bench_teardown(void **state) {
   engine_free(b->engine);
   spark_store_free(b->files);
   buf_clear(&b->events);
+  buf_clear(&b->heard);
   free(b);
   return system(command);
 }

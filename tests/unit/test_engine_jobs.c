@@ -148,20 +148,32 @@ static void a_job_that_others_follow_is_not_given_up(void **state) {
   assert_int_equal(list_to_end(0), 1);
 }
 
+/* The cluster has answered a minute after the job was given up: the id is kept, or that could not be done and
+ * it comes with what gives the job up once more. */
 static void a_job_whose_id_comes_late_is_ended_all_the_same(void **state) {
   (void)state;
-  char run[UUID_TEXT_SIZE];
-  const char *const runs[] = {run};
-  const struct handed_job job = job_of(1, "job-1");
-  struct err err;
-  submit(1, ENGINE_SPARK, run);
-  keep(run, 1, "", runs, 1);
-  give_up(run, 1);
-  assert_int_equal(engine_job_store_over(db, run, 1, &err), KPI_OK);
-  assert_int_equal(list_to_end(0), 0);
-  give_up_of(run, &job, run);
-  assert_int_equal(list_to_end(0), 1);
-  assert_string_equal(to_end[0].job.id, "job-1");
+  for (int can_be_kept = 0; can_be_kept < 2; can_be_kept++) {
+    char run[UUID_TEXT_SIZE];
+    const char *const runs[] = {run};
+    const struct handed_job job = job_of(1, "job-1");
+    struct err err;
+    submit(1 + can_be_kept, ENGINE_SPARK, run);
+    keep(run, 1, "", runs, 1);
+    give_up(run, 1);
+    assert_int_equal(engine_job_store_over(db, run, 1, &err), KPI_OK);
+    assert_int_equal(list_to_end(0), 0);
+    if (can_be_kept)
+      assert_int_equal(engine_job_store_keep(db, run, &job, &err), KPI_OK);
+    else
+      give_up_of(run, &job, run);
+    assert_int_equal(list_to_end(0), 1);
+    assert_string_equal(to_end[0].job.id, "job-1");
+    assert_in_range(to_end[0].age_ms, 0, 60 * 1000);
+    assert_int_equal(engine_job_store_over(db, run, 1, &err), KPI_OK);
+    assert_int_equal(engine_job_store_keep(db, run, &job, &err), KPI_OK); /* says nothing new */
+    give_up_of(run, &job, run);
+    assert_int_equal(list_to_end(0), 0);
+  }
 }
 
 static void a_run_without_claim_leaves_the_job_to_others(void **state) {

@@ -209,6 +209,25 @@ static void a_job_that_waits_is_shown_as_waiting(void **state) {
   assert_int_equal(b->looks, 2);
 }
 
+/* A job that is at work by what the cluster says, and by its own word waits from the first look to the third.
+ */
+static void waits_for_executors(struct bench *b, struct fake_job *job, int nth) {
+  static const char *const progress[] = {"{\"waiting\":true}", NULL,
+                                         "{\"waiting\":\"no\"}" /* this is no yes */};
+  assert_int_equal(b->progress.elsewhere, nth <= 3 ? ELSEWHERE_WAITING : ELSEWHERE_RUNNING);
+  if (nth > 3)
+    succeed(b, job, nth);
+  else if (progress[nth - 1])
+    leave(b, job->folder, "progress.json", progress[nth - 1]);
+}
+
+static void a_job_that_waits_for_executors_is_shown_as_waiting(void **state) {
+  struct bench *b = *state;
+  b->on_start = NULL;
+  b->on_look = waits_for_executors;
+  assert_int_equal(compute(b), KPI_OK);
+}
+
 /* What is left at one look is shown at the next. */
 static void tells_its_progress(struct bench *b, struct fake_job *job, int nth) {
   struct job_progress *p = &b->progress;
@@ -249,16 +268,32 @@ static void progress_is_shown(void **state) {
   assert_int_equal(b->looks, 4);
 }
 
+/* Unlike that of progress, of which the same comes again and again: results are large. */
+static void coming_of_results_is_progress(void **state) {
+  struct bench *b = *state;
+  assert_int_equal(compute(b), KPI_OK);
+  assert_view(buf_view(&b->heard), " part-0.txt part-0.txt");
+}
+
+static void run_that_is_cancelled_while_results_come_ends(void **state) {
+  struct bench *b = *state;
+  b->is_cancelled_at = RESULTS_FILE;
+  assert_int_equal(compute(b), KPI_CANCELLED);
+  assert_int_equal(b->given_up.number, 1);
+}
+
 static void progress_that_cannot_be_read_changes_nothing(void **state) {
   (void)state;
   static const char *const texts[] = {"", "{", "[1", "{\"rows\":{\"orders\":1}} more",
                                       "{\"rows\":{\"orders\":1}"};
   struct job_progress p = {.bytes_total = 9, .phase = PHASE_SCANNING};
+  bool waits = true;
   for (size_t i = 0; i < COUNT_OF(texts); i++)
-    if (spark_progress_read(view_of(texts[i]), &p) || p.rows[DATASET_ORDERS])
+    if (spark_progress_read(view_of(texts[i]), &p, &waits) || p.rows[DATASET_ORDERS] || !waits)
       fail_msg("\"%s\" is taken", texts[i]);
-  assert_true(
-      spark_progress_read(VIEW_LIT("{\"rows\":{\"orders\":-1},\"bytes_read\":\"x\",\"phase\":7}"), &p));
+  assert_true(spark_progress_read(VIEW_LIT("{\"rows\":{\"orders\":-1},\"bytes_read\":\"x\",\"phase\":7}"), &p,
+                                  &waits));
+  assert_false(waits);
   assert_int_equal(p.rows[DATASET_ORDERS], 0);
   assert_int_equal(p.bytes_read, 0);
   assert_int_equal(p.phase, PHASE_SCANNING);
@@ -290,6 +325,29 @@ static void error_of_the_job_is_that_of_the_run(void **state) {
   assert_string_equal(b->err.column, "created_at");
   assert_string_equal(b->err.value, "caf\xc3\xa9");
   assert_int_equal(b->given_up.number, 1);
+}
+
+/* What the error of a job says of the spec that it is of. */
+enum { SPEC_OWN, SPEC_OTHER, SPEC_NULL, SPEC_NOT_SAID } spec_of_error;
+
+static void ends_with_an_error_of_a_spec(struct bench *b, struct fake_job *job, int nth) {
+  char text[256], own[96];
+  (void)nth;
+  snprintf(own, sizeof own, "\"spec_sha256\":\"%s\",", b->kept.spec_sha256);
+  const char *const spec[] = {own, "\"spec_sha256\":\"0123\",", "\"spec_sha256\":null,", ""};
+  snprintf(text, sizeof text, "{%s\"code\":\"engine_failed\",\"message\":\"its own words\"}",
+           spec[spec_of_error]);
+  leave(b, job->folder, "error.json", text);
+  end_job(job, SPARK_JOB_FAILED, "exit code 1");
+}
+
+/* A job that could not read its spec, and one of an earlier version, do not say which it had. */
+static void error_of_another_spec_is_not_that_of_the_run(void **state) {
+  struct bench *b = *state;
+  b->on_start = ends_with_an_error_of_a_spec;
+  for (spec_of_error = SPEC_OWN; spec_of_error <= SPEC_NOT_SAID; spec_of_error++)
+    assert_fails(b, KPI_ENGINE_FAILED,
+                 spec_of_error == SPEC_OTHER ? "has failed: exit code 1" : "its own words");
 }
 
 static void ends_with_no_error_that_is_known(struct bench *b, struct fake_job *job, int nth) {
@@ -480,9 +538,13 @@ int main(void) {
       BENCH_TEST(objects_of_s3_are_named_as_the_cluster_names_them),
       cmocka_unit_test(days_of_a_spec_are_read_and_nothing_else_of_it),
       BENCH_TEST(a_job_that_waits_is_shown_as_waiting),
+      BENCH_TEST(a_job_that_waits_for_executors_is_shown_as_waiting),
       BENCH_TEST(progress_is_shown),
+      BENCH_TEST(coming_of_results_is_progress),
+      BENCH_TEST(run_that_is_cancelled_while_results_come_ends),
       cmocka_unit_test(progress_that_cannot_be_read_changes_nothing),
       BENCH_TEST(error_of_the_job_is_that_of_the_run),
+      BENCH_TEST(error_of_another_spec_is_not_that_of_the_run),
       BENCH_TEST(failure_of_a_job_that_never_began_says_where_to_look),
       BENCH_TEST(end_without_results_is_a_failure_whatever_the_cluster_says),
       BENCH_TEST(manifest_is_success_whatever_the_cluster_says),

@@ -136,6 +136,21 @@ static void a_run_that_waits_for_workers_is_not_stalled(void **state) {
   live_runs_clear(&b.runs);
 }
 
+static void a_run_that_waits_for_a_cluster_is_not_stalled_but_may_be_late(void **state) {
+  (void)state;
+  struct bench b;
+  bench_init(&b);
+  enter(&b, 0, A);
+  b.live[0].overdue_ms = b.now + 20 * LIMIT_MS;
+  atomic_store(&b.live[0].progress.elsewhere, ELSEWHERE_WAITING);
+  assert_false(look(&b, 10 * LIMIT_MS));
+  live_runs_stop_overdue(&b.runs, b.now + 10 * LIMIT_MS);
+  assert_true(is_stopped(&b, 0, STOP_NONE));
+  live_runs_stop_overdue(&b.runs, b.now + 20 * LIMIT_MS);
+  assert_true(is_stopped(&b, 0, STOP_TIMEOUT));
+  live_runs_clear(&b.runs);
+}
+
 static void a_new_run_starts_afresh(void **state) {
   (void)state;
   struct bench b;
@@ -310,6 +325,7 @@ int main(void) {
       cmocka_unit_test(one_that_ignores_it_for_as_long_again_is_told),
       cmocka_unit_test(any_progress_puts_the_limit_off),
       cmocka_unit_test(a_run_that_waits_for_workers_is_not_stalled),
+      cmocka_unit_test(a_run_that_waits_for_a_cluster_is_not_stalled_but_may_be_late),
       cmocka_unit_test(a_new_run_starts_afresh),
       cmocka_unit_test(draining_stops_what_will_not_end_in_time),
       cmocka_unit_test(draining_counts_what_is_left),

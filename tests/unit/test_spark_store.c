@@ -52,7 +52,7 @@ static enum kpi_code put(struct place *p, const char *name, const char *text) {
 
 static enum kpi_code get(struct place *p, const char *name, bool *found) {
   buf_reset(&p->got);
-  return spark_store_get(p->store, name, NULL, &p->got, found, &p->err);
+  return spark_store_get(p->store, name, NULL, NULL, &p->got, found, &p->err);
 }
 
 static bool exists(const struct place *p, const char *name) {
@@ -111,11 +111,31 @@ static void bytes_are_appended_up_to_the_room_of_the_buffer(void **state) {
   assert_int_equal(p.got.len, ROOM);
   buf_reset(&p.got);
   buf_add_cstr(&p.got, "y");
-  assert_int_equal(spark_store_get(p.store, "a/large", NULL, &p.got, NULL, &p.err), KPI_ENGINE_FAILED);
+  assert_int_equal(spark_store_get(p.store, "a/large", NULL, NULL, &p.got, NULL, &p.err), KPI_ENGINE_FAILED);
   assert_view(buf_view(&p.got), "y");
   assert_int_equal(put(&p, "a/small", "z"), KPI_OK);
-  assert_int_equal(spark_store_get(p.store, "a/small", NULL, &p.got, NULL, &p.err), KPI_OK);
+  assert_int_equal(spark_store_get(p.store, "a/small", NULL, NULL, &p.got, NULL, &p.err), KPI_OK);
   assert_view(buf_view(&p.got), "yz");
+  place_clear(&p);
+}
+
+/* One that lies on a slow disk, as in a bucket far away. */
+static void each_piece_of_a_large_file_is_a_beat(void **state) {
+  (void)state;
+  enum { BYTES = 1 << 20 };
+  struct place p;
+  struct buf large;
+  _Atomic uint64_t beats = 0;
+  place_init(&p);
+  buf_init(&large, BYTES);
+  for (int i = 0; i < BYTES / ROOM; i++)
+    buf_printf(&large, "%0*d", ROOM, i);
+  assert_int_equal(spark_store_put(p.store, "a/large", buf_view(&large), NULL, &p.err), KPI_OK);
+  buf_reset(&large);
+  assert_int_equal(spark_store_get(p.store, "a/large", NULL, &beats, &large, NULL, &p.err), KPI_OK);
+  assert_int_equal(large.len, BYTES);
+  assert_in_range(beats, 2, BYTES / 4096);
+  buf_clear(&large);
   place_clear(&p);
 }
 
@@ -202,7 +222,7 @@ static void a_stop_ends_all_calls_and_leaves_nothing_half_written(void **state) 
   assert_int_equal(put(&p, "a/b", "old"), KPI_OK);
   stop_raise(&stop, STOP_CANCEL);
   assert_int_equal(spark_store_put(p.store, "a/b", VIEW_LIT("new"), &stop, &p.err), KPI_CANCELLED);
-  assert_int_equal(spark_store_get(p.store, "a/b", &stop, &p.got, NULL, &p.err), KPI_CANCELLED);
+  assert_int_equal(spark_store_get(p.store, "a/b", &stop, NULL, &p.got, NULL, &p.err), KPI_CANCELLED);
   assert_int_equal(spark_store_remove_all(p.store, "a/", &stop, &p.err), KPI_CANCELLED);
   assert_int_equal(count_entries(&p, "a"), 1);
   assert_int_equal(get(&p, "a/b", NULL), KPI_OK);
@@ -294,14 +314,32 @@ static void a_file_is_got_whole_or_not_at_all(void **state) {
                                              {HTTP_REPLIED, 200, "Content-Length: 6\r\n", "abcdef", 0}};
   struct bucket b;
   bool found;
+  _Atomic uint64_t beats = 0;
   bucket_init(&b, script, COUNT_OF(script));
   buf_add_cstr(&b.got, ">");
-  assert_int_equal(spark_store_get(b.store, "r/1/manifest.json", NULL, &b.got, &found, &b.err), KPI_OK);
+  assert_int_equal(spark_store_get(b.store, "r/1/manifest.json", NULL, &beats, &b.got, &found, &b.err),
+                   KPI_OK);
   assert_true(found);
   assert_view(buf_view(&b.got), ">abcdef");
   assert_int_equal(b.http.asked, 3);
+  assert_int_equal(beats, 3); /* of what has come, each time */
   assert_int_equal(fake_http_count(&b.http, "GET http://127.0.0.1:9/bk/w%20k/r/1/manifest.json\n"), 3);
   assert_int_equal(fake_http_count(&b.http, "range:"), 0);
+  bucket_clear(&b);
+}
+
+static void what_is_no_piece_of_a_file_is_no_beat(void **state) {
+  (void)state;
+  static const struct fake_reply script[] = {{HTTP_REPLIED, 503, NULL, XML_ERROR("SlowDown"), 0},
+                                             {HTTP_UNREACHABLE, 0, NULL, NULL, 0},
+                                             {HTTP_REPLIED, 404, NULL, XML_ERROR("NoSuchKey"), 0}};
+  struct bucket b;
+  bool found;
+  _Atomic uint64_t beats = 0;
+  bucket_init(&b, script, COUNT_OF(script));
+  assert_int_equal(spark_store_get(b.store, "a", NULL, &beats, &b.got, &found, &b.err), KPI_OK);
+  assert_int_equal(b.http.asked, 3);
+  assert_int_equal(beats, 0);
   bucket_clear(&b);
 }
 
@@ -311,7 +349,7 @@ static void an_empty_file_is_there(void **state) {
   struct bucket b;
   bool found;
   bucket_init(&b, script, COUNT_OF(script));
-  assert_int_equal(spark_store_get(b.store, "a", NULL, &b.got, &found, &b.err), KPI_OK);
+  assert_int_equal(spark_store_get(b.store, "a", NULL, NULL, &b.got, &found, &b.err), KPI_OK);
   assert_true(found);
   assert_int_equal(b.got.len, 0);
   bucket_clear(&b);
@@ -341,7 +379,7 @@ static void each_refusal_of_a_read_has_its_code(void **state) {
     struct bucket b;
     bool found = true;
     bucket_init(&b, &cases[i].reply, 1);
-    assert_int_equal(spark_store_get(b.store, "r/1/x", NULL, &b.got, &found, &b.err), cases[i].code);
+    assert_int_equal(spark_store_get(b.store, "r/1/x", NULL, NULL, &b.got, &found, &b.err), cases[i].code);
     assert_false(found);
     assert_int_equal(b.got.len, 0);
     assert_int_equal(b.http.asked, cases[i].asked);
@@ -361,7 +399,7 @@ static void a_file_that_must_be_in_the_bucket_is_an_error_when_it_is_not(void **
   static const struct fake_reply script[] = {{HTTP_REPLIED, 404, NULL, XML_ERROR("NoSuchKey"), 0}};
   struct bucket b;
   bucket_init(&b, script, COUNT_OF(script));
-  assert_int_equal(spark_store_get(b.store, "r/1/x", NULL, &b.got, NULL, &b.err), KPI_ENGINE_FAILED);
+  assert_int_equal(spark_store_get(b.store, "r/1/x", NULL, NULL, &b.got, NULL, &b.err), KPI_ENGINE_FAILED);
   bucket_clear(&b);
 }
 
@@ -416,6 +454,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(a_file_is_written_read_replaced_and_removed),
       cmocka_unit_test(bytes_are_appended_up_to_the_room_of_the_buffer),
+      cmocka_unit_test(each_piece_of_a_large_file_is_a_beat),
       cmocka_unit_test(a_file_that_must_be_there_is_an_error_when_it_is_not),
       cmocka_unit_test(names_that_lead_elsewhere_are_refused),
       cmocka_unit_test(links_within_the_folder_are_not_followed),
@@ -424,6 +463,7 @@ int main(void) {
       cmocka_unit_test(only_urls_that_spark_reads_in_the_same_way_are_taken),
       cmocka_unit_test(a_file_is_put_whole_and_signed),
       cmocka_unit_test(a_file_is_got_whole_or_not_at_all),
+      cmocka_unit_test(what_is_no_piece_of_a_file_is_no_beat),
       cmocka_unit_test(an_empty_file_is_there),
       cmocka_unit_test(each_refusal_of_a_read_has_its_code),
       cmocka_unit_test(a_file_that_must_be_in_the_bucket_is_an_error_when_it_is_not),
