@@ -161,6 +161,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="kpid-bench-") as temporary:
         folder = args.data or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
+        args.out.mkdir(parents=True, exist_ok=True)  # now, and not after an hour
         parts = races_of(args, folder)
         for races in parts.values():
             for number in range(args.rounds + 1):
