@@ -52,7 +52,6 @@ static inline void put_offsets(uint16_t *to, uint64_t bits, size_t base) {
 
 #include "pipeline/csv_scan_kernel.h"
 
-#define LANE_BYTES 8
 #include "pipeline/plain_batch_kernel.h"
 
 static bool is_always_usable(void) {

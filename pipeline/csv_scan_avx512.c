@@ -41,7 +41,6 @@ static inline void put_offsets(uint16_t *to, uint64_t bits, size_t base) {
 
 #include "pipeline/csv_scan_kernel.h"
 
-#define LANE_BYTES 64
 #include "pipeline/plain_batch_kernel.h"
 
 static bool is_usable(void) {
