@@ -137,6 +137,7 @@ static enum kpi_code finish_workers(struct native *n, struct err *err) {
       n->all->seen[c].number |= w->seen[c].number;
     }
     n->all->product_id_rows += w->product_id_rows;
+    n->all->product_text_rows += w->product_text_rows;
     quality_tally_merge(&n->all->whole, &w->whole);
     if (!native_plain_settle(w) || !native_days_merge(&n->all->days, &w->days, n->pass.job->budget))
       return job_memory_err(n->pass.job, err);
@@ -247,13 +248,13 @@ static void note_unmet_order(void *arg, const struct join_slot *order) {
     noted->tally.found[CHECK_ORDER_WITHOUT_ITEMS].count++;
 }
 
-/* Rows of products beyond the first of an id. Texts are in the map as long as no number was met beside them;
- * where items have numbers only, no item can name them. */
+/* Rows of products beyond the first of an id that items can name. Where these have numbers only, texts are in
+ * the map, under interned codes, as long as no number in another form was met beside them. */
 static uint64_t repeated_products(const struct native *n) {
   const struct id_seen *ids = &n->all->seen[ID_PRODUCTS_ID];
-  if (ids->text && !ids->number && !n->all->seen[ID_ITEMS_PRODUCT].text)
-    return 0;
-  return n->all->product_id_rows - join_map_count(&n->pass.products).keys;
+  const bool has_idle_texts = ids->text && !ids->number && !n->all->seen[ID_ITEMS_PRODUCT].text;
+  const uint64_t rows = n->all->product_id_rows - (has_idle_texts ? n->all->product_text_rows : 0);
+  return rows - join_map_count(&n->pass.products, has_idle_texts ? ID_INTERNED : ID_NULL).keys;
 }
 
 /* Findings that only the finished totals and maps show. */

@@ -244,10 +244,10 @@ static bool is_first_of_key(const struct join_map *m, size_t slot) {
   return true;
 }
 
-struct join_counts join_map_count(const struct join_map *m) {
+struct join_counts join_map_count(const struct join_map *m, id_code end) {
   struct join_counts c = {0};
   for (size_t i = 0; i < m->slot_count; i++) {
-    if (m->slots[i].times == 0)
+    if (m->slots[i].times == 0 || (m->is_direct ? m->least + i : m->keys[i]) >= end)
       continue;
     c.pairs++;
     c.keys += is_first_of_key(m, i);

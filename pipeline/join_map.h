@@ -95,12 +95,12 @@ void join_map_meet(const struct join_map *m, const struct join_slot *slot);
 void join_map_each_unmet(const struct join_map *m, void (*fn)(void *arg, const struct join_slot *slot),
                          void *arg);
 
-/* How many pairs a map has, and distinct keys. */
+/* How many pairs of some keys a map has, and distinct keys of these. */
 struct join_counts {
   uint64_t pairs, keys;
 };
 
-/* Counts them. */
-struct join_counts join_map_count(const struct join_map *m);
+/* Counts those of keys below `end`; ID_NULL: of all. */
+struct join_counts join_map_count(const struct join_map *m, id_code end);
 
 #endif

@@ -187,6 +187,7 @@ enum kpi_code native_product_row(void *worker, const struct scan_row *row, struc
   if (key == ID_NULL) /* no item can name it */
     return KPI_OK;
   w->product_id_rows++;
+  w->product_text_rows += id.form == ID_FORM_TEXT;
   if (!join_pairs_add(&w->products, w->pass->job->budget, key, value))
     return no_memory(w, err);
   return KPI_OK;

@@ -68,6 +68,7 @@ struct native_worker {
   struct aggregate groups;
   struct id_seen seen[ID_COLUMN_COUNT];
   uint64_t product_id_rows;   /* product rows with an id */
+  uint64_t product_text_rows; /* of these, with one that is no number */
   struct quality_tally whole; /* of what bears on every day: products, and rows without a date */
   struct native_days days;
   struct status_cache statuses;

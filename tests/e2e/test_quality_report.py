@@ -34,6 +34,15 @@ def test_repeated_texts_that_no_item_can_name_are_no_repeats_with_or_without_num
         assert report(source)["products_id_unique"]["status"] == "passed"
 
 
+def test_repeated_numbers_are_repeats_also_beside_texts_that_no_item_can_name(tmp_path):
+    for number, texts in enumerate([["A,c,x"], ["A,c,x", "A,d,x"]]):
+        source = write_source(
+            tmp_path / str(number), [f"1,1,c,{DAY}"], [f"1,1,5,5,c,{DAY}"], ["5,a,x", "5,b,x", *texts]
+        )
+        check = report(source)["products_id_unique"]
+        assert (check["status"], check["unexpected_count"]) == ("warned", 1)
+
+
 def test_products_with_equal_ids_are_repeats(tmp_path):
     source = write_source(tmp_path, [f"1,1,c,{DAY}"], [f"1,1,1,5,c,{DAY}"], ["1,a,x", "01,d,x", "2,e,x"])
     assert report(source)["products_id_unique"]["unexpected_count"] == 1
