@@ -19,11 +19,12 @@ enum {
   TOKEN_SIZE = 64,
   LOOK_MS_MIN = 500,
   LOOK_MS_MAX = 5000,
-  STEP_MS = 100,            /* so often a stop flag is looked at */
-  AWAY_MS_MAX = 60 * 1000,  /* so long a cluster may be out of reach, */
-  FORGOTTEN_MS_MAX = 5000,  /* or know nothing of a job */
-  CLOSE_MS_MAX = 20 * 1000, /* so long a job may close that has left its results */
-  END_MS_MAX = 30 * 1000,   /* so long the end of a job is awaited that nobody keeps */
+  STEP_MS = 100,              /* so often a stop flag is looked at */
+  AWAY_MS_MAX = 60 * 1000,    /* so long a cluster may be out of reach, */
+  FORGOTTEN_MS_MAX = 5000,    /* or know nothing of a job */
+  SILENCE_MS_MAX = 60 * 1000, /* so long a driver is believed to wait that has told nothing new */
+  CLOSE_MS_MAX = 20 * 1000,   /* so long a job may close that has left its results */
+  END_MS_MAX = 30 * 1000,     /* so long the end of a job is awaited that nobody keeps */
 };
 
 _Static_assert((int)ENGINE_JOB_ID_SIZE == (int)SPARK_JOB_ID_SIZE, "one size of ids");
@@ -47,6 +48,7 @@ struct following {
   bool has_manifest;
   char progress_seen[SHA256_HEX_SIZE]; /* of the progress file */
   bool waits;                          /* for executors, as that says */
+  int64_t told_at;                     /* when it was new last */
   bool is_out_of_reach;                /* what was to be read last: it says nothing of the job */
 };
 
@@ -265,8 +267,14 @@ static bool show_progress(struct following *f) {
       !spark_progress_read(buf_view(&text), f->job->progress, &f->waits))
     return false;
   memcpy(f->progress_seen, digest, sizeof digest);
+  f->told_at = clock_mono_ms();
   atomic_fetch_add(&f->job->progress->beats, 1);
   return true;
+}
+
+/* A driver that waits goes on saying so: one that has fallen silent is not believed for long. */
+static bool waits_for_executors(const struct following *f) {
+  return f->waits && clock_mono_ms() - f->told_at < SILENCE_MS_MAX;
 }
 
 static void show_whether_it_waits(const struct following *f, bool waits) {
@@ -362,7 +370,7 @@ static enum kpi_code follow(struct following *f, struct err *err) {
       return rc ? rc : failure(f, &w, err);
     if (show_progress(f) && w.away_since)
       w.away_since = clock_mono_ms(); /* the job is well, whoever cannot be asked about it */
-    show_whether_it_waits(f, w.status.state == SPARK_JOB_WAITING || f->waits);
+    show_whether_it_waits(f, w.status.state == SPARK_JOB_WAITING || waits_for_executors(f));
     wait_a_while(f, wait_ms);
     wait_ms = wait_ms * 2 < LOOK_MS_MAX ? wait_ms * 2 : LOOK_MS_MAX;
   }

@@ -1404,7 +1404,8 @@ class Progress:
         stages = [self.context.statusTracker().getStageInfo(s) for s in self.context.statusTracker().getActiveStageIds()]
         is_at_work = any(s and s.numActiveTasks for s in stages)  # a task may take long, and counts at its end only
         has_more_tasks = any(s and s.numCompletedTasks < s.numTasks for s in stages)
-        self.beats += is_at_work or self.storage.looked != self.looked
+        is_waiting = has_more_tasks and not is_at_work  # no executor has room for one: there are none
+        self.beats += is_at_work or is_waiting or self.storage.looked != self.looked
         self.looked = self.storage.looked
         text = json.dumps(
             {
@@ -1417,7 +1418,7 @@ class Progress:
                 "files_done": sum(c[2].value for c in self.counters.values()) + sum(o["size"] == 0 for o in objects),
                 "files_total": len(objects),
                 "tasks": [[s.stageId, s.numCompletedTasks, s.numTasks] for s in stages if s],
-                "waiting": has_more_tasks and not is_at_work,  # no executor has room for one: there are none
+                "waiting": is_waiting,
                 "beats": self.beats,
             }
         )

@@ -143,6 +143,14 @@ def test_job_whose_tasks_have_nowhere_to_run_waits(stages, waits, context, progr
     assert [text["waiting"] for text in progress.storage.texts] == [waits]
 
 
+def test_driver_that_waits_goes_on_saying_so(context, progress):
+    context.statusTracker.return_value.getActiveStageIds.return_value = [1]
+    context.statusTracker.return_value.getStageInfo.return_value = Stage(0, 0, 2)
+    for _ in range(3):
+        progress.tell()
+    assert [(text["waiting"], text["beats"]) for text in progress.storage.texts] == [(True, 1), (True, 2), (True, 3)]
+
+
 def test_exception_of_java_says_what_java_says():
     class FromJava(Exception):
         java_exception = "java.nio.file.AccessDeniedException: s3://w/spec.json: Forbidden\n\tat x"
