@@ -400,6 +400,23 @@ def test_clients_that_ask_at_once_for_a_day_of_a_backfill_are_all_answered(held)
     assert intents_become(site)
 
 
+def test_run_at_work_that_goes_with_its_backfill_does_not_come_back(kept):
+    server = kept.server().await_ready()
+    gate = threading.Event()
+    kept.dynamodb.spoil(Hold(gate), "TransactWriteItems")  # what is being published is not broken off
+    made = server.post("/backfills", {"dates": [DAY]}).json["id"]
+    kept.dynamodb.wait_for("TransactWriteItems")
+    run = server.post("/runs", {"date": DAY}).json
+    assert (run["disposition"], run["state"]) == ("attached", "running")
+    assert intents(kept) == [run["id"]]
+    assert server.post(f"/backfills/{made}/cancel").status == 202
+    assert intents_become(kept)
+    assert server.get(f"/runs/{run['id']}").json["state"] == "cancelling"
+    server.kill()
+    gate.set()
+    assert fresh_server(kept).all_runs() == []
+
+
 def test_cancelled_run_leaves_no_intent(held):
     site, _ = held
     server = site.server().await_ready()
