@@ -47,6 +47,7 @@ struct errands {
     /* Lanes whose first has failed, by how long they rest: each queue is in the order of not_before. */
     struct queue resting[AGAIN_DOUBLINGS_MAX + 1];
     size_t count; /* of errands, those at work included */
+    bool leaving; /* there is little time left: nothing rests for long */
     bool stopping;
   } synced;
 };
@@ -100,7 +101,8 @@ static int64_t next_rested(const struct errands *e) {
 }
 
 static void rest(struct errands *e, struct lane *l) {
-  const unsigned doublings = l->failures < AGAIN_DOUBLINGS_MAX ? l->failures : AGAIN_DOUBLINGS_MAX;
+  const unsigned grown = l->failures < AGAIN_DOUBLINGS_MAX ? l->failures : AGAIN_DOUBLINGS_MAX;
+  const unsigned doublings = e->synced.leaving ? 0 : grown;
   l->failures++;
   l->not_before = clock_mono_ms() + ((int64_t)AGAIN_MS << doublings);
   enqueue(&e->synced.resting[doublings], l);
@@ -255,10 +257,11 @@ struct errands *errands_new(struct aws *aws) {
   return NULL;
 }
 
-/* What rests is tried at once: it may have no other time. */
+/* What rests is tried at once, and soon again: it may have no other time. */
 static void await_all(struct errands *e, int64_t wait_ms) {
   const struct timespec until = clock_timespec(clock_mono_ms() + wait_ms);
   SCOPE_LOCK(&e->synced.lock);
+  e->synced.leaving = true;
   wake_rested(e, INT64_MAX);
   pthread_cond_broadcast(&e->synced.changed);
   while (e->synced.count &&

@@ -19,9 +19,8 @@ typedef void (*errand_done_fn)(void *arg, enum kpi_code rc, const struct err *er
 /* Borrows `aws`. Returns owned, NULL when memory or threads are exhausted. */
 struct errands *errands_new(struct aws *aws);
 
-/* Waits at most so long for what was asked for, which is tried once more at once, tells the rest that it has
- * failed, and frees. Accepts NULL.
- */
+/* Waits at most so long for what was asked for, which is tried at once and then every second, tells the rest
+ * that it has failed, and frees. Accepts NULL. */
 void errands_free(struct errands *e, int64_t wait_ms);
 
 /* Asks for a call; the body is taken, `operation` borrowed. `done` is told once; where it is NULL, a call

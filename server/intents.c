@@ -323,6 +323,9 @@ enum kpi_code intents_put(struct intents *i, const char *id, const struct run_re
 enum intent_state intents_state(struct intents *i, const char *id, struct err *err) {
   SCOPE_LOCK(&i->synced.lock);
   struct put *p = find_put(i, id);
+  const struct known *k = *find_known(i, id);
+  if (!p && k && k->is_stored)
+    return INTENT_STORED;
   if (!p || p->state == INTENT_UNDER_WAY)
     return INTENT_UNDER_WAY;
   enum intent_state state = p->state;

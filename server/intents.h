@@ -29,11 +29,11 @@ enum intent_state { INTENT_UNDER_WAY, INTENT_STORED, INTENT_FAILED };
 KPI_MUST_CHECK enum kpi_code intents_put(struct intents *i, const char *id, const struct run_request *request,
                                          const struct submit_policy *policy, struct err *err);
 
-/* How a put has come along; err says why it failed. The answer is forgotten once it is not INTENT_UNDER_WAY.
- */
+/* How a put has come along; err says why it failed, which is said once. Where several are asked for one id,
+ * each who asked may be told of any of them. */
 enum intent_state intents_state(struct intents *i, const char *id, struct err *err);
 
-/* Nobody asks any more how the put of an intent has come along. */
+/* Somebody who put an intent does not ask any more how that has come along. For who was not told yet. */
 void intents_forget_put(struct intents *i, const char *id);
 
 /* True when there is an intent of that id for sure. */

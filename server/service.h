@@ -71,8 +71,9 @@ KPI_MUST_CHECK enum kpi_code service_intended(struct service *s, const char *id,
  * stored before it answers who asks for it alone. */
 bool service_lacks_intent(struct service *s, const struct run *run);
 
-/* Nobody waits for that intent any more: it goes unless its run is active. */
-void service_forget_intent(struct service *s, const char *id);
+/* A request that had that intent stored does not wait for it any more: it goes unless its run is active.
+ * `is_being_stored`: what has come of that was not told yet. */
+void service_forget_intent(struct service *s, const char *id, bool is_being_stored);
 
 enum { RUN_PAGE_MAX = 200, RUN_PAGE_DEFAULT = 50 };
 

@@ -56,19 +56,24 @@ enum kpi_code service_backfill_days(struct service *s, struct view id, day_t fro
   return backfill_store_days(s->db, id, from, limit, out, err);
 }
 
-/* Days of a backfill that were asked for alone too have intents; those that waited have been cancelled at
- * once. */
-static void remove_intents_of(struct service *s, const char *backfill_id) {
+/* One that is being cancelled can only end: no other service is to take it up until it has. */
+static void remove_intent_of(struct service *s, const struct run *run) {
+  if (run->state == RUN_CANCELLING)
+    intents_remove(s->intents, run->id);
+  else if (intents_has(s->intents, run->id))
+    service_remove_intent_unless_active(s, run->id);
+}
+
+static void remove_intents_of(struct service *s, const char *backfill_id, enum run_state state) {
   struct run_filter filter = {
-      .has_state = true, .state = RUN_CANCELLED, .backfill_id = view_of(backfill_id), .limit = RUN_PAGE_MAX};
+      .has_state = true, .state = state, .backfill_id = view_of(backfill_id), .limit = RUN_PAGE_MAX};
   char last[UUID_TEXT_SIZE];
   struct run_list page;
   struct err err;
   bool more = s->intents != NULL;
   while (more && run_store_list(s->db, &filter, &page, &err) == KPI_OK) {
     for (size_t i = 0; i < page.count; i++) {
-      if (intents_has(s->intents, page.runs[i].id))
-        service_remove_intent_unless_active(s, page.runs[i].id);
+      remove_intent_of(s, &page.runs[i]);
       memcpy(last, page.runs[i].id, sizeof last);
     }
     filter.before_id = view_of(last);
@@ -84,7 +89,9 @@ enum kpi_code service_cancel_backfill(struct service *s, struct view id, struct 
     return rc;
   live_runs_stop(&s->live, view_of(out->id), STOP_CANCEL);
   service_stop_cancelling(s);
-  remove_intents_of(s, out->id);
+  /* Days that were asked for alone too have intents. Those that waited have been cancelled at once. */
+  remove_intents_of(s, out->id, RUN_CANCELLING);
+  remove_intents_of(s, out->id, RUN_CANCELLED);
   service_tell_changed(s, out->id);
   return KPI_OK;
 }

@@ -83,8 +83,9 @@ bool service_lacks_intent(struct service *s, const struct run *run) {
          !intents_has(s->intents, run->id);
 }
 
-void service_forget_intent(struct service *s, const char *id) {
-  intents_forget_put(s->intents, id);
+void service_forget_intent(struct service *s, const char *id, bool is_being_stored) {
+  if (is_being_stored)
+    intents_forget_put(s->intents, id);
   service_remove_intent_unless_active(s, id);
 }
 

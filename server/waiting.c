@@ -15,7 +15,7 @@ enum { MS_PER_SECOND = 1000, INTENT_WAIT_MS = 5000, LISTING_WAIT_MS = 20 * 1000 
 static void waiting_free(void *keep) {
   struct waiting *w = keep;
   if (w->intent[0] && (!w->id[0] || w->is_for_found_run))
-    service_forget_intent(w->service, w->intent);
+    service_forget_intent(w->service, w->intent, w->is_being_stored);
   free(w);
 }
 
@@ -132,6 +132,7 @@ bool waiting_store_intent(struct request *rq, struct reply *rp, struct run_reque
   }
   request->id = w->intent;
   w->is_intent_stored = rc == KPI_OK && stored;
+  w->is_being_stored = rc == KPI_OK && !stored;
   if (rc == KPI_OK && !stored && waiting_for_step(rq, rp, w->intent, INTENT_WAIT_MS))
     return false;
   if (rc == KPI_OK && !stored)

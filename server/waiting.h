@@ -18,6 +18,7 @@ struct waiting {
   int64_t deadline_ms;         /* monotonic */
   char intent[UUID_TEXT_SIZE]; /* that is being stored before a run is accepted */
   bool is_intent_stored;
+  bool is_being_stored;     /* the intent: what comes of it is not told yet */
   bool is_for_found_run;    /* the intent: of a run that was there without one */
   int64_t step_deadline_ms; /* of what has to happen before: an intent, a listing, the end of another run */
   uint64_t look_ticket;     /* of the listing that was asked for; 0: none */

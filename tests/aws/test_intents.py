@@ -2,6 +2,7 @@
 
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 
 import pytest
@@ -383,6 +384,37 @@ def test_request_waits_until_the_run_that_answers_it_is_kept(held):
     gate.set()
     assert server.finish(reply.json["id"])["state"] == "succeeded"
     assert intents_become(site)
+
+
+def test_clients_that_ask_at_once_for_a_day_of_a_backfill_are_all_answered(held):
+    site, gate = held
+    server = site.server().await_ready()
+    assert server.post("/backfills", {"start_date": DAY, "end_date": NEXT_DAY}).status == 202
+    site.dynamodb.spoil(Delay(0.3), "PutItem")
+    with ThreadPoolExecutor(6) as clients:
+        replies = list(clients.map(lambda _: server.post("/runs", {"date": DAY}), range(6)))
+    assert [(reply.status, reply.json.get("disposition")) for reply in replies] == [(200, "attached")] * 6
+    assert intents_become(site, replies[0].json["id"])
+    gate.set()
+    server.finish(replies[0].json["id"])
+    assert intents_become(site)
+
+
+def test_run_at_work_that_goes_with_its_backfill_does_not_come_back(kept):
+    server = kept.server().await_ready()
+    gate = threading.Event()
+    kept.dynamodb.spoil(Hold(gate), "TransactWriteItems")  # what is being published is not broken off
+    made = server.post("/backfills", {"dates": [DAY]}).json["id"]
+    kept.dynamodb.wait_for("TransactWriteItems")
+    run = server.post("/runs", {"date": DAY}).json
+    assert (run["disposition"], run["state"]) == ("attached", "running")
+    assert intents(kept) == [run["id"]]
+    assert server.post(f"/backfills/{made}/cancel").status == 202
+    assert intents_become(kept)
+    assert server.get(f"/runs/{run['id']}").json["state"] == "cancelling"
+    server.kill()
+    gate.set()
+    assert fresh_server(kept).all_runs() == []
 
 
 def test_cancelled_run_leaves_no_intent(held):

@@ -118,6 +118,24 @@ static void what_waits_to_be_tried_again_is_tried_at_the_end(void **state) {
   bench_clear(&b);
 }
 
+/* A pause that grows as it does at other times would use up the time of the end. */
+static void what_fails_at_the_end_is_tried_again_while_there_is_time(void **state) {
+  (void)state;
+  struct bench b;
+  bench_init(&b);
+  break_down(&b, 9); /* three rounds: one before the end, two in it */
+  ask(&b, 1, false);
+  ask(&b, 1, true);
+  while (fake_count(&b.dynamodb, NULL) < 3)
+    pause_ms(5);
+  pause_ms(100);
+  leave(&b, 4500);
+  assert_int_equal(stored(&b), 1);
+  assert_int_equal(b.told, 1);
+  assert_int_equal(b.failed, 0);
+  bench_clear(&b);
+}
+
 static void what_fails_for_one_run_holds_up_no_other(void **state) {
   (void)state;
   struct bench b;
@@ -186,6 +204,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(who_asks_is_not_kept_waiting_by_thousands_that_wait),
       cmocka_unit_test(what_waits_to_be_tried_again_is_tried_at_the_end),
+      cmocka_unit_test(what_fails_at_the_end_is_tried_again_while_there_is_time),
       cmocka_unit_test(what_fails_for_one_run_holds_up_no_other),
       cmocka_unit_test(who_wants_to_be_told_is_when_there_is_no_time_left),
       cmocka_unit_test(no_run_is_accepted_while_too_much_waits_to_be_sent),

@@ -169,7 +169,7 @@ static void an_intent_is_stored_and_told(void **state) {
   char id[UUID_TEXT_SIZE], key[64];
   bench_init(&b);
   store(&b, 1, id);
-  assert_int_equal(intents_state(b.intents, id, &err), INTENT_UNDER_WAY); /* the answer is forgotten */
+  assert_int_equal(intents_state(b.intents, id, &err), INTENT_STORED); /* whoever asks, and however often */
   finish(&b);
   snprintf(key, sizeof key, "intent#%s", id);
   const json_t *item = fake_item(&b.db, "control", key);
