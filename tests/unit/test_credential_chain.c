@@ -7,6 +7,7 @@
 #include "unit.h"
 
 #include "fake_http.h"
+#include "quiet_log.h"
 
 enum { MINUTE_MS = 60 * 1000, THREADS = 8 };
 
@@ -564,12 +565,6 @@ static void who_waits_for_keys_can_be_stopped(void **state) {
   cached_clear(&c);
 }
 
-static int quiet(void **state) {
-  (void)state;
-  log_init(LOG_ERROR, STDOUT_FILENO);
-  return 0;
-}
-
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(times_are_those_of_aws),
@@ -592,5 +587,5 @@ int main(void) {
       cmocka_unit_test(many_threads_ask_the_chain_once),
       cmocka_unit_test(who_waits_for_keys_can_be_stopped),
   };
-  return cmocka_run_group_tests_name("credential_chain", tests, quiet, NULL);
+  return cmocka_run_group_tests_name("credential_chain", tests, quiet_log, NULL);
 }

@@ -9,6 +9,7 @@
 #include "unit.h"
 
 #include "fake_dynamodb.h"
+#include "quiet_log.h"
 
 #include <time.h>
 
@@ -194,12 +195,6 @@ static void no_run_is_accepted_while_too_much_waits_to_be_sent(void **state) {
   bench_clear(&b);
 }
 
-static int quiet(void **state) {
-  (void)state;
-  log_init(LOG_ERROR, STDOUT_FILENO);
-  return 0;
-}
-
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(who_asks_is_not_kept_waiting_by_thousands_that_wait),
@@ -209,5 +204,5 @@ int main(void) {
       cmocka_unit_test(who_wants_to_be_told_is_when_there_is_no_time_left),
       cmocka_unit_test(no_run_is_accepted_while_too_much_waits_to_be_sent),
   };
-  return cmocka_run_group_tests_name("errands", tests, quiet, NULL);
+  return cmocka_run_group_tests_name("errands", tests, quiet_log, NULL);
 }

@@ -6,6 +6,7 @@
 #include "unit.h"
 
 #include "fake_dynamodb.h"
+#include "quiet_log.h"
 
 #include <assert.h>
 
@@ -555,12 +556,6 @@ static void a_service_that_ends_does_not_go_on_asking(void **state) {
   bench_clear(&b);
 }
 
-static int quiet(void **state) {
-  (void)state;
-  log_init(LOG_ERROR, STDOUT_FILENO);
-  return 0;
-}
-
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(an_intent_is_stored_and_told),
@@ -584,5 +579,5 @@ int main(void) {
       cmocka_unit_test(items_that_are_not_ours_are_left_alone),
       cmocka_unit_test(a_service_that_ends_does_not_go_on_asking),
   };
-  return cmocka_run_group_tests_name("intents", tests, quiet, NULL);
+  return cmocka_run_group_tests_name("intents", tests, quiet_log, NULL);
 }

@@ -9,6 +9,8 @@
 
 #include "unit.h"
 
+#include "quiet_log.h"
+
 enum { FIRST_DAY = 20000 };
 
 static char folder[64];
@@ -346,12 +348,6 @@ static void a_stop_ends_it_after_the_window(void **state) {
   bench_clear(&b);
 }
 
-static int quiet(void **state) {
-  (void)state;
-  log_init(LOG_ERROR, STDOUT_FILENO);
-  return 0;
-}
-
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(each_day_gets_its_own_rows),
@@ -363,5 +359,5 @@ int main(void) {
       cmocka_unit_test(an_outage_is_told_before_the_fault_of_a_day),
       cmocka_unit_test(a_stop_ends_it_after_the_window),
   };
-  return cmocka_run_group_tests_name("backfill", tests, quiet, NULL);
+  return cmocka_run_group_tests_name("backfill", tests, quiet_log, NULL);
 }

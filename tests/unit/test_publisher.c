@@ -6,6 +6,7 @@
 #include "unit.h"
 
 #include "fake_dynamodb.h"
+#include "quiet_log.h"
 
 enum { DAY = 20000 };
 
@@ -273,12 +274,6 @@ static void without_a_follower_there_is_no_publisher(void **state) {
   publication_free(NULL);
 }
 
-static int quiet(void **state) {
-  (void)state;
-  log_init(LOG_ERROR, STDOUT_FILENO);
-  return 0;
-}
-
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(keys_are_checked_once),
@@ -292,5 +287,5 @@ int main(void) {
       cmocka_unit_test(a_follower_that_fails_fails_the_whole),
       cmocka_unit_test(without_a_follower_there_is_no_publisher),
   };
-  return cmocka_run_group_tests_name("publisher", tests, quiet, NULL);
+  return cmocka_run_group_tests_name("publisher", tests, quiet_log, NULL);
 }
