@@ -79,6 +79,7 @@ static void add_text_table(struct row_walk walk, struct buf *out) {
   buf_init(&cells, SIZE_MAX);
   size_t count = add_cells(walk, cols, &cells, widths);
   struct view rest = buf_view(&cells);
+  out->failed |= buf_failed(&cells); /* or the rows would be missing without a word */
   buf_printf(out, "%s (%zu row%s)\n", kpi_table_name(walk.table), count, count == 1 ? "" : "s");
   for (size_t c = 0; c < cols.count; c++) {
     cli_add_padded(view_of(cols.at[c].name), widths[c], is_right_aligned(&cols.at[c]), out);
