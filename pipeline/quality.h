@@ -139,10 +139,10 @@ struct quality {
   unsigned passed, warned, failed; /* checks; those that were skipped are none of these */
   uint64_t bad_rows;               /* of all inputs, left out */
   char failed_title[96];           /* of the first failed check */
-  char *report_json;               /* owned */
+  char *report_json;               /* owned; NULL: of a job without reports */
 };
 
-/* Judges every check and writes the report. Returns owned in *out. Errors: KPI_OUT_OF_MEMORY. */
+/* Judges every check and, unless the job is without reports, writes the report. Returns owned in *out. Errors: KPI_OUT_OF_MEMORY. */
 KPI_MUST_CHECK enum kpi_code quality_report(const struct quality_facts *facts, struct quality *out,
                                             struct err *err);
 

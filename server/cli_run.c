@@ -159,7 +159,9 @@ static enum kpi_code compute(struct workshop *w, struct err *err) {
   const struct day_scan_plan plan = {.x = &w->x,
                                      .ask = {day_set_range(w->options.from, w->options.to), config->bad_rows,
                                              config->max_bad_rows_text, config->engine},
-                                     .live = &the_live};
+                                     .live = &the_live,
+                                     .without_reports =
+                                         !w->options.publish && w->options.format != FORMAT_JSON};
   return day_scan_compute(&plan, &w->scan, err);
 }
 

@@ -56,6 +56,7 @@ enum kpi_code day_scan_compute(const struct day_scan_plan *plan, struct day_scan
                                .job = &job,
                                .listener = {.arg = &pass, .phase = on_phase, .listed = on_listed}};
   job.hand_off = plan->hand_off;
+  job.without_reports = plan->without_reports;
   if (rc == KPI_OK && x->db) {
     rc = run_exec_history(x, &job.days, &history, err);
     job.history = &history;

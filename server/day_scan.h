@@ -23,6 +23,7 @@ struct day_scan_plan {
   struct job_ask ask;
   struct run_live *live;
   const struct hand_off *hand_off; /* NULL: what is handed to a cluster is not kept */
+  bool without_reports;            /* as of the job */
   /* Any may be NULL. */
   void (*phase)(void *arg, enum run_phase phase);
   void (*listed)(void *arg, const struct run_input *input);
