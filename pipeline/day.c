@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "pipeline/day.h"
 
-#include <stdio.h>
-
 enum { DAYS_PER_ERA = 146097, DAYS_TO_1970 = 719468 };
 
 void day_to_civil(day_t d, int *year, int *month, int *day) {
@@ -38,11 +36,19 @@ bool day_parse(struct view text, day_t *out) {
   return true;
 }
 
+/* Writes exactly n digits. */
+static void put_digits(int value, size_t n, char *out) {
+  for (; n > 0; value /= 10)
+    out[--n] = (char)('0' + value % 10);
+}
+
 char *day_text(day_t d, char out[DAY_TEXT_SIZE]) {
   int year, month, day;
   day_to_civil(d, &year, &month, &day);
-  /* The ranges let the compiler see that the text fits. */
-  snprintf(out, DAY_TEXT_SIZE, "%04u-%02u-%02u", (unsigned)year % 10000u, (unsigned)month % 100u,
-           (unsigned)day % 100u);
+  put_digits(year, 4, out);
+  put_digits(month, 2, out + 5);
+  put_digits(day, 2, out + 8);
+  out[4] = out[7] = '-';
+  out[DAY_TEXT_SIZE - 1] = '\0';
   return out;
 }

@@ -2,7 +2,6 @@
 #include "pipeline/decimal.h"
 
 #include <math.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -14,7 +13,8 @@ enum {
   EXPONENT_CAP = 1000000, /* exponents beyond are all the same: zero or too large */
   RATIO_SHIFT_LIMBS = 3,  /* see ratio(): gives every quotient more than 64 significant bits */
   RATIO_LIMBS = DECIMAL_LIMBS + RATIO_SHIFT_LIMBS,
-  DOUBLE_BITS = 53
+  DOUBLE_BITS = 53,
+  PARTS_PER_ONE = 10000
 };
 
 typedef decimal_small u128;
@@ -33,6 +33,8 @@ static void mul_add(uint64_t *limb, int limbs, uint64_t factor, uint64_t addend)
 /* Divides in place and returns the remainder. */
 static uint64_t div_small(uint64_t *limb, int limbs, uint64_t divisor) {
   u128 rest = 0;
+  while (limbs > 0 && limb[limbs - 1] == 0)
+    limbs--;
   for (int i = limbs - 1; i >= 0; i--) {
     rest = rest << 64 | limb[i];
     limb[i] = (uint64_t)(rest / divisor);
@@ -267,16 +269,25 @@ size_t decimal_text(const struct decimal *d, char out[DECIMAL_TEXT_SIZE]) {
       digits[--at] = (char)('0' + chunk % 10);
     any = !decimal_is_zero(&m);
   }
-  const char *decimals = digits + sizeof digits - DECIMAL_SCALE;
-  const char *whole = digits + at;
-  while (whole < decimals && *whole == '0')
-    whole++;
-  size_t decimals_len = DECIMAL_SCALE;
-  while (decimals_len && decimals[decimals_len - 1] == '0')
-    decimals_len--;
-  return (size_t)snprintf(out, DECIMAL_TEXT_SIZE, "%s%.*s%s%s%.*s", decimal_is_negative(d) ? "-" : "",
-                          (int)(decimals - whole), whole, whole == decimals ? "0" : "",
-                          decimals_len ? "." : "", (int)decimals_len, decimals);
+  const size_t point = sizeof digits - DECIMAL_SCALE;
+  while (at + 1 < point && digits[at] == '0')
+    at++;
+  if (at == point)
+    digits[--at] = '0';
+  size_t decimals = DECIMAL_SCALE, len = 0;
+  while (decimals && digits[point + decimals - 1] == '0')
+    decimals--;
+  if (decimal_is_negative(d))
+    out[len++] = '-';
+  memcpy(out + len, digits + at, point - at);
+  len += point - at;
+  if (decimals) {
+    out[len++] = '.';
+    memcpy(out + len, digits + point, decimals);
+    len += decimals;
+  }
+  out[len] = '\0';
+  return len;
 }
 
 static int bit_length(const uint64_t *limb, int limbs) {
@@ -305,9 +316,31 @@ static double round_quotient(const uint64_t *q, bool sticky) {
   return ldexp((double)kept, drop + 1 - 64 * RATIO_SHIFT_LIMBS);
 }
 
+/* A double holds both: IEEE 754 rounds their quotient once, to the nearest. */
+static bool are_doubles(u128 a, u128 b) {
+  return a <= (u128)1 << DOUBLE_BITS && b <= (u128)1 << DOUBLE_BITS;
+}
+
+/* Of a sum of prices of up to four decimals that is neither negative nor great, as nearly all are. False for
+ * others. */
+static bool ratio_of_common(const struct decimal *d, uint64_t divisor, double *out) {
+  uint64_t high = 0;
+  for (int i = 2; i < DECIMAL_LIMBS; i++)
+    high |= d->limb[i];
+  const u128 units = (u128)d->limb[1] << 64 | d->limb[0], parts = units / (UNIT_PER_ONE / PARTS_PER_ONE);
+  const u128 times = (u128)divisor * PARTS_PER_ONE;
+  if (high || parts * (UNIT_PER_ONE / PARTS_PER_ONE) != units || !are_doubles(parts, times))
+    return false;
+  *out = (double)parts / (double)times;
+  return true;
+}
+
 double decimal_ratio(const struct decimal *d, uint64_t divisor) {
+  double common;
   if (divisor == 0 || decimal_is_zero(d))
     return 0;
+  if (ratio_of_common(d, divisor, &common))
+    return common;
   /* d counts 10^-18; the shift by 192 bits leaves more than 64 bits after dividing by 10^18 and a 64-bit
    * count. */
   struct decimal m = magnitude(d);
@@ -320,6 +353,8 @@ double decimal_ratio(const struct decimal *d, uint64_t divisor) {
 }
 
 double count_ratio(uint64_t a, uint64_t b) {
+  if (b && are_doubles(a, b))
+    return (double)a / (double)b;
   u128 units = (u128)a * UNIT_PER_ONE;
   struct decimal d = {{(uint64_t)units, (uint64_t)(units >> 64)}};
   return decimal_ratio(&d, b);

@@ -140,6 +140,33 @@ bool dict_intern(struct dict *d, struct view text, uint64_t *out) {
   return true;
 }
 
+/* Where a short text has its place: by its ends. */
+static size_t memo_place(struct view text) {
+  const size_t len = text.len < sizeof(uint64_t) ? text.len : sizeof(uint64_t);
+  uint64_t head = 0, tail = 0;
+  memcpy(&head, text.ptr, len);
+  memcpy(&tail, text.ptr + text.len - len, len);
+  return (head ^ tail * 3) * 0x9E3779B97F4A7C15u >> 56;
+}
+
+_Static_assert((int)DICT_MEMO_TEXTS == 1 << 8, "a place is the high byte of a hash");
+
+bool dict_intern_again(struct dict *d, struct dict_memo *memo, struct view text, uint64_t *out) {
+  if (text.len == 0 || text.len > DICT_MEMO_BYTES)
+    return dict_intern(d, text, out);
+  const size_t at = memo_place(text);
+  if (memo->at[at].len == text.len && memcmp(memo->at[at].bytes, text.ptr, text.len) == 0) {
+    *out = memo->at[at].number;
+    return true;
+  }
+  if (!dict_intern(d, text, out))
+    return false;
+  memo->at[at].number = *out;
+  memo->at[at].len = (uint8_t)text.len;
+  memcpy(memo->at[at].bytes, text.ptr, text.len);
+  return true;
+}
+
 bool dict_find(struct dict *d, struct view text, uint64_t *out) {
   uint64_t hash = dict_hash(text);
   uint64_t shard_number = hash & (SHARDS - 1);

@@ -9,7 +9,18 @@
 
 struct dict;
 
-enum { DICT_SHARD_BITS = 4 };
+enum { DICT_SHARD_BITS = 4, DICT_MEMO_TEXTS = 256, DICT_MEMO_BYTES = 40 };
+
+/* Short texts that one thread has met in a dictionary, each at the place that its hash names.
+ * Zero-initialise.
+ */
+struct dict_memo {
+  struct {
+    uint64_t number;
+    uint8_t len; /* 0: none */
+    char bytes[DICT_MEMO_BYTES];
+  } at[DICT_MEMO_TEXTS];
+};
 
 /* Returns owned; memory is accounted to `budget` (borrowed, may be NULL). NULL when memory is exhausted. */
 struct dict *dict_new(struct budget *budget);
@@ -20,6 +31,9 @@ void dict_free(struct dict *d);
 /* Sets *out to the number of a text, a new one when it is unknown. Copies the bytes. Any thread. False when
  * memory is exhausted. */
 bool dict_intern(struct dict *d, struct view text, uint64_t *out);
+
+/* The same for a text that the thread is likely to have met before, which it finds without a lock. */
+bool dict_intern_again(struct dict *d, struct dict_memo *memo, struct view text, uint64_t *out);
 
 /* Sets *out to the number of a text that is known; false when it is not. Any thread. */
 bool dict_find(struct dict *d, struct view text, uint64_t *out);

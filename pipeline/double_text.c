@@ -30,13 +30,37 @@ struct scaled {
   bool ends_are_its_own;
 };
 
+static const uint64_t powers_of_ten[] = {1,
+                                         10,
+                                         100,
+                                         1000,
+                                         10000,
+                                         100000,
+                                         1000000,
+                                         10000000,
+                                         100000000,
+                                         1000000000,
+                                         10000000000,
+                                         100000000000,
+                                         1000000000000,
+                                         10000000000000,
+                                         100000000000000,
+                                         1000000000000000,
+                                         10000000000000000,
+                                         100000000000000000,
+                                         1000000000000000000,
+                                         10000000000000000000u};
+
 static struct scaled scale(double d) {
   uint64_t bits;
   memcpy(&bits, &d, sizeof bits);
   const uint64_t hidden = UINT64_C(1) << FRACTION_BITS, mantissa = hidden | (bits & (hidden - 1));
   struct scaled s = {.shift = EXPONENT_OF_UNITS - (int)(bits >> FRACTION_BITS),
                      .ends_are_its_own = mantissa % 2 == 0};
-  u128 power = 1;
+  /* One digit less than enough, or two: floor(exponent * log10(2)), for these by a product. */
+  const int exponent = FRACTION_BITS + 1 - s.shift;
+  s.decimals = DBL_DIG - (exponent * 1233 >> 12);
+  u128 power = powers_of_ten[s.decimals];
   while ((mantissa * power) >> s.shift < DIGITS_MIN) {
     power *= 10;
     s.decimals++;
@@ -133,8 +157,10 @@ static void shortest_scientific(double d, char out[DOUBLE_TEXT_SIZE]) {
 
 size_t double_text(double d, char out[DOUBLE_TEXT_SIZE]) {
   enum { FIXED_MIN_EXPONENT = -4, FIXED_MAX_EXPONENT = 16 }; /* as Python's repr chooses */
-  if (d == 0)
-    return (size_t)snprintf(out, DOUBLE_TEXT_SIZE, "0");
+  if (d == 0) {
+    memcpy(out, "0", sizeof "0");
+    return 1;
+  }
   if (fabs(d) >= COMMON_MIN && fabs(d) < COMMON_MAX)
     return common_text(d, out);
   char text[DOUBLE_TEXT_SIZE];

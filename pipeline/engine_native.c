@@ -125,10 +125,21 @@ static bool merge_groups(struct native *n) {
          aggregate_merge(parts, n->worker_count, n->pool, &n->pass.job->progress->tasks, n->pass.job->budget);
 }
 
+static void settle(void *arg) {
+  struct native_worker *w = arg;
+  w->is_settled = native_plain_settle(w);
+}
+
+/* Calls fn for each worker, all at once. */
+static void each_worker(struct native *n, pool_task_fn fn) {
+  pool_map(n->pool, &n->pass.job->progress->tasks, fn, n->workers, sizeof *n->workers, n->worker_count);
+}
+
 /* Brings what all workers have found together in the first. */
 static enum kpi_code finish_workers(struct native *n, struct err *err) {
   n->all = &n->workers[0];
-  if (!native_plain_settle(n->all))
+  each_worker(n, settle);
+  if (!n->all->is_settled)
     return job_memory_err(n->pass.job, err);
   for (size_t i = 1; i < n->worker_count; i++) {
     struct native_worker *w = &n->workers[i];
@@ -139,7 +150,7 @@ static enum kpi_code finish_workers(struct native *n, struct err *err) {
     n->all->product_id_rows += w->product_id_rows;
     n->all->product_text_rows += w->product_text_rows;
     quality_tally_merge(&n->all->whole, &w->whole);
-    if (!native_plain_settle(w) || !native_days_merge(&n->all->days, &w->days, n->pass.job->budget))
+    if (!w->is_settled || !native_days_merge(&n->all->days, &w->days, n->pass.job->budget))
       return job_memory_err(n->pass.job, err);
   }
   return merge_groups(n) ? KPI_OK : job_memory_err(n->pass.job, err);
@@ -381,17 +392,21 @@ static bool kinds_were_wrong(struct native *n, enum id_kind kinds[ID_COLUMN_COUN
   return wrong;
 }
 
+static void clear_worker(void *arg) {
+  struct native_worker *w = arg;
+  struct budget *budget = w->pass->job->budget;
+  join_pairs_clear(&w->products, budget);
+  join_pairs_clear(&w->orders, budget);
+  idset_clear(&w->other_orders, budget);
+  aggregate_clear(&w->groups, budget);
+  native_days_clear(&w->days, budget);
+  quality_tally_clear(&w->whole);
+}
+
 static void native_clear(struct native *n) {
   struct budget *budget = n->pass.job->budget;
-  for (size_t i = 0; n->workers && i < n->worker_count; i++) {
-    struct native_worker *w = &n->workers[i];
-    join_pairs_clear(&w->products, budget);
-    join_pairs_clear(&w->orders, budget);
-    idset_clear(&w->other_orders, budget);
-    aggregate_clear(&w->groups, budget);
-    native_days_clear(&w->days, budget);
-    quality_tally_clear(&w->whole);
-  }
+  if (n->workers)
+    each_worker(n, clear_worker);
   free(n->workers);
   for (int d = 0; d < DATASET_COUNT; d++)
     scan_report_clear(&n->reports[d]);
@@ -421,6 +436,8 @@ static enum kpi_code native_init(struct native *n, struct pool *pool, const stru
   memcpy(n->pass.kinds, belief->kinds, sizeof n->pass.kinds);
   pthread_mutex_init(&n->pass.lock, NULL);
   n->workers = calloc(n->worker_count, sizeof *n->workers);
+  for (size_t i = 0; n->workers && i < n->worker_count; i++)
+    n->workers[i].pass = &n->pass;
   n->pass.ids = dict_new(job->budget);
   n->pass.categories = dict_new(job->budget);
   if (belief->ids_are_unique) {
@@ -433,8 +450,6 @@ static enum kpi_code native_init(struct native *n, struct pool *pool, const stru
   if (!n->workers || !n->pass.ids || !n->pass.categories || belief->ids_are_unique != has_marks ||
       n->pass.covers_all_days == (n->pass.all_orders != NULL))
     return job_memory_err(job, err);
-  for (size_t i = 0; i < n->worker_count; i++)
-    n->workers[i].pass = &n->pass;
   return KPI_OK;
 }
 

@@ -151,14 +151,14 @@ static bool category_value(struct native_worker *w, const struct scan_row *row, 
     category = view_of(p->job->unknown_category);
   auto_buf struct buf text;
   buf_init(&text, 3 * CSV_FIELD_MAX_BYTES);
-  if (!view_is_utf8(category)) {
+  if (!row->csv->is_ascii && !view_is_utf8(category)) {
     buf_add_utf8(&text, category);
     category = buf_view(&text);
   }
   if (category.len == 0 || category.len > CATEGORY_BYTES_MAX)
     return !buf_failed(&text) && keep_bad_product(p, row->place, category.len == 0, value);
   uint64_t number;
-  if (!dict_intern(p->categories, category, &number) || number >= PRODUCT_IS_BAD)
+  if (!dict_intern_again(p->categories, &w->categories, category, &number) || number >= PRODUCT_IS_BAD)
     return false;
   *value = (uint32_t)number;
   return true;

@@ -6,6 +6,7 @@
 #define KPID_PIPELINE_NATIVE_ROWS_H
 
 #include "pipeline/aggregate.h"
+#include "pipeline/dict.h"
 #include "pipeline/id_marks.h"
 #include "pipeline/join_map.h"
 #include "pipeline/native_days.h"
@@ -71,8 +72,10 @@ struct native_worker {
   uint64_t product_text_rows; /* of these, with one that is no number */
   struct quality_tally whole; /* of what bears on every day: products, and rows without a date */
   struct native_days days;
+  struct dict_memo categories;
   struct status_cache statuses;
   struct plain_statuses plain_statuses;
+  bool is_settled; /* what plain rows add up to is in the tallies and groups */
   POOL_GAP;
 };
 

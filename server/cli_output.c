@@ -13,21 +13,34 @@ enum { COLUMNS_MAX_SHOWN = 16 };
 
 /* ---- aligned text ---- */
 
-void cli_add_shown(struct view text, struct buf *out) {
-  const size_t at = out->len;
-  buf_add(out, text);
-  for (size_t i = at; i < out->len; i++)
+/* Of what was added from there on. */
+static void blank_controls(struct buf *out, size_t from) {
+  for (size_t i = from; i < out->len; i++)
     if ((unsigned char)out->ptr[i] < ' ' || out->ptr[i] == 0x7f)
       out->ptr[i] = ' ';
 }
 
+void cli_add_shown(struct view text, struct buf *out) {
+  const size_t at = out->len;
+  buf_add(out, text);
+  blank_controls(out, at);
+}
+
+static void add_blanks(size_t count, struct buf *out) {
+  static const char blanks[] = "                                ";
+  for (size_t n; count > 0; count -= n) {
+    n = count < sizeof blanks - 1 ? count : sizeof blanks - 1;
+    buf_add(out, (struct view){blanks, n});
+  }
+}
+
 void cli_add_padded(struct view text, size_t width, bool right, struct buf *out) {
   size_t own = utf8_count(text), blanks = width > own ? width - own : 0;
-  for (size_t i = 0; right && i < blanks; i++)
-    buf_add_char(out, ' ');
+  if (right)
+    add_blanks(blanks, out);
   buf_add(out, text);
-  for (size_t i = 0; !right && i < blanks; i++)
-    buf_add_char(out, ' ');
+  if (!right)
+    add_blanks(blanks, out);
 }
 
 static bool is_right_aligned(const struct kpi_column *col) {
@@ -56,16 +69,14 @@ static size_t add_cells(struct row_walk walk, struct kpi_columns cols, struct bu
                         size_t widths[COLUMNS_MAX_SHOWN]) {
   const struct kpi_row *row;
   size_t count = 0;
-  auto_buf struct buf cell;
-  buf_init(&cell, SIZE_MAX);
   for (size_t c = 0; c < cols.count; c++)
     widths[c] = strlen(cols.at[c].name);
   for (; (row = next_row(&walk)) != NULL; count++)
     for (size_t c = 0; c < cols.count; c++) {
-      buf_reset(&cell);
-      kpi_cell_text(row, &cols.at[c], &cell);
-      const size_t width = utf8_count(buf_view(&cell));
-      cli_add_shown(buf_view(&cell), out);
+      const size_t at = out->len;
+      kpi_cell_text(row, &cols.at[c], out);
+      const size_t width = utf8_count((struct view){out->ptr + at, out->len - at});
+      blank_controls(out, at);
       buf_add_char(out, '\0');
       widths[c] = width > widths[c] ? width : widths[c];
     }

@@ -129,6 +129,26 @@ static void ratios_are_the_nearest_double(void **state) {
   assert_true(count_ratio(UINT64_MAX, UINT64_MAX) == 1.0);
 }
 
+/* Those of positive sums with few decimals are found in another way than those of negative ones. */
+static void ratios_of_common_sums_are_those_of_all(void **state) {
+  (void)state;
+  uint64_t seed = 42;
+  for (int i = 0; i < 200000; i++) {
+    char text[64], negative[66];
+    const uint64_t whole = unit_random(&seed) >> (unit_random(&seed) % 64);
+    snprintf(text, sizeof text, "%llu.%0*llu", (unsigned long long)whole, 1 + i % 5,
+             (unsigned long long)(unit_random(&seed) % 10));
+    snprintf(negative, sizeof negative, "-%s", text);
+    const struct decimal d = number(text), minus = number(negative);
+    const uint64_t divisor = unit_random(&seed) >> (unit_random(&seed) % 64);
+    if (decimal_ratio(&d, divisor) != -decimal_ratio(&minus, divisor))
+      fail_msg("%s / %llu", text, (unsigned long long)divisor);
+    const struct decimal count = number(strtok(text, "."));
+    if (count_ratio(whole, divisor) != decimal_ratio(&count, divisor))
+      fail_msg("%llu / %llu", (unsigned long long)whole, (unsigned long long)divisor);
+  }
+}
+
 static void rounding_up_may_make_a_price_too_large(void **state) {
   (void)state;
   char text[126 + 1 + 19 + 1];
@@ -178,6 +198,7 @@ int main(void) {
       cmocka_unit_test(sums_do_not_round),
       cmocka_unit_test(order_is_by_value),
       cmocka_unit_test(ratios_are_the_nearest_double),
+      cmocka_unit_test(ratios_of_common_sums_are_those_of_all),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

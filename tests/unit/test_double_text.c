@@ -60,23 +60,18 @@ static void assert_shortest(double d) {
   assert_string_equal(text, expected);
 }
 
-static uint64_t next_random(uint64_t *seed) {
-  *seed = *seed * 6364136223846793005u + 1442695040888963407u;
-  return *seed >> 11;
-}
-
 /* Ratios of counts, prices, and any bits between the limits of fixed notation. */
 static void no_shorter_text_reads_back(void **state) {
   (void)state;
   uint64_t seed = 1;
   for (int i = 0; i < 50000; i++) {
-    const uint64_t count = 1 + next_random(&seed) % 1000000;
-    const double ratio = (double)(1 + next_random(&seed) % count) / (double)count;
-    const double exponent = (double)(next_random(&seed) % 63) - 13;
-    const double any = ldexp(1.0 + (double)next_random(&seed) / 9007199254740992.0, (int)exponent);
+    const uint64_t count = 1 + unit_random(&seed) % 1000000;
+    const double ratio = (double)(1 + unit_random(&seed) % count) / (double)count;
+    const double exponent = (double)(unit_random(&seed) % 63) - 13;
+    const double any = ldexp(1.0 + (double)unit_random(&seed) / 9007199254740992.0, (int)exponent);
     if (ratio >= 1e-4)
       assert_shortest(ratio);
-    assert_shortest((double)(next_random(&seed) % 100000000) / 100 + 0.01);
+    assert_shortest((double)(unit_random(&seed) % 100000000) / 100 + 0.01);
     assert_shortest(i % 2 ? any : -any);
   }
 }

@@ -17,6 +17,12 @@
 
 #define COUNT_OF(a) (sizeof(a) / sizeof(a)[0])
 
+/* The next of a row of numbers of 53 bits that look random, the same for the same seed (Knuth's LCG). */
+static inline uint64_t unit_random(uint64_t *seed) {
+  *seed = *seed * 6364136223846793005u + 1442695040888963407u;
+  return *seed >> 11;
+}
+
 #define assert_view(actual, expected)                                                                        \
   do {                                                                                                       \
     struct view actual_ = (actual), expected_ = view_of(expected);                                           \
