@@ -2,6 +2,7 @@
 #include "base/alloc.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 enum { ARRAY_ITEMS_FIRST = 32 };
 
@@ -60,6 +61,14 @@ void *budget_calloc(struct budget *b, size_t count, size_t size) {
   void *p = calloc(total ? total : 1, 1);
   if (!p)
     refund(b, total);
+  return p;
+}
+
+void *budget_zeroed(struct budget *b, size_t count, size_t size) {
+  size_t total;
+  void *p = __builtin_mul_overflow(count, size, &total) ? NULL : budget_alloc(b, total);
+  if (p)
+    memset(p, 0, total);
   return p;
 }
 

@@ -84,13 +84,20 @@ static bool give_bit(void *arg, struct view name, uint64_t number) {
   return true;
 }
 
+/* Of an order. */
+static size_t category_marks_bytes(const struct native_pass *p) {
+  return p->category_marks.words_an_order * sizeof *p->category_marks.words;
+}
+
 /* Bits for each category of each order, instead of sets of orders for each category: where an order is one
  * row, and items name it by the same code. */
 static bool make_category_marks(struct native *n) {
   struct native_pass *p = &n->pass;
   if (!p->order_marks || p->kinds[ID_ITEMS_ORDER] != ID_NUMERIC || !dict_each(p->categories, give_bit, p))
     return true;
-  p->category_marks = budget_calloc(p->job->budget, p->orders.slot_count, sizeof *p->category_marks);
+  struct category_marks *marks = &p->category_marks;
+  marks->words_an_order = p->category_count > CATEGORY_MARKS_HALF ? 2 : 1;
+  marks->words = budget_calloc(p->job->budget, p->orders.slot_count, category_marks_bytes(p));
   if (p->products.is_direct)
     p->product_bits = budget_calloc(p->job->budget, p->products.slot_count, 1);
   for (size_t i = 0; p->product_bits && i < p->products.slot_count; i++) {
@@ -98,7 +105,7 @@ static bool make_category_marks(struct native *n) {
     if (product->times == 1 && !(product->value & PRODUCT_IS_BAD))
       p->product_bits[i] = CATEGORY_BIT_KNOWN | p->category_bits[product->value];
   }
-  return p->category_marks != NULL;
+  return marks->words != NULL;
 }
 
 static enum kpi_code scan_all(struct native *n, struct err *err) {
@@ -410,8 +417,8 @@ static void native_clear(struct native *n) {
   free(n->workers);
   for (int d = 0; d < DATASET_COUNT; d++)
     scan_report_clear(&n->reports[d]);
-  budget_free(budget, (void *)n->pass.category_marks,
-              n->pass.orders.slot_count * sizeof *n->pass.category_marks);
+  budget_free(budget, (void *)n->pass.category_marks.words,
+              n->pass.orders.slot_count * category_marks_bytes(&n->pass));
   budget_free(budget, n->pass.product_bits, n->pass.product_bits ? n->pass.products.slot_count : 0);
   join_map_clear(&n->pass.products, budget);
   join_map_clear(&n->pass.orders, budget);

@@ -37,15 +37,15 @@ void id_marks_free(struct id_marks *m) {
 }
 
 /* True when an id has to do without a page yet. */
-static bool is_too_early(struct id_marks *m, size_t at) {
-  return atomic_load_explicit(&m->wanted[at], memory_order_relaxed) < m->patience &&
-         atomic_fetch_add_explicit(&m->wanted[at], 1, memory_order_relaxed) < m->patience;
+static bool is_too_early(struct id_marks *m, size_t at, size_t patience) {
+  return atomic_load_explicit(&m->wanted[at], memory_order_relaxed) < patience &&
+         atomic_fetch_add_explicit(&m->wanted[at], 1, memory_order_relaxed) < patience;
 }
 
 /* Makes a page, or finds that another thread has. NULL when there may be no more, or not yet. */
-static _Atomic uint64_t *make_page(struct id_marks *m, size_t at) {
+static _Atomic uint64_t *make_page(struct id_marks *m, size_t at, size_t patience) {
   _Atomic uint64_t *none = NULL;
-  if (is_too_early(m, at))
+  if (is_too_early(m, at, patience))
     return NULL;
   if (atomic_fetch_add(&m->used, 1) >= PAGES_USED_MAX)
     return NULL;
@@ -72,24 +72,31 @@ static struct bit bit_of(id_code code) {
 }
 
 /* The word of a bit; NULL when there is no room. */
-static _Atomic uint64_t *word_of(struct id_marks *m, struct bit bit) {
+static _Atomic uint64_t *word_of(struct id_marks *m, struct bit bit, size_t patience) {
   if (bit.page == 2 * PAGES)
     return NULL;
   _Atomic uint64_t *page = atomic_load_explicit(&m->pages[bit.page], memory_order_acquire);
   if (!page)
-    page = make_page(m, bit.page);
+    page = make_page(m, bit.page, patience);
   return page ? &page[bit.word] : NULL;
 }
 
 enum id_mark id_marks_start_run(struct id_marks *m, struct id_mark_run *r, id_code code) {
   const struct bit bit = bit_of(code);
   const bool all_new = id_marks_flush(r);
-  r->word = word_of(m, bit);
+  r->word = word_of(m, bit, m->patience);
   r->base = code - code % WORD_BITS;
   r->mask = bit.mask;
   if (!r->word)
     return ID_MARK_NO_ROOM;
   return all_new ? ID_MARK_NEW : ID_MARK_REPEATED;
+}
+
+bool id_marks_add_bits(struct id_marks *m, id_code first, uint64_t bits) {
+  _Atomic uint64_t *word = word_of(m, bit_of(first), ID_MARKS_AT_ONCE);
+  if (word)
+    atomic_fetch_or_explicit(word, bits, memory_order_relaxed);
+  return word != NULL;
 }
 
 bool id_marks_has(const struct id_marks *m, id_code code) {

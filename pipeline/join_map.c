@@ -35,8 +35,8 @@ void join_pairs_clear(struct join_pairs *p, struct budget *budget) {
 
 /* Makes free slots, and room for their keys unless they are direct. */
 static bool make_slots(struct join_map *m, struct budget *budget, size_t count) {
-  m->slots = budget_calloc(budget, count, sizeof *m->slots);
-  m->met = budget_calloc(budget, count, sizeof *m->met);
+  m->slots = budget_zeroed(budget, count, sizeof *m->slots);
+  m->met = budget_zeroed(budget, count, sizeof *m->met);
   m->slot_count = count;
   if (!m->is_direct && (m->keys = budget_alloc(budget, count * sizeof *m->keys)) != NULL)
     memset(m->keys, 0xFF, count * sizeof *m->keys); /* ID_NULL */

@@ -118,14 +118,13 @@ static bool add_to_category(struct native_worker *w, struct plain_day *day, cons
   if (!plain_day_reserve(day, p->job->budget, p->category_count))
     return false;
   struct plain_category *sum = &day->categories[bit];
-  struct category_marks *marks = native_category_marks(p, order);
   if (it->status->is_returned) {
     sum->returned_rows++;
-    sum->returned_orders += native_mark_category(&marks->returned, bit);
+    sum->returned_orders += native_mark_category(p, order, bit, true);
   }
   sum->revenue += it->price;
   sum->rows++;
-  sum->orders += native_mark_category(&marks->sold, bit);
+  sum->orders += native_mark_category(p, order, bit, false);
   return true;
 }
 
@@ -172,7 +171,7 @@ static size_t take_items(void *worker, struct csv_cursor *c, const struct csv_bi
     it.order = batch->ids[ITEM_ORDER_ID][i];
     it.product = batch->ids[ITEM_PRODUCT_ID][i];
     if (day_set_has(&w->pass->job->days, it.day)) {
-      if (!w->pass->category_marks || !w->pass->item_marks ||
+      if (!w->pass->category_marks.words || !w->pass->item_marks ||
           !decimal_read_small(csv_plain_cell(c, b->cell[ITEMS_SALE_PRICE]), &it.price) ||
           !(it.status = find_status(w, csv_plain_cell(c, b->cell[ITEMS_STATUS]))) || !add_item(w, &it))
         break;

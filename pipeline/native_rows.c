@@ -202,14 +202,11 @@ bool native_keep_for_orphans(struct native_worker *w, id_code order) {
 }
 
 bool native_keep_bits_for_orphans(struct native_worker *w, id_code first, uint64_t bits) {
-  for (; bits; bits &= bits - 1) {
+  if (w->pass->covers_all_days || bits == 0 || id_marks_add_bits(w->pass->all_orders, first, bits))
+    return true;
+  for (; bits; bits &= bits - 1)
     if (!native_keep_for_orphans(w, first + (id_code)__builtin_ctzll(bits)))
       return false;
-    if (w->all_orders_run.word && w->all_orders_run.base == first) { /* the others are marked with it */
-      w->all_orders_run.mask |= bits;
-      return true;
-    }
-  }
   return true;
 }
 
@@ -429,14 +426,13 @@ static bool count_order(const struct native_worker *w, struct group *g, const st
                         const struct join_slot *row, id_code order) {
   const struct native_pass *p = w->pass;
   struct budget *budget = p->job->budget;
-  if (!row || !p->category_marks)
+  if (!row || !p->category_marks.words)
     return order == ID_NULL || (idset_add(&g->orders, budget, order) &&
                                 (!it->is_returned || idset_add(&g->returned_orders, budget, order)));
-  struct category_marks *marks = native_category_marks(p, row);
   const unsigned bit = p->category_bits[g->category];
-  g->marked.orders += native_mark_category(&marks->sold, bit);
+  g->marked.orders += native_mark_category(p, row, bit, false);
   if (it->is_returned)
-    g->marked.returned_orders += native_mark_category(&marks->returned, bit);
+    g->marked.returned_orders += native_mark_category(p, row, bit, true);
   return true;
 }
 

@@ -14,7 +14,12 @@
 
 #include <pthread.h>
 
-enum { CATEGORY_BYTES_MAX = 2048, CATEGORY_MARKS_MAX = 64, CATEGORY_NUMBERS_MAX = 1024 };
+enum {
+  CATEGORY_BYTES_MAX = 2048,
+  CATEGORY_MARKS_MAX = 64,
+  CATEGORY_MARKS_HALF = CATEGORY_MARKS_MAX / 2,
+  CATEGORY_NUMBERS_MAX = 1024
+};
 enum { CATEGORY_BIT_KNOWN = 0x80 };
 _Static_assert((int)CATEGORY_MARKS_MAX <= (int)CATEGORY_BIT_KNOWN, "bits do not look like the flag");
 
@@ -27,10 +32,12 @@ struct bad_product {
 /* In a join map of products: the value is an index into the bad products. */
 #define PRODUCT_IS_BAD ((uint32_t)1 << 31)
 
-/* Of an order of the job's days: the categories in which it was counted, and in which as one with a returned
- * item; a bit each. */
+/* Of each order of the job's days, in its slot of the join map: the categories in which it was counted, and
+ * in which as one with a returned item; a bit each, the latter in the high half of a word, or in a second
+ * word. */
 struct category_marks {
-  _Atomic uint64_t sold, returned;
+  _Atomic uint64_t *words; /* owned; NULL: there are none, sets count */
+  size_t words_an_order;   /* 1 or 2 */
 };
 
 /* One pass over the input; shared by all workers. Only what is marked changes while rows are read. */
@@ -46,7 +53,7 @@ struct native_pass {
   bool covers_all_days;
   /* Of orders and items that count, as long as none is repeated: rows count them. NULL: sets do. */
   struct id_marks *order_marks, *item_marks;
-  struct category_marks *category_marks; /* of each order in its slot of the join map; NULL: sets count */
+  struct category_marks category_marks;
   unsigned char category_bits[CATEGORY_NUMBERS_MAX]; /* by number in `categories` */
   size_t category_count;                             /* that have a bit */
   /* Of each product in its slot of a direct join map: CATEGORY_BIT_KNOWN and the bit of its category, where
@@ -91,7 +98,7 @@ static inline bool native_is_void(const struct native_worker *w) {
  * is exhausted. */
 bool native_keep_for_orphans(struct native_worker *w, id_code order);
 
-/* The same of the ids that bits stand for; that of bit 0 is a multiple of 64. */
+/* The same of ids that are close to each other, as id_marks_add_bits takes them. */
 bool native_keep_bits_for_orphans(struct native_worker *w, id_code first, uint64_t bits);
 
 /* Marks an id as seen; one that was seen makes the pass void. */
@@ -104,17 +111,16 @@ static inline void native_mark_id(struct native_worker *w, struct id_marks *mark
 /* Writes the marks that the worker has not written yet, at the end of a scan. */
 void native_flush_marks(struct native_worker *w);
 
-/* Those of an order that has a slot in the join map. */
-static inline struct category_marks *native_category_marks(const struct native_pass *p,
-                                                           const struct join_slot *order) {
-  return &p->category_marks[order - p->orders.slots];
-}
-
-/* Marks a category by its number among the bits. False when it was. */
-static inline bool native_mark_category(_Atomic uint64_t *marks, unsigned number) {
-  const uint64_t bit = (uint64_t)1 << number;
-  return !(atomic_load_explicit(marks, memory_order_relaxed) & bit) &&
-         !(atomic_fetch_or_explicit(marks, bit, memory_order_relaxed) & bit);
+/* Marks a category, by its number among the bits, of an order that has a slot in the join map. False when it
+ * was. */
+static inline bool native_mark_category(const struct native_pass *p, const struct join_slot *order,
+                                        unsigned number, bool is_returned) {
+  const struct category_marks *marks = &p->category_marks;
+  const size_t high = is_returned ? marks->words_an_order - 1 : 0;
+  const unsigned shift = is_returned && high == 0 ? CATEGORY_MARKS_HALF : 0;
+  const uint64_t bit = (uint64_t)1 << (number + shift);
+  _Atomic uint64_t *word = &marks->words[(size_t)(order - p->orders.slots) * marks->words_an_order + high];
+  return !(atomic_fetch_or_explicit(word, bit, memory_order_relaxed) & bit);
 }
 
 /* The scan_row_fn of each data set; `worker` is a struct native_worker. */

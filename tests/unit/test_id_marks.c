@@ -102,6 +102,21 @@ static void few_ids_far_apart_take_no_memory(void **state) {
   assert_int_equal(budget.used, 0);
 }
 
+static void bits_are_known_to_be_dense(void **state) {
+  (void)state;
+  struct budget budget;
+  budget_init(&budget, 0);
+  struct id_marks *m = id_marks_new(&budget, ID_MARKS_WHEN_DENSE);
+  assert_true(id_marks_add_bits(m, 640, 1 | (uint64_t)1 << 63));
+  assert_true(id_marks_has(m, 640));
+  assert_false(id_marks_has(m, 641));
+  assert_true(id_marks_has(m, 703));
+  assert_int_equal(mark(m, 703), ID_MARK_REPEATED);
+  assert_false(id_marks_add_bits(m, (uint64_t)1 << 40, 1)); /* too great */
+  id_marks_free(m);
+  assert_int_equal(budget.used, 0);
+}
+
 enum { THREADS = 4, IDS = 600000 };
 
 struct racer {
@@ -141,7 +156,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(runs_tell_what_is_repeated),       cmocka_unit_test(each_id_is_new_once),
       cmocka_unit_test(what_cannot_be_marked_is_refused), cmocka_unit_test(few_ids_far_apart_take_no_memory),
-      cmocka_unit_test(threads_agree_who_was_first),
+      cmocka_unit_test(bits_are_known_to_be_dense),       cmocka_unit_test(threads_agree_who_was_first),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
