@@ -154,7 +154,7 @@ def write_orders_in_turn(folder: Path, categories: int, seed: int) -> list[str]:
     return days
 
 
-@pytest.mark.parametrize("categories", [1, 7, 64, 65, 200])
+@pytest.mark.parametrize("categories", [1, 7, 32, 33, 64, 65, 200])
 @pytest.mark.parametrize("seed", range(4))
 def test_orders_counted_by_marks_are_those_counted_by_sets(categories, seed, tmp_path):
     days = write_orders_in_turn(tmp_path / "in", categories, seed)
