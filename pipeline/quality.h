@@ -142,7 +142,8 @@ struct quality {
   char *report_json;               /* owned; NULL: of a job without reports */
 };
 
-/* Judges every check and, unless the job is without reports, writes the report. Returns owned in *out. Errors: KPI_OUT_OF_MEMORY. */
+/* Judges every check and, unless the job is without reports, writes the report. Returns owned in *out.
+ * Errors: KPI_OUT_OF_MEMORY. */
 KPI_MUST_CHECK enum kpi_code quality_report(const struct quality_facts *facts, struct quality *out,
                                             struct err *err);
 
