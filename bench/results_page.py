@@ -174,7 +174,7 @@ def machine() -> str:
 
 def versions(results: Results) -> str:
     used = {c.name for race in results.races for c in race.contenders}
-    found = [f"{first_line(str(kpid_binary()), 'version')} ({first_line('git', 'describe', '--always', '--dirty')})"]
+    found = [first_line(str(kpid_binary()), "version")]
     found += [f"{name} {version(package)}" for name, package in PACKAGES.items() if name in used]
     if "spark" in used:
         found.append(first_line("java", "-version"))
