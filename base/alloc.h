@@ -28,9 +28,9 @@ void *budget_calloc(struct budget *b, size_t count, size_t size);
 void *budget_realloc(struct budget *b, void *p, size_t old_size, size_t new_size);
 void budget_free(struct budget *b, void *p, size_t size);
 
-/* As budget_calloc, for memory that will all be used, and read before it is written: each page is there at
- * once, where the first read would map one of zeros and the first write another, which stops all processors.
- */
+/* As budget_calloc, for memory that will all be used, and read before it is written: its pages are there at
+ * once. Else the first read of each would map one of zeros, and the first write fault again and interrupt all
+ * threads. */
 void *budget_zeroed(struct budget *b, size_t count, size_t size);
 
 /* Makes room for one more item in an array that grows by doubling, not accounted. Returns the array, which

@@ -47,13 +47,19 @@ static bool reserve(struct buf *b, size_t more) {
   return true;
 }
 
-void buf_add(struct buf *b, struct view v) {
-  if (!reserve(b, v.len))
-    return;
-  if (v.len)
-    memcpy(b->ptr + b->len, v.ptr, v.len);
-  b->len += v.len;
+char *buf_extend(struct buf *b, size_t len) {
+  if (!reserve(b, len))
+    return NULL;
+  char *added = b->ptr + b->len;
+  b->len += len;
   b->ptr[b->len] = '\0';
+  return added;
+}
+
+void buf_add(struct buf *b, struct view v) {
+  char *to = buf_extend(b, v.len);
+  if (to && v.len)
+    memcpy(to, v.ptr, v.len);
 }
 
 void buf_add_cstr(struct buf *b, const char *s) {

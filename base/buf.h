@@ -30,6 +30,7 @@ void buf_reset(struct buf *b);
 void buf_add(struct buf *b, struct view v);
 void buf_add_cstr(struct buf *b, const char *s);
 void buf_add_char(struct buf *b, char c);
+char *buf_extend(struct buf *b, size_t len);       /* by bytes that the caller writes; NULL on failure */
 void buf_add_count(struct buf *b, uint64_t count); /* in decimal digits */
 void buf_printf(struct buf *b, const char *fmt, ...) KPI_PRINTF(2, 3);
 void buf_vprintf(struct buf *b, const char *fmt, va_list ap) KPI_PRINTF(2, 0);

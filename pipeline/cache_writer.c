@@ -85,10 +85,28 @@ static bool is_bare(struct view cell) {
 static bool is_usual(const struct csv_row *row, const struct csv_binding *binding) {
   if (row->cell_count != binding->columns || (!row->is_ascii && !view_is_utf8(row->raw)))
     return false;
-  for (int c = 0; c < COLUMNS_MAX; c++)
+  for (int c = 0; c < COLUMNS_MAX && !row->is_bare; c++)
     if (!is_bare(row->cells[c]))
       return false;
   return true;
+}
+
+/* Adds the cells that are needed, with commas between them and a line end. */
+static void add_cells(struct buf *to, const struct csv_row *row, const struct csv_binding *binding) {
+  size_t len = 0;
+  for (int c = 0; c < COLUMNS_MAX; c++)
+    len += binding->has[c] ? row->cells[c].len + 1 : 0;
+  char *at = buf_extend(to, len);
+  if (!at)
+    return;
+  for (int c = 0; c < COLUMNS_MAX; c++)
+    if (binding->has[c]) {
+      if (row->cells[c].len)
+        memcpy(at, row->cells[c].ptr, row->cells[c].len);
+      at += row->cells[c].len;
+      *at++ = ',';
+    }
+  at[-1] = '\n'; /* a header without any column that is needed was refused */
 }
 
 void cached_rows_add(struct cached_rows *r, const struct csv_row *row, const struct csv_binding *binding,
@@ -102,14 +120,7 @@ void cached_rows_add(struct cached_rows *r, const struct csv_row *row, const str
     return;
   begin_text(r);
   const size_t at = r->text.len;
-  const char *gap = "";
-  for (int c = 0; c < COLUMNS_MAX; c++)
-    if (binding->has[c]) {
-      buf_add_cstr(&r->text, gap);
-      buf_add(&r->text, row->cells[c]);
-      gap = ",";
-    }
-  buf_add_char(&r->text, '\n');
+  add_cells(&r->text, row, binding);
   *kept = (struct cached_row){.facts = *facts, .line = line};
   end_row(r, kept, at);
 }
@@ -345,12 +356,18 @@ static bool encode_orders(struct chunk *c, bool asks_where) {
 /* Appends the bytes of a block. */
 static void encode_block(struct chunk *c, size_t from, struct cached_block *b) {
   b->at = c->bytes.len;
+  char *line = buf_extend(&c->bytes, cached_bytes(b));
+  if (!line)
+    return;
+  char *text = line + cached_lines_bytes(b);
   for (size_t i = from; i < from + b->rows; i++) {
-    const uint32_t past = (uint32_t)(row_at(c, i)->line - b->first_line);
-    add_bytes(&c->bytes, &past, sizeof past);
+    const struct cached_row *row = row_at(c, i);
+    const uint32_t past = (uint32_t)(row->line - b->first_line);
+    memcpy(line, &past, sizeof past);
+    line += sizeof past;
+    memcpy(text, c->rows->text.ptr + row->at, row->len);
+    text += row->len;
   }
-  for (size_t i = from; i < from + b->rows; i++)
-    add_bytes(&c->bytes, c->rows->text.ptr + row_at(c, i)->at, row_at(c, i)->len);
   b->crc = sum_from(&c->bytes, b->at);
 }
 

@@ -157,6 +157,7 @@ static bool take_marked(struct csv_cursor *c, const struct csv_binding *binding,
   row->raw = (struct view){c->at, (size_t)(end - c->at)};
   row->cell_count = count;
   row->is_ascii = c->marks.is_ascii;
+  row->is_bare = c->marks.is_bare;
   if (count > CSV_COLUMNS_MAX)
     return fail(c, CSV_TOO_MANY_COLUMNS);
   for (size_t i = 0; i < binding->needed_count; i++) {
@@ -214,7 +215,7 @@ static bool walk_row(struct csv_cursor *c, const struct csv_binding *binding, st
     return false;
   empty_cells(row);
   row->cell_count = 0;
-  row->is_ascii = false;
+  row->is_ascii = row->is_bare = false;
   for (;;) {
     struct cell cell = take_cell(at, c->end);
     if (!cell.next)

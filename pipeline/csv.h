@@ -30,7 +30,7 @@ struct csv_row {
   struct view raw;                /* the row's bytes without line end */
   size_t cell_count;              /* cells in the row, also unneeded ones */
   uint64_t line;                  /* line of the block where the row starts, 0-based */
-  bool is_ascii;                  /* it is, as far as is known without a look at it */
+  bool is_ascii, is_bare;         /* it is; no cell is quoted: as far as is known without a look at it */
 };
 
 enum csv_problem {

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #define UNIT_PER_ONE UINT64_C(1000000000000000000) /* 10^18 */
+#define UNIT_PER_PART (UNIT_PER_ONE / PARTS_PER_ONE)
 
 enum {
   INT_DIGITS_MAX = 126,   /* digits before the point */
@@ -327,9 +328,9 @@ static bool ratio_of_common(const struct decimal *d, uint64_t divisor, double *o
   uint64_t high = 0;
   for (int i = 2; i < DECIMAL_LIMBS; i++)
     high |= d->limb[i];
-  const u128 units = (u128)d->limb[1] << 64 | d->limb[0], parts = units / (UNIT_PER_ONE / PARTS_PER_ONE);
+  const u128 units = (u128)d->limb[1] << 64 | d->limb[0], parts = units / UNIT_PER_PART;
   const u128 times = (u128)divisor * PARTS_PER_ONE;
-  if (high || parts * (UNIT_PER_ONE / PARTS_PER_ONE) != units || !are_doubles(parts, times))
+  if (high || parts * UNIT_PER_PART != units || !are_doubles(parts, times))
     return false;
   *out = (double)parts / (double)times;
   return true;

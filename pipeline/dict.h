@@ -9,9 +9,9 @@
 
 struct dict;
 
-enum { DICT_SHARD_BITS = 4, DICT_MEMO_TEXTS = 256, DICT_MEMO_BYTES = 40 };
+enum { DICT_SHARD_BITS = 4, DICT_MEMO_TEXTS = 256, DICT_MEMO_BYTES = 47 };
 
-/* Short texts that one thread has met in a dictionary, each at the place that its hash names.
+/* Short texts that one thread has met in one dictionary, each at the place that its hash names.
  * Zero-initialise.
  */
 struct dict_memo {

@@ -30,37 +30,18 @@ struct scaled {
   bool ends_are_its_own;
 };
 
-static const uint64_t powers_of_ten[] = {1,
-                                         10,
-                                         100,
-                                         1000,
-                                         10000,
-                                         100000,
-                                         1000000,
-                                         10000000,
-                                         100000000,
-                                         1000000000,
-                                         10000000000,
-                                         100000000000,
-                                         1000000000000,
-                                         10000000000000,
-                                         100000000000000,
-                                         1000000000000000,
-                                         10000000000000000,
-                                         100000000000000000,
-                                         1000000000000000000,
-                                         10000000000000000000u};
-
 static struct scaled scale(double d) {
   uint64_t bits;
   memcpy(&bits, &d, sizeof bits);
   const uint64_t hidden = UINT64_C(1) << FRACTION_BITS, mantissa = hidden | (bits & (hidden - 1));
   struct scaled s = {.shift = EXPONENT_OF_UNITS - (int)(bits >> FRACTION_BITS),
                      .ends_are_its_own = mantissa % 2 == 0};
-  /* One digit less than enough, or two: floor(exponent * log10(2)), for these by a product. */
+  /* d < 2^exponent, so that this many decimals, which are found by log10(2) = 1233 / 4096 rounded down (by a
+   * shift, also below zero), give one or two digits too few. */
   const int exponent = FRACTION_BITS + 1 - s.shift;
-  s.decimals = DBL_DIG - (exponent * 1233 >> 12);
-  u128 power = powers_of_ten[s.decimals];
+  u128 power = 1;
+  for (s.decimals = 0; s.decimals < DBL_DIG - (exponent * 1233 >> 12); s.decimals++)
+    power *= 10;
   while ((mantissa * power) >> s.shift < DIGITS_MIN) {
     power *= 10;
     s.decimals++;

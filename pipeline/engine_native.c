@@ -84,7 +84,7 @@ static bool give_bit(void *arg, struct view name, uint64_t number) {
   return true;
 }
 
-/* Of an order. */
+/* How much memory the marks of one order take. */
 static size_t category_marks_bytes(const struct native_pass *p) {
   return p->category_marks.words_an_order * sizeof *p->category_marks.words;
 }
@@ -137,19 +137,16 @@ static void settle(void *arg) {
   w->is_settled = native_plain_settle(w);
 }
 
-/* Calls fn for each worker, all at once. */
-static void each_worker(struct native *n, pool_task_fn fn) {
-  pool_map(n->pool, &n->pass.job->progress->tasks, fn, n->workers, sizeof *n->workers, n->worker_count);
-}
-
 /* Brings what all workers have found together in the first. */
 static enum kpi_code finish_workers(struct native *n, struct err *err) {
   n->all = &n->workers[0];
-  each_worker(n, settle);
-  if (!n->all->is_settled)
-    return job_memory_err(n->pass.job, err);
-  for (size_t i = 1; i < n->worker_count; i++) {
+  pool_map(n->pool, &n->pass.job->progress->tasks, settle, n->workers, sizeof *n->workers, n->worker_count);
+  for (size_t i = 0; i < n->worker_count; i++) {
     struct native_worker *w = &n->workers[i];
+    if (!w->is_settled)
+      return job_memory_err(n->pass.job, err);
+    if (w == n->all)
+      continue;
     for (int c = 0; c < ID_COLUMN_COUNT; c++) {
       n->all->seen[c].text |= w->seen[c].text;
       n->all->seen[c].number |= w->seen[c].number;
@@ -157,7 +154,7 @@ static enum kpi_code finish_workers(struct native *n, struct err *err) {
     n->all->product_id_rows += w->product_id_rows;
     n->all->product_text_rows += w->product_text_rows;
     quality_tally_merge(&n->all->whole, &w->whole);
-    if (!w->is_settled || !native_days_merge(&n->all->days, &w->days, n->pass.job->budget))
+    if (!native_days_merge(&n->all->days, &w->days, n->pass.job->budget))
       return job_memory_err(n->pass.job, err);
   }
   return merge_groups(n) ? KPI_OK : job_memory_err(n->pass.job, err);
@@ -399,21 +396,18 @@ static bool kinds_were_wrong(struct native *n, enum id_kind kinds[ID_COLUMN_COUN
   return wrong;
 }
 
-static void clear_worker(void *arg) {
-  struct native_worker *w = arg;
-  struct budget *budget = w->pass->job->budget;
-  join_pairs_clear(&w->products, budget);
-  join_pairs_clear(&w->orders, budget);
-  idset_clear(&w->other_orders, budget);
-  aggregate_clear(&w->groups, budget);
-  native_days_clear(&w->days, budget);
-  quality_tally_clear(&w->whole);
-}
-
+/* Not on the pool, where a run that was stopped would wait for the others. */
 static void native_clear(struct native *n) {
   struct budget *budget = n->pass.job->budget;
-  if (n->workers)
-    each_worker(n, clear_worker);
+  for (size_t i = 0; n->workers && i < n->worker_count; i++) {
+    struct native_worker *w = &n->workers[i];
+    join_pairs_clear(&w->products, budget);
+    join_pairs_clear(&w->orders, budget);
+    idset_clear(&w->other_orders, budget);
+    aggregate_clear(&w->groups, budget);
+    native_days_clear(&w->days, budget);
+    quality_tally_clear(&w->whole);
+  }
   free(n->workers);
   for (int d = 0; d < DATASET_COUNT; d++)
     scan_report_clear(&n->reports[d]);

@@ -92,7 +92,14 @@ enum id_mark id_marks_start_run(struct id_marks *m, struct id_mark_run *r, id_co
   return all_new ? ID_MARK_NEW : ID_MARK_REPEATED;
 }
 
-bool id_marks_add_bits(struct id_marks *m, id_code first, uint64_t bits) {
+bool id_marks_are_dense(const uint64_t *bits, size_t words) {
+  size_t count = 0;
+  for (size_t i = 0; i < words; i++)
+    count += (size_t)__builtin_popcountll(bits[i]);
+  return count >= (words + PAGE_WORDS - 1) / PAGE_WORDS * ID_MARKS_WHEN_DENSE;
+}
+
+bool id_marks_add_word(struct id_marks *m, id_code first, uint64_t bits) {
   _Atomic uint64_t *word = word_of(m, bit_of(first), ID_MARKS_AT_ONCE);
   if (word)
     atomic_fetch_or_explicit(word, bits, memory_order_relaxed);

@@ -55,9 +55,13 @@ static inline enum id_mark id_marks_add(struct id_marks *m, struct id_mark_run *
   return is_repeated ? ID_MARK_REPEATED : ID_MARK_NEW;
 }
 
-/* Marks the ids that bits stand for, whose neighbourhood is known to be dense; `first`, that of bit 0, is a
- * multiple of 64. False when there is no room for them. Any thread. */
-bool id_marks_add_bits(struct id_marks *m, id_code first, uint64_t bits);
+/* True when the ids that bits stand for, of numbers in turn, are so close that ID_MARKS_WHEN_DENSE has not to
+ * be waited for. */
+bool id_marks_are_dense(const uint64_t *bits, size_t words);
+
+/* Marks ids of a dense neighbourhood, one for each bit; `first`, that of bit 0, is a multiple of 64. False
+ * when there is no room for them. Any thread. */
+bool id_marks_add_word(struct id_marks *m, id_code first, uint64_t bits);
 
 /* True when the id is marked. Any thread. */
 bool id_marks_has(const struct id_marks *m, id_code code);

@@ -111,7 +111,7 @@ struct job {
                                       process has to go; NULL: never */
   struct job_progress *progress;
   uint32_t timeout_seconds; /* of what is handed to a cluster; 0: none */
-  bool without_reports;     /* nobody reads the quality of its days: it is judged, and not written down */
+  bool without_reports;     /* nobody reads the quality reports of its days: they are only judged */
 };
 
 /* Fills err for a job that was stopped: KPI_CANCELLED, KPI_INTERRUPTED, KPI_STALLED or KPI_TIMEOUT. */

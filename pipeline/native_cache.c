@@ -67,9 +67,9 @@ static bool look_at_orders(void *worker, uint16_t forms, const struct cached_ord
   struct native_worker *w = worker;
   (void)wanted;
   note_forms(w, forms);
-  for (uint64_t i = 0; orders->kind == CACHED_BITS && i < orders->count / 64; i++)
-    if (!native_keep_bits_for_orphans(w, orders->least + i * 64, orders->bits[i]))
-      return false;
+  if (orders->kind == CACHED_BITS &&
+      !native_keep_bits_for_orphans(w, orders->least, orders->bits, orders->count / 64))
+    return false;
   for (uint64_t i = 0; orders->kind == CACHED_IDS && i < orders->count; i++)
     if (!native_keep_for_orphans(w, orders->ids[i]))
       return false;

@@ -118,13 +118,10 @@ static bool add_to_category(struct native_worker *w, struct plain_day *day, cons
   if (!plain_day_reserve(day, p->job->budget, p->category_count))
     return false;
   struct plain_category *sum = &day->categories[bit];
-  if (it->status->is_returned) {
-    sum->returned_rows++;
-    sum->returned_orders += native_mark_category(p, order, bit, true);
-  }
   sum->revenue += it->price;
   sum->rows++;
-  sum->orders += native_mark_category(p, order, bit, false);
+  sum->returned_rows += it->status->is_returned;
+  native_count_order(p, order, bit, it->status->is_returned, &sum->orders, &sum->returned_orders);
   return true;
 }
 
@@ -265,6 +262,7 @@ bool native_plain_settle(struct native_worker *w) {
       settle_orders(w, noted, day);
     if (noted->plain.items.rows && !settle_items(w, noted, day))
       return false;
+    plain_day_clear(&noted->plain, w->pass->job->budget);
   }
   return true;
 }

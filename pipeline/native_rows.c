@@ -151,14 +151,14 @@ static bool category_value(struct native_worker *w, const struct scan_row *row, 
     category = view_of(p->job->unknown_category);
   auto_buf struct buf text;
   buf_init(&text, 3 * CSV_FIELD_MAX_BYTES);
-  if (!row->csv->is_ascii && !view_is_utf8(category)) {
+  if (!row->csv->is_ascii && !view_is_utf8(category)) { /* the job's own word is UTF-8 in any case */
     buf_add_utf8(&text, category);
     category = buf_view(&text);
   }
   if (category.len == 0 || category.len > CATEGORY_BYTES_MAX)
     return !buf_failed(&text) && keep_bad_product(p, row->place, category.len == 0, value);
   uint64_t number;
-  if (!dict_intern_again(p->categories, &w->categories, category, &number) || number >= PRODUCT_IS_BAD)
+  if (!dict_intern_again(p->categories, &w->known_categories, category, &number) || number >= PRODUCT_IS_BAD)
     return false;
   *value = (uint32_t)number;
   return true;
@@ -201,11 +201,21 @@ bool native_keep_for_orphans(struct native_worker *w, id_code order) {
          idset_add(&w->other_orders, w->pass->job->budget, order);
 }
 
-bool native_keep_bits_for_orphans(struct native_worker *w, id_code first, uint64_t bits) {
-  if (w->pass->covers_all_days || bits == 0 || id_marks_add_bits(w->pass->all_orders, first, bits))
-    return true;
+static bool keep_word_for_orphans(struct native_worker *w, id_code first, uint64_t bits) {
   for (; bits; bits &= bits - 1)
     if (!native_keep_for_orphans(w, first + (id_code)__builtin_ctzll(bits)))
+      return false;
+  return true;
+}
+
+bool native_keep_bits_for_orphans(struct native_worker *w, id_code first, const uint64_t *bits,
+                                  size_t words) {
+  if (w->pass->covers_all_days)
+    return true;
+  const bool are_dense = id_marks_are_dense(bits, words);
+  for (size_t i = 0; i < words; i++, first += 64)
+    if (bits[i] && !(are_dense && id_marks_add_word(w->pass->all_orders, first, bits[i])) &&
+        !keep_word_for_orphans(w, first, bits[i]))
       return false;
   return true;
 }
@@ -429,10 +439,8 @@ static bool count_order(const struct native_worker *w, struct group *g, const st
   if (!row || !p->category_marks.words)
     return order == ID_NULL || (idset_add(&g->orders, budget, order) &&
                                 (!it->is_returned || idset_add(&g->returned_orders, budget, order)));
-  const unsigned bit = p->category_bits[g->category];
-  g->marked.orders += native_mark_category(p, row, bit, false);
-  if (it->is_returned)
-    g->marked.returned_orders += native_mark_category(p, row, bit, true);
+  native_count_order(p, row, p->category_bits[g->category], it->is_returned, &g->marked.orders,
+                     &g->marked.returned_orders);
   return true;
 }
 

@@ -79,7 +79,7 @@ struct native_worker {
   uint64_t product_text_rows; /* of these, with one that is no number */
   struct quality_tally whole; /* of what bears on every day: products, and rows without a date */
   struct native_days days;
-  struct dict_memo categories;
+  struct dict_memo known_categories; /* of the pass's */
   struct status_cache statuses;
   struct plain_statuses plain_statuses;
   bool is_settled; /* what plain rows add up to is in the tallies and groups */
@@ -98,8 +98,8 @@ static inline bool native_is_void(const struct native_worker *w) {
  * is exhausted. */
 bool native_keep_for_orphans(struct native_worker *w, id_code order);
 
-/* The same of ids that are close to each other, as id_marks_add_bits takes them. */
-bool native_keep_bits_for_orphans(struct native_worker *w, id_code first, uint64_t bits);
+/* The same of the ids that bits stand for; that of the first bit is a multiple of 64. */
+bool native_keep_bits_for_orphans(struct native_worker *w, id_code first, const uint64_t *bits, size_t words);
 
 /* Marks an id as seen; one that was seen makes the pass void. */
 static inline void native_mark_id(struct native_worker *w, struct id_marks *marks, struct id_mark_run *run,
@@ -111,16 +111,22 @@ static inline void native_mark_id(struct native_worker *w, struct id_marks *mark
 /* Writes the marks that the worker has not written yet, at the end of a scan. */
 void native_flush_marks(struct native_worker *w);
 
-/* Marks a category, by its number among the bits, of an order that has a slot in the join map. False when it
- * was. */
-static inline bool native_mark_category(const struct native_pass *p, const struct join_slot *order,
-                                        unsigned number, bool is_returned) {
-  const struct category_marks *marks = &p->category_marks;
-  const size_t high = is_returned ? marks->words_an_order - 1 : 0;
-  const unsigned shift = is_returned && high == 0 ? CATEGORY_MARKS_HALF : 0;
-  const uint64_t bit = (uint64_t)1 << (number + shift);
-  _Atomic uint64_t *word = &marks->words[(size_t)(order - p->orders.slots) * marks->words_an_order + high];
-  return !(atomic_fetch_or_explicit(word, bit, memory_order_relaxed) & bit);
+/* Counts an order, which has a slot in the join map, in a category, which has a bit, and with a returned item
+ * among those with one; each once. Without a look at the marks before: see budget_zeroed. */
+static inline void native_count_order(const struct native_pass *p, const struct join_slot *order,
+                                      unsigned category, bool is_returned, uint64_t *orders,
+                                      uint64_t *returned_orders) {
+  const size_t words = p->category_marks.words_an_order;
+  _Atomic uint64_t *word = &p->category_marks.words[(size_t)(order - p->orders.slots) * words];
+  const uint64_t sold = (uint64_t)1 << category, returned = words == 1 ? sold << CATEGORY_MARKS_HALF : sold;
+  const bool is_one_write = is_returned && words == 1;
+  const uint64_t before =
+      atomic_fetch_or_explicit(word, is_one_write ? sold | returned : sold, memory_order_relaxed);
+  *orders += !(before & sold);
+  if (is_one_write)
+    *returned_orders += !(before & returned);
+  else if (is_returned)
+    *returned_orders += !(atomic_fetch_or_explicit(word + 1, returned, memory_order_relaxed) & returned);
 }
 
 /* The scan_row_fn of each data set; `worker` is a struct native_worker. */

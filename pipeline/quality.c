@@ -413,10 +413,11 @@ static void judge_all(const struct quality_facts *f, struct quality *q, unsigned
     *skipped += v.status == QUALITY_SKIPPED;
     if (v.status == QUALITY_FAILED && q->failed == 1)
       view_to_cstr(view_of(checks[id].title), q->failed_title, sizeof q->failed_title);
-    if (out && id)
+    if (!out)
+      continue;
+    if (id)
       buf_add_char(out, ',');
-    if (out)
-      write_check(f, &checks[id], &v, out);
+    write_check(f, &checks[id], &v, out);
   }
   for (int d = 0; d < DATASET_COUNT; d++)
     q->bad_rows += f->tally->bad_rows[d];

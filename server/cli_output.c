@@ -13,7 +13,7 @@ enum { COLUMNS_MAX_SHOWN = 16 };
 
 /* ---- aligned text ---- */
 
-/* Of what was added from there on. */
+/* Puts blanks for the control bytes of what was added from there on. */
 static void blank_controls(struct buf *out, size_t from) {
   for (size_t i = from; i < out->len; i++)
     if ((unsigned char)out->ptr[i] < ' ' || out->ptr[i] == 0x7f)
@@ -75,7 +75,7 @@ static size_t add_cells(struct row_walk walk, struct kpi_columns cols, struct bu
     for (size_t c = 0; c < cols.count; c++) {
       const size_t at = out->len;
       kpi_cell_text(row, &cols.at[c], out);
-      const size_t width = utf8_count((struct view){out->ptr + at, out->len - at});
+      const size_t width = out->len > at ? utf8_count((struct view){out->ptr + at, out->len - at}) : 0;
       blank_controls(out, at);
       buf_add_char(out, '\0');
       widths[c] = width > widths[c] ? width : widths[c];

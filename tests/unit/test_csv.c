@@ -269,16 +269,13 @@ static void make_text(char *bytes, size_t len, int kind, uint64_t *seed) {
   static const char *const letters[] = {",\n\r\"a\xff \t,", "", ",", "\n", ",\na1-", ",abcdefgh\r\n", "\r\n"};
   const char *set = letters[kind % (int)COUNT_OF(letters)];
   size_t count = strlen(set);
-  for (size_t i = 0; i < len; i++) {
-    *seed = *seed * 6364136223846793005u + 1442695040888963407u;
-    bytes[i] = count ? set[(*seed >> 33) % count] : (char)(*seed >> 40);
-  }
+  for (size_t i = 0; i < len; i++)
+    bytes[i] = count ? set[unit_random(seed) % count] : (char)unit_random(seed);
   if (kind % 8 == 7) /* cells, most of them quoted as they should be */
     for (size_t i = 0; i + 8 < len;) {
       static const char *const cells[] = {"\"a,b\",", "abc,",      "\"\",", "\"x\"\n",
                                           "1\r\n",    "\"y\"\r\n", ",",     "\"abcde\","};
-      *seed = *seed * 6364136223846793005u + 1442695040888963407u;
-      size_t pick = (*seed >> 33) % 400;
+      size_t pick = unit_random(seed) % 400;
       const char *cell = pick == 8 ? "\"a\\" : pick == 9 ? "\"\"\"" : cells[pick % COUNT_OF(cells)];
       memcpy(bytes + i, cell, strlen(cell));
       i += strlen(cell);

@@ -129,24 +129,38 @@ static void ratios_are_the_nearest_double(void **state) {
   assert_true(count_ratio(UINT64_MAX, UINT64_MAX) == 1.0);
 }
 
+/* A number of up to 64 bits, of any length. */
+static uint64_t any_number(uint64_t *seed) {
+  const uint64_t number = unit_random(seed) << 11 | unit_random(seed) >> 42;
+  return number >> unit_random(seed) % 64;
+}
+
 /* Those of positive sums with few decimals are found in another way than those of negative ones. */
 static void ratios_of_common_sums_are_those_of_all(void **state) {
   (void)state;
+  static const uint64_t powers[] = {1, 10, 100, 1000, 10000, 100000};
   uint64_t seed = 42;
   for (int i = 0; i < 200000; i++) {
     char text[64], negative[66];
-    const uint64_t whole = unit_random(&seed) >> (unit_random(&seed) % 64);
-    snprintf(text, sizeof text, "%llu.%0*llu", (unsigned long long)whole, 1 + i % 5,
-             (unsigned long long)(unit_random(&seed) % 10));
+    const int decimals = i % (int)COUNT_OF(powers);
+    const uint64_t whole = any_number(&seed), divisor = any_number(&seed);
+    snprintf(text, sizeof text, "%llu.%0*llu", (unsigned long long)whole, decimals,
+             (unsigned long long)(unit_random(&seed) % powers[decimals]));
     snprintf(negative, sizeof negative, "-%s", text);
     const struct decimal d = number(text), minus = number(negative);
-    const uint64_t divisor = unit_random(&seed) >> (unit_random(&seed) % 64);
     if (decimal_ratio(&d, divisor) != -decimal_ratio(&minus, divisor))
       fail_msg("%s / %llu", text, (unsigned long long)divisor);
-    const struct decimal count = number(strtok(text, "."));
-    if (count_ratio(whole, divisor) != decimal_ratio(&count, divisor))
+    const struct decimal count = number(strtok(negative, "."));
+    if (count_ratio(whole, divisor) != -decimal_ratio(&count, divisor))
       fail_msg("%llu / %llu", (unsigned long long)whole, (unsigned long long)divisor);
   }
+}
+
+static void ratios_of_what_no_double_holds_are_rounded_once(void **state) {
+  (void)state;
+  const struct decimal sum = number("900719925474.0993"), minus = number("-900719925474.0993");
+  assert_true(count_ratio(9007199254740993, 3) == 3002399751580331.0);
+  assert_true(decimal_ratio(&sum, 11) == -decimal_ratio(&minus, 11));
 }
 
 static void rounding_up_may_make_a_price_too_large(void **state) {
@@ -169,10 +183,8 @@ static void short_prices_are_read_in_one_look(void **state) {
   for (int round = 0; round < 200000; round++) {
     char text[24];
     const size_t len = (size_t)round % 10;
-    for (size_t i = 0; i < sizeof text; i++) {
-      seed = seed * 6364136223846793005u + 1442695040888963407u;
-      text[i] = letters[(seed >> 33) % (sizeof letters - 1)];
-    }
+    for (size_t i = 0; i < sizeof text; i++)
+      text[i] = letters[unit_random(&seed) % (sizeof letters - 1)];
     const struct view price = {text, len};
     decimal_small small = 0;
     struct decimal expected;
@@ -199,6 +211,7 @@ int main(void) {
       cmocka_unit_test(order_is_by_value),
       cmocka_unit_test(ratios_are_the_nearest_double),
       cmocka_unit_test(ratios_of_common_sums_are_those_of_all),
+      cmocka_unit_test(ratios_of_what_no_double_holds_are_rounded_once),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

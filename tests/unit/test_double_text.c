@@ -76,6 +76,19 @@ static void no_shorter_text_reads_back(void **state) {
   }
 }
 
+static void powers_of_ten_and_their_neighbours_read_back(void **state) {
+  (void)state;
+  for (int e = -4; e < 15; e++) {
+    char text[16];
+    snprintf(text, sizeof text, "1e%d", e);
+    const double power = strtod(text, NULL);
+    assert_shortest(power);
+    assert_shortest(nextafter(power, INFINITY));
+    if (e > -4)
+      assert_shortest(nextafter(power, 0));
+  }
+}
+
 /* Below a power of two its neighbours are nearer than above. */
 static void powers_of_two_and_their_neighbours_read_back(void **state) {
   (void)state;
@@ -94,6 +107,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(texts_are_those_of_python),
       cmocka_unit_test(no_shorter_text_reads_back),
+      cmocka_unit_test(powers_of_ten_and_their_neighbours_read_back),
       cmocka_unit_test(powers_of_two_and_their_neighbours_read_back),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -55,12 +55,10 @@ static void plain_numbers_are_read_in_one_look(void **state) {
   for (int round = 0; round < 100000; round++) {
     char text[20];
     size_t len = (size_t)round % 20;
-    for (size_t i = 0; i < sizeof text; i++) {
-      seed = seed * 6364136223846793005u + 1442695040888963407u;
-      text[i] = (char)('0' + (seed >> 33) % 10);
-    }
+    for (size_t i = 0; i < sizeof text; i++)
+      text[i] = (char)('0' + unit_random(&seed) % 10);
     if (len && round % 3 == 0)
-      text[(seed >> 40) % len] = (char)(seed >> 50);
+      text[unit_random(&seed) % len] = (char)unit_random(&seed);
     struct view cell = {text, len};
     id_code found, expected;
     bool is_plain = id_classify(cell, &expected) == ID_FORM_PLAIN && len <= ID_FAST_DIGITS_MAX;

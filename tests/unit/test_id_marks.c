@@ -23,8 +23,7 @@ static void runs_tell_what_is_repeated(void **state) {
     bool seen[400] = {false}, is_repeated = false, is_told = false;
     const uint64_t range = round % 2 ? 400 : 100000;
     for (int i = 0; i < 20; i++) {
-      seed = seed * 6364136223846793005u + 1442695040888963407u;
-      const id_code id = (seed >> 33) % range;
+      const id_code id = unit_random(&seed) % range;
       is_told |= id_marks_add(m, &run, id) == ID_MARK_REPEATED;
       if (id < COUNT_OF(seen)) {
         is_repeated |= seen[id];
@@ -102,19 +101,33 @@ static void few_ids_far_apart_take_no_memory(void **state) {
   assert_int_equal(budget.used, 0);
 }
 
-static void bits_are_known_to_be_dense(void **state) {
+static void dense_ids_are_marked_at_once(void **state) {
   (void)state;
+  enum { PAGE_WORDS = 4096 };
+  static uint64_t bits[PAGE_WORDS];
   struct budget budget;
   budget_init(&budget, 0);
   struct id_marks *m = id_marks_new(&budget, ID_MARKS_WHEN_DENSE);
-  assert_true(id_marks_add_bits(m, 640, 1 | (uint64_t)1 << 63));
+  struct id_mark_run run = {0};
+  assert_true(id_marks_add_word(m, 640, 1 | (uint64_t)1 << 63));
   assert_true(id_marks_has(m, 640));
   assert_false(id_marks_has(m, 641));
   assert_true(id_marks_has(m, 703));
-  assert_int_equal(mark(m, 703), ID_MARK_REPEATED);
-  assert_false(id_marks_add_bits(m, (uint64_t)1 << 40, 1)); /* too great */
+  assert_int_equal(id_marks_add(m, &run, 650), ID_MARK_NEW); /* waits beside them */
+  assert_true(id_marks_add_word(m, 640, 1 << 5));
+  assert_true(id_marks_flush(&run));
+  assert_int_equal(mark(m, 645), ID_MARK_REPEATED);
+  assert_int_equal(mark(m, 650), ID_MARK_REPEATED);
+  assert_false(id_marks_add_word(m, (uint64_t)1 << 32, 1)); /* too great */
   id_marks_free(m);
   assert_int_equal(budget.used, 0);
+  bits[0] = 1;
+  assert_false(id_marks_are_dense(bits, 1));
+  for (size_t i = 0; i < PAGE_WORDS; i++)
+    bits[i] = i % 2;
+  assert_true(id_marks_are_dense(bits, PAGE_WORDS));
+  bits[1] = 0;
+  assert_false(id_marks_are_dense(bits, PAGE_WORDS));
 }
 
 enum { THREADS = 4, IDS = 600000 };
@@ -156,7 +169,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(runs_tell_what_is_repeated),       cmocka_unit_test(each_id_is_new_once),
       cmocka_unit_test(what_cannot_be_marked_is_refused), cmocka_unit_test(few_ids_far_apart_take_no_memory),
-      cmocka_unit_test(bits_are_known_to_be_dense),       cmocka_unit_test(threads_agree_who_was_first),
+      cmocka_unit_test(dense_ids_are_marked_at_once),     cmocka_unit_test(threads_agree_who_was_first),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -167,8 +167,7 @@ static struct finding found_in_order(uint64_t seed, bool distinct) {
   for (unsigned i = 0; i < ROWS; i++)
     order[i] = i;
   for (unsigned i = ROWS - 1; i > 0; i--) {
-    seed = seed * 6364136223846793005u + 1442695040888963407u;
-    unsigned j = (unsigned)(seed >> 33) % (i + 1), kept = order[i];
+    unsigned j = (unsigned)(unit_random(&seed) % (i + 1)), kept = order[i];
     order[i] = order[j];
     order[j] = kept;
   }

@@ -11,11 +11,6 @@ struct texts {
   char day[24 + PLAIN_BATCH_BYTES], ids[PLAIN_BATCH_IDS][24 + PLAIN_BATCH_BYTES];
 };
 
-static uint64_t next_random(uint64_t *state) {
-  *state = *state * 6364136223846793005u + 1442695040888963407u;
-  return *state >> 33;
-}
-
 static uint64_t word_at(const char *text) {
   return swar_load(text);
 }
@@ -30,7 +25,7 @@ static void put_words(const struct texts *row, size_t at, struct plain_words *ou
     const size_t len = strlen(row->ids[k]);
     id->len[at] = len;
     id->start[at] = word_at(row->ids[k]);
-    id->end[at] = len > 8 ? word_at(row->ids[k] + len - 8) : next_random(&(uint64_t){at});
+    id->end[at] = len > 8 ? word_at(row->ids[k] + len - 8) : unit_random(&(uint64_t){at});
     id->is_long |= len > 8;
   }
 }
@@ -110,7 +105,7 @@ static void every_end_of_a_month_is_read(void **state) {
 
 static const char *a_number(uint64_t *seed, size_t len, char out[32]) {
   for (size_t i = 0; i < len; i++)
-    out[i] = (char)('0' + next_random(seed) % 10);
+    out[i] = (char)('0' + unit_random(seed) % 10);
   out[len] = '\0';
   return out;
 }
@@ -124,16 +119,16 @@ static void what_is_not_plain_is_found(void **state) {
   size_t plain = 0, rounds = 4000;
   for (size_t round = 0; round < rounds; round++) {
     struct texts rows[PLAIN_BATCH_ROWS];
-    const size_t count = 1 + next_random(&seed) % PLAIN_BATCH_ROWS;
+    const size_t count = 1 + unit_random(&seed) % PLAIN_BATCH_ROWS;
     for (size_t i = 0; i < count; i++) {
       char number[32];
       const size_t longest = round % 2 ? 8 : 18;
-      rows[i] = row_of(1900 + (int)(next_random(&seed) % 200), 1 + (int)(next_random(&seed) % 12),
-                       1 + (int)(next_random(&seed) % 29), (unsigned)next_random(&seed) % 60,
-                       a_number(&seed, next_random(&seed) % (longest + 1), number));
-      char *cell = next_random(&seed) % 2 ? rows[i].day : rows[i].ids[next_random(&seed) % PLAIN_BATCH_IDS];
-      if (next_random(&seed) % 2 && cell[0])
-        cell[next_random(&seed) % strlen(cell)] = others[next_random(&seed) % (sizeof others - 1)];
+      rows[i] = row_of(1900 + (int)(unit_random(&seed) % 200), 1 + (int)(unit_random(&seed) % 12),
+                       1 + (int)(unit_random(&seed) % 29), (unsigned)unit_random(&seed) % 60,
+                       a_number(&seed, unit_random(&seed) % (longest + 1), number));
+      char *cell = unit_random(&seed) % 2 ? rows[i].day : rows[i].ids[unit_random(&seed) % PLAIN_BATCH_IDS];
+      if (unit_random(&seed) % 2 && cell[0])
+        cell[unit_random(&seed) % strlen(cell)] = others[unit_random(&seed) % (sizeof others - 1)];
     }
     plain += compare(rows, count);
   }

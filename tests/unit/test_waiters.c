@@ -101,8 +101,7 @@ static void deadlines_are_kept_in_every_order(void **state) {
     int64_t deadlines[MOST];
     int holes = round % 7 + 2; /* one of so many is woken by a notice before */
     for (int i = 0; i < MOST; i++) {
-      random = random * 6364136223846793005u + 1442695040888963407u;
-      deadlines[i] = (int64_t)(random >> 58);
+      deadlines[i] = (int64_t)(unit_random(&random) % 64);
       assert_int_equal(add(i, i % holes ? "stays" : "leaves", deadlines[i]), WAITERS_ADDED);
     }
     waiters_notify(&ws, "leaves");
