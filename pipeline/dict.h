@@ -11,9 +11,7 @@ struct dict;
 
 enum { DICT_SHARD_BITS = 4, DICT_MEMO_TEXTS = 256, DICT_MEMO_BYTES = 47 };
 
-/* Short texts that one thread has met in one dictionary, each at the place that its hash names.
- * Zero-initialise.
- */
+/* Short texts that one thread has met in one dictionary, at the places their hashes name. Zero-initialise. */
 struct dict_memo {
   struct {
     uint64_t number;
