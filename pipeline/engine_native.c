@@ -141,12 +141,10 @@ static void settle(void *arg) {
 static enum kpi_code finish_workers(struct native *n, struct err *err) {
   n->all = &n->workers[0];
   pool_map(n->pool, &n->pass.job->progress->tasks, settle, n->workers, sizeof *n->workers, n->worker_count);
-  for (size_t i = 0; i < n->worker_count; i++) {
+  if (!n->all->is_settled)
+    return job_memory_err(n->pass.job, err);
+  for (size_t i = 1; i < n->worker_count; i++) {
     struct native_worker *w = &n->workers[i];
-    if (!w->is_settled)
-      return job_memory_err(n->pass.job, err);
-    if (w == n->all)
-      continue;
     for (int c = 0; c < ID_COLUMN_COUNT; c++) {
       n->all->seen[c].text |= w->seen[c].text;
       n->all->seen[c].number |= w->seen[c].number;
@@ -154,7 +152,7 @@ static enum kpi_code finish_workers(struct native *n, struct err *err) {
     n->all->product_id_rows += w->product_id_rows;
     n->all->product_text_rows += w->product_text_rows;
     quality_tally_merge(&n->all->whole, &w->whole);
-    if (!native_days_merge(&n->all->days, &w->days, n->pass.job->budget))
+    if (!w->is_settled || !native_days_merge(&n->all->days, &w->days, n->pass.job->budget))
       return job_memory_err(n->pass.job, err);
   }
   return merge_groups(n) ? KPI_OK : job_memory_err(n->pass.job, err);
