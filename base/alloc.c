@@ -68,7 +68,7 @@ void *budget_zeroed(struct budget *b, size_t count, size_t size) {
   size_t total;
   void *p = __builtin_mul_overflow(count, size, &total) ? NULL : budget_alloc(b, total);
   if (p)
-    memset(p, 0, total);
+    memset(p, 0, total); /* calloc would leave pages that are fresh to their first use */
   return p;
 }
 

@@ -132,16 +132,10 @@ static bool merge_groups(struct native *n) {
          aggregate_merge(parts, n->worker_count, n->pool, &n->pass.job->progress->tasks, n->pass.job->budget);
 }
 
-static void settle(void *arg) {
-  struct native_worker *w = arg;
-  w->is_settled = native_plain_settle(w);
-}
-
 /* Brings what all workers have found together in the first. */
 static enum kpi_code finish_workers(struct native *n, struct err *err) {
   n->all = &n->workers[0];
-  pool_map(n->pool, &n->pass.job->progress->tasks, settle, n->workers, sizeof *n->workers, n->worker_count);
-  if (!n->all->is_settled)
+  if (!native_plain_settle(n->all))
     return job_memory_err(n->pass.job, err);
   for (size_t i = 1; i < n->worker_count; i++) {
     struct native_worker *w = &n->workers[i];
@@ -152,7 +146,7 @@ static enum kpi_code finish_workers(struct native *n, struct err *err) {
     n->all->product_id_rows += w->product_id_rows;
     n->all->product_text_rows += w->product_text_rows;
     quality_tally_merge(&n->all->whole, &w->whole);
-    if (!w->is_settled || !native_days_merge(&n->all->days, &w->days, n->pass.job->budget))
+    if (!native_plain_settle(w) || !native_days_merge(&n->all->days, &w->days, n->pass.job->budget))
       return job_memory_err(n->pass.job, err);
   }
   return merge_groups(n) ? KPI_OK : job_memory_err(n->pass.job, err);
@@ -394,7 +388,6 @@ static bool kinds_were_wrong(struct native *n, enum id_kind kinds[ID_COLUMN_COUN
   return wrong;
 }
 
-/* Not on the pool, where a run that was stopped would wait for the others. */
 static void native_clear(struct native *n) {
   struct budget *budget = n->pass.job->budget;
   for (size_t i = 0; n->workers && i < n->worker_count; i++) {
@@ -435,8 +428,6 @@ static enum kpi_code native_init(struct native *n, struct pool *pool, const stru
   memcpy(n->pass.kinds, belief->kinds, sizeof n->pass.kinds);
   pthread_mutex_init(&n->pass.lock, NULL);
   n->workers = calloc(n->worker_count, sizeof *n->workers);
-  for (size_t i = 0; n->workers && i < n->worker_count; i++)
-    n->workers[i].pass = &n->pass;
   n->pass.ids = dict_new(job->budget);
   n->pass.categories = dict_new(job->budget);
   if (belief->ids_are_unique) {
@@ -449,6 +440,8 @@ static enum kpi_code native_init(struct native *n, struct pool *pool, const stru
   if (!n->workers || !n->pass.ids || !n->pass.categories || belief->ids_are_unique != has_marks ||
       n->pass.covers_all_days == (n->pass.all_orders != NULL))
     return job_memory_err(job, err);
+  for (size_t i = 0; i < n->worker_count; i++)
+    n->workers[i].pass = &n->pass;
   return KPI_OK;
 }
 

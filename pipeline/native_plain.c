@@ -262,7 +262,6 @@ bool native_plain_settle(struct native_worker *w) {
       settle_orders(w, noted, day);
     if (noted->plain.items.rows && !settle_items(w, noted, day))
       return false;
-    plain_day_clear(&noted->plain, w->pass->job->budget);
   }
   return true;
 }

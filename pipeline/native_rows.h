@@ -82,7 +82,6 @@ struct native_worker {
   struct dict_memo known_categories; /* of the pass's */
   struct status_cache statuses;
   struct plain_statuses plain_statuses;
-  bool is_settled; /* what plain rows add up to is in the tallies and groups */
   POOL_GAP;
 };
 
