@@ -110,10 +110,9 @@ static enum kpi_code configure(struct aws *a, struct err *err) {
 enum kpi_code aws_new_with(struct http_client *http, struct aws **out, struct err *err) {
   *out = NULL;
   struct aws *a = calloc(1, sizeof *a);
-  if (!a || !http) {
+  if (!a) {
     http_client_free(http);
-    free(a);
-    return err_set(err, KPI_OUT_OF_MEMORY, "no memory or threads to talk to AWS");
+    return err_set(err, KPI_OUT_OF_MEMORY, "no memory to talk to AWS");
   }
   a->http = http;
   a->context = (struct credential_context){a->http, &a->profiles, &a->options[AWS_STS], NULL};
@@ -130,7 +129,10 @@ enum kpi_code aws_new_with(struct http_client *http, struct aws **out, struct er
 
 enum kpi_code aws_new(size_t max_in_flight, struct aws **out, struct err *err) {
   const char *bundle = getenv("AWS_CA_BUNDLE");
-  return aws_new_with(http_client_new(max_in_flight, bundle && *bundle ? bundle : NULL), out, err);
+  struct http_client *http;
+  *out = NULL;
+  enum kpi_code rc = http_client_new(max_in_flight, bundle && *bundle ? bundle : NULL, &http, err);
+  return rc ? rc : aws_new_with(http, out, err);
 }
 
 void aws_free(struct aws *a) {

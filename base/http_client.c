@@ -2,6 +2,7 @@
 #include "base/http_client.h"
 
 #include "base/clock.h"
+#include "base/dynlib.h"
 #include "base/scope.h"
 
 #include <curl/curl.h>
@@ -17,6 +18,20 @@ enum {
   RESOLVE_SPARE_MS = 3 * POLL_MS,
   ORPHAN_MS = 60 * 60 * 1000 /* longer than any resolver tries */
 };
+
+#define CURL_FUNCTIONS(X)                                                                                    \
+  X(curl_, easy_cleanup)                                                                                     \
+  X(curl_, easy_getinfo) X(curl_, easy_init) X(curl_, easy_setopt) X(curl_, easy_strerror)                   \
+      X(curl_, global_init) X(curl_, multi_add_handle) X(curl_, multi_cleanup) X(curl_, multi_info_read)     \
+          X(curl_, multi_init) X(curl_, multi_perform) X(curl_, multi_poll) X(curl_, multi_remove_handle)    \
+              X(curl_, multi_setopt) X(curl_, multi_wakeup) X(curl_, slist_append) X(curl_, slist_free_all)  \
+                  X(curl_, version_info)
+
+static struct { CURL_FUNCTIONS(DYNLIB_POINTER) } curl;
+static const char *const curl_names[] = {CURL_FUNCTIONS(DYNLIB_NAME)};
+static struct dynlib curl_library = {CURL_SONAME, curl_names, sizeof curl_names / sizeof curl_names[0],
+                                     &curl};
+DYNLIB_NOTE(curl_note, CURL_SONAME, "http-client", "Amazon S3, DynamoDB and Spark");
 
 /* One call: lives on the stack of its caller, who waits until it is over. Guarded by the client's lock. */
 struct call {
@@ -106,7 +121,7 @@ static size_t on_body(char *bytes, size_t size, size_t count, void *arg) {
   struct transfer *t = arg;
   struct view piece = {bytes, size * count};
   if (!t->head_is_over) {
-    curl_easy_getinfo(t->easy, CURLINFO_RESPONSE_CODE, &t->reply->status);
+    curl.easy_getinfo(t->easy, CURLINFO_RESPONSE_CODE, &t->reply->status);
     t->head_is_over = true;
   }
   if (t->request->sink && t->reply->status / 100 == 2) {
@@ -141,7 +156,7 @@ static curl_socket_t on_open(void *arg, curlsocktype purpose, struct curl_sockad
 /* ---- setting up ---- */
 
 static bool add_header(struct transfer *t, const char *line) {
-  struct curl_slist *grown = curl_slist_append(t->headers, line);
+  struct curl_slist *grown = curl.slist_append(t->headers, line);
   if (grown)
     t->headers = grown;
   return grown != NULL;
@@ -159,58 +174,58 @@ static bool build_headers(struct transfer *t) {
 }
 
 static void set_safety(const struct curl_client *c, CURL *e) {
-  curl_easy_setopt(e, CURLOPT_NOSIGNAL, 1L);
-  curl_easy_setopt(e, CURLOPT_PROTOCOLS_STR, "http,https");
-  curl_easy_setopt(e, CURLOPT_FOLLOWLOCATION, 0L);
-  curl_easy_setopt(e, CURLOPT_PROXY, "");
-  curl_easy_setopt(e, CURLOPT_PATH_AS_IS, 1L);
-  curl_easy_setopt(e, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
-  curl_easy_setopt(e, CURLOPT_USERAGENT, "kpid/" KPID_VERSION);
+  curl.easy_setopt(e, CURLOPT_NOSIGNAL, 1L);
+  curl.easy_setopt(e, CURLOPT_PROTOCOLS_STR, "http,https");
+  curl.easy_setopt(e, CURLOPT_FOLLOWLOCATION, 0L);
+  curl.easy_setopt(e, CURLOPT_PROXY, "");
+  curl.easy_setopt(e, CURLOPT_PATH_AS_IS, 1L);
+  curl.easy_setopt(e, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
+  curl.easy_setopt(e, CURLOPT_USERAGENT, "kpid/" KPID_VERSION);
   if (c->ca_bundle)
-    curl_easy_setopt(e, CURLOPT_CAINFO, c->ca_bundle);
+    curl.easy_setopt(e, CURLOPT_CAINFO, c->ca_bundle);
 }
 
 static void set_request(CURL *e, const struct http_request *q) {
-  curl_easy_setopt(e, CURLOPT_URL, q->url);
+  curl.easy_setopt(e, CURLOPT_URL, q->url);
   if (q->has_body) {
-    curl_easy_setopt(e, CURLOPT_POSTFIELDS, q->body.len ? q->body.ptr : "");
-    curl_easy_setopt(e, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)q->body.len);
+    curl.easy_setopt(e, CURLOPT_POSTFIELDS, q->body.len ? q->body.ptr : "");
+    curl.easy_setopt(e, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)q->body.len);
   }
-  curl_easy_setopt(e, CURLOPT_CUSTOMREQUEST, q->method);
-  curl_easy_setopt(e, CURLOPT_CONNECTTIMEOUT_MS, (long)q->connect_ms);
+  curl.easy_setopt(e, CURLOPT_CUSTOMREQUEST, q->method);
+  curl.easy_setopt(e, CURLOPT_CONNECTTIMEOUT_MS, (long)q->connect_ms);
   if (q->stall_seconds) {
-    curl_easy_setopt(e, CURLOPT_LOW_SPEED_LIMIT, (long)STALL_BYTES_PER_SECOND);
-    curl_easy_setopt(e, CURLOPT_LOW_SPEED_TIME, (long)q->stall_seconds);
+    curl.easy_setopt(e, CURLOPT_LOW_SPEED_LIMIT, (long)STALL_BYTES_PER_SECOND);
+    curl.easy_setopt(e, CURLOPT_LOW_SPEED_TIME, (long)q->stall_seconds);
   }
-  curl_easy_setopt(e, CURLOPT_BUFFERSIZE, (long)RECEIVE_BYTES);
-  curl_easy_setopt(e, CURLOPT_MAXAGE_CONN, (long)KEEP_CONNECTIONS_SECONDS);
+  curl.easy_setopt(e, CURLOPT_BUFFERSIZE, (long)RECEIVE_BYTES);
+  curl.easy_setopt(e, CURLOPT_MAXAGE_CONN, (long)KEEP_CONNECTIONS_SECONDS);
 }
 
 static bool set_up(const struct curl_client *c, struct transfer *t) {
-  t->easy = curl_easy_init();
+  t->easy = curl.easy_init();
   if (!t->easy || !build_headers(t))
     return false;
   set_safety(c, t->easy);
   set_request(t->easy, t->request);
-  curl_easy_setopt(t->easy, CURLOPT_HTTPHEADER, t->headers);
-  curl_easy_setopt(t->easy, CURLOPT_HEADERFUNCTION, on_header);
-  curl_easy_setopt(t->easy, CURLOPT_HEADERDATA, t);
-  curl_easy_setopt(t->easy, CURLOPT_WRITEFUNCTION, on_body);
-  curl_easy_setopt(t->easy, CURLOPT_WRITEDATA, t);
-  curl_easy_setopt(t->easy, CURLOPT_RESOLVER_START_FUNCTION, on_resolve);
-  curl_easy_setopt(t->easy, CURLOPT_RESOLVER_START_DATA, t);
-  curl_easy_setopt(t->easy, CURLOPT_OPENSOCKETFUNCTION, on_open);
-  curl_easy_setopt(t->easy, CURLOPT_OPENSOCKETDATA, t);
-  curl_easy_setopt(t->easy, CURLOPT_PRIVATE, t);
-  curl_easy_setopt(t->easy, CURLOPT_ERRORBUFFER, t->reply->problem);
+  curl.easy_setopt(t->easy, CURLOPT_HTTPHEADER, t->headers);
+  curl.easy_setopt(t->easy, CURLOPT_HEADERFUNCTION, on_header);
+  curl.easy_setopt(t->easy, CURLOPT_HEADERDATA, t);
+  curl.easy_setopt(t->easy, CURLOPT_WRITEFUNCTION, on_body);
+  curl.easy_setopt(t->easy, CURLOPT_WRITEDATA, t);
+  curl.easy_setopt(t->easy, CURLOPT_RESOLVER_START_FUNCTION, on_resolve);
+  curl.easy_setopt(t->easy, CURLOPT_RESOLVER_START_DATA, t);
+  curl.easy_setopt(t->easy, CURLOPT_OPENSOCKETFUNCTION, on_open);
+  curl.easy_setopt(t->easy, CURLOPT_OPENSOCKETDATA, t);
+  curl.easy_setopt(t->easy, CURLOPT_PRIVATE, t);
+  curl.easy_setopt(t->easy, CURLOPT_ERRORBUFFER, t->reply->problem);
   return true;
 }
 
 /* ---- the loop ---- */
 
 static void transfer_free(struct transfer *t) {
-  curl_easy_cleanup(t->easy);
-  curl_slist_free_all(t->headers);
+  curl.easy_cleanup(t->easy);
+  curl.slist_free_all(t->headers);
   free(t);
 }
 
@@ -239,15 +254,15 @@ static void take_off(struct transfer **list, const struct transfer *t) {
 static void forget(struct curl_client *c, struct transfer *t) {
   take_off(&c->active, t);
   c->active_count--;
-  curl_multi_remove_handle(c->multi, t->easy);
+  curl.multi_remove_handle(c->multi, t->easy);
 }
 
 /* Ends the call, but not the transfer. */
 static void orphan(struct curl_client *c, struct transfer *t, enum http_outcome outcome, const char *why) {
   struct call *call = t->call;
   view_to_cstr(view_of(why), t->reply->problem, sizeof t->reply->problem);
-  curl_easy_setopt(t->easy, CURLOPT_ERRORBUFFER, NULL);
-  curl_easy_setopt(t->easy, CURLOPT_CONNECTTIMEOUT_MS, (long)ORPHAN_MS);
+  curl.easy_setopt(t->easy, CURLOPT_ERRORBUFFER, NULL);
+  curl.easy_setopt(t->easy, CURLOPT_CONNECTTIMEOUT_MS, (long)ORPHAN_MS);
   t->call = NULL;
   t->request = NULL;
   t->reply = NULL;
@@ -260,7 +275,7 @@ static void orphan(struct curl_client *c, struct transfer *t, enum http_outcome 
 
 static void end_orphan(struct curl_client *c, struct transfer *t) {
   take_off(&c->orphans, t);
-  curl_multi_remove_handle(c->multi, t->easy);
+  curl.multi_remove_handle(c->multi, t->easy);
   transfer_free(t);
 }
 
@@ -279,7 +294,7 @@ static struct transfer *take_waiting(struct curl_client *c) {
 static void begin_waiting(struct curl_client *c) {
   struct transfer *t;
   while ((t = take_waiting(c)) != NULL) {
-    if (!set_up(c, t) || curl_multi_add_handle(c->multi, t->easy) != CURLM_OK) {
+    if (!set_up(c, t) || curl.multi_add_handle(c->multi, t->easy) != CURLM_OK) {
       end(c, t, HTTP_NO_MEMORY, "no memory for the request");
       continue;
     }
@@ -312,17 +327,17 @@ static enum http_outcome outcome_of(const struct transfer *t, CURLcode code) {
 static void end_finished(struct curl_client *c) {
   int left;
   CURLMsg *message;
-  while ((message = curl_multi_info_read(c->multi, &left)) != NULL) {
+  while ((message = curl.multi_info_read(c->multi, &left)) != NULL) {
     struct transfer *t = NULL;
     CURLcode code = message->data.result;
-    curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, (char **)&t);
+    curl.easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, (char **)&t);
     if (!t->call) {
       end_orphan(c, t);
       continue;
     }
-    curl_easy_getinfo(message->easy_handle, CURLINFO_RESPONSE_CODE, &t->reply->status);
+    curl.easy_getinfo(message->easy_handle, CURLINFO_RESPONSE_CODE, &t->reply->status);
     forget(c, t);
-    end(c, t, outcome_of(t, code), code ? curl_easy_strerror(code) : NULL);
+    end(c, t, outcome_of(t, code), code ? curl.easy_strerror(code) : NULL);
   }
 }
 
@@ -388,11 +403,11 @@ static void *loop(void *arg) {
   struct curl_client *c = arg;
   while (!is_stopping(c)) {
     int running;
-    curl_multi_perform(c->multi, &running);
+    curl.multi_perform(c->multi, &running);
     end_finished(c);
     end_overdue(c);
     begin_waiting(c); /* last, so that a place that became free is taken before the loop sleeps */
-    curl_multi_poll(c->multi, NULL, 0, c->active_count ? POLL_MS : 10 * POLL_MS, NULL);
+    curl.multi_poll(c->multi, NULL, 0, c->active_count ? POLL_MS : 10 * POLL_MS, NULL);
   }
   return NULL;
 }
@@ -416,7 +431,7 @@ static enum http_outcome curl_call(struct http_client *base, const struct http_r
       .call = &call, .request = q, .reply = out, .deadline = clock_mono_ms() + q->timeout_ms};
   pthread_cond_init(&call.ended, NULL);
   enqueue(c, t);
-  curl_multi_wakeup(c->multi);
+  curl.multi_wakeup(c->multi);
   pthread_mutex_lock(&c->synced.lock);
   while (!call.over)
     pthread_cond_wait(&call.ended, &c->synced.lock);
@@ -426,7 +441,7 @@ static enum http_outcome curl_call(struct http_client *base, const struct http_r
 }
 
 static void curl_client_release(struct curl_client *c) {
-  curl_multi_cleanup(c->multi);
+  curl.multi_cleanup(c->multi);
   pthread_mutex_destroy(&c->synced.lock);
   free(c->ca_bundle);
   free(c);
@@ -437,10 +452,10 @@ static void curl_client_free(struct http_client *base) {
   pthread_mutex_lock(&c->synced.lock);
   c->synced.stopping = true;
   pthread_mutex_unlock(&c->synced.lock);
-  curl_multi_wakeup(c->multi);
+  curl.multi_wakeup(c->multi);
   pthread_join(c->thread, NULL);
   while (c->orphans) {
-    curl_easy_setopt(c->orphans->easy, CURLOPT_QUICK_EXIT, 1L);
+    curl.easy_setopt(c->orphans->easy, CURLOPT_QUICK_EXIT, 1L);
     end_orphan(c, c->orphans);
   }
   curl_client_release(c);
@@ -448,26 +463,32 @@ static void curl_client_free(struct http_client *base) {
 
 static const struct http_client_vtable curl_vtable = {curl_call, curl_client_free};
 
-static void init_library(void) {
-  curl_global_init(CURL_GLOBAL_DEFAULT);
+const char *http_client_library_version(void) {
+  struct err err;
+  return dynlib_load(&curl_library, &err) ? "missing" : curl.version_info(CURLVERSION_NOW)->version;
 }
 
-struct http_client *http_client_new(size_t max_in_flight, const char *ca_bundle) {
-  static pthread_once_t once = PTHREAD_ONCE_INIT;
-  pthread_once(&once, init_library);
+enum kpi_code http_client_new(size_t max_in_flight, const char *ca_bundle, struct http_client **out,
+                              struct err *err) {
+  *out = NULL;
+  enum kpi_code rc = dynlib_load(&curl_library, err);
+  if (rc)
+    return rc;
+  curl.global_init(CURL_GLOBAL_DEFAULT); /* the first time; the others are counted */
   struct curl_client *c = calloc(1, sizeof *c);
   if (!c)
-    return NULL;
+    return err_set(err, KPI_OUT_OF_MEMORY, "no memory for HTTP requests");
   c->base.vtable = &curl_vtable;
-  c->multi = curl_multi_init();
+  c->multi = curl.multi_init();
   c->ca_bundle = ca_bundle ? strdup(ca_bundle) : NULL;
   c->max_in_flight = max_in_flight;
   c->synced.last = &c->synced.first;
   pthread_mutex_init(&c->synced.lock, NULL);
   if (!c->multi || (ca_bundle && !c->ca_bundle) || pthread_create(&c->thread, NULL, loop, c) != 0) {
     curl_client_release(c);
-    return NULL;
+    return err_set(err, KPI_OUT_OF_MEMORY, "no memory or threads for HTTP requests");
   }
-  curl_multi_setopt(c->multi, CURLMOPT_MAXCONNECTS, (long)max_in_flight);
-  return &c->base;
+  curl.multi_setopt(c->multi, CURLMOPT_MAXCONNECTS, (long)max_in_flight);
+  *out = &c->base;
+  return KPI_OK;
 }

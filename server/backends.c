@@ -66,12 +66,19 @@ static enum kpi_code read_spark_properties(struct backends *b, size_t *count, st
   return KPI_OK;
 }
 
-static struct spark_cluster *open_cluster(const struct spark_settings *s, struct aws *aws,
-                                          const struct spark_job_file *file) {
-  if (s->kind == SPARK_EMR_SERVERLESS)
-    return spark_emr_new(aws, s->application_id, s->role_arn, file);
-  struct http_client *http = http_client_new(STANDALONE_REQUESTS, NULL);
-  return http ? spark_standalone_new(http, s->rest_url, s->master, s->token_file, file) : NULL;
+static enum kpi_code open_cluster(const struct spark_settings *s, struct aws *aws,
+                                  const struct spark_job_file *file, struct spark_cluster **out,
+                                  struct err *err) {
+  if (s->kind == SPARK_EMR_SERVERLESS) {
+    *out = spark_emr_new(aws, s->application_id, s->role_arn, file);
+  } else {
+    struct http_client *http;
+    enum kpi_code rc = http_client_new(STANDALONE_REQUESTS, NULL, &http, err);
+    if (rc)
+      return rc;
+    *out = spark_standalone_new(http, s->rest_url, s->master, s->token_file, file);
+  }
+  return *out ? KPI_OK : err_set(err, KPI_OUT_OF_MEMORY, "no memory for the Spark cluster");
 }
 
 static enum kpi_code open_spark(const struct config *config, struct backends *out, struct err *err) {
@@ -87,11 +94,12 @@ static enum kpi_code open_spark(const struct config *config, struct backends *ou
   rc = spark_store_new(s->work_uri, out->aws, &options.store, err);
   if (rc)
     return rc;
-  options.cluster = open_cluster(s, out->aws, file);
-  if (options.cluster)
-    out->spark = engine_spark_new(&options);
-  else
+  rc = open_cluster(s, out->aws, file, &options.cluster, err);
+  if (rc) {
     spark_store_free(options.store);
+    return rc;
+  }
+  out->spark = engine_spark_new(&options);
   return out->spark ? KPI_OK : err_set(err, KPI_OUT_OF_MEMORY, "no memory or threads for the Spark cluster");
 }
 

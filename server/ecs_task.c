@@ -201,16 +201,18 @@ enum kpi_code ecs_task_start(struct ecs_task **out, struct err *err) {
   t->metadata = metadata;
   pthread_mutex_init(&t->synced.lock, NULL);
   pthread_cond_init(&t->synced.changed, NULL);
-  t->http = http_client_new(1, NULL);
-  if (t->http && pthread_create(&t->thread, NULL, attend, t) == 0) {
+  enum kpi_code rc = http_client_new(1, NULL, &t->http, err);
+  if (!rc && pthread_create(&t->thread, NULL, attend, t) == 0) {
     *out = t;
     return KPI_OK;
   }
+  if (!rc)
+    rc = err_set(err, KPI_OUT_OF_MEMORY, "no thread for the agent of ECS");
   http_client_free(t->http);
   pthread_cond_destroy(&t->synced.changed);
   pthread_mutex_destroy(&t->synced.lock);
   free(t);
-  return err_set(err, KPI_OUT_OF_MEMORY, "no memory or threads for the agent of ECS");
+  return rc;
 }
 
 void ecs_task_set_busy(struct ecs_task *t, bool is_busy) {

@@ -5,12 +5,12 @@
 #include "base/log.h"
 #include "base/scope.h"
 #include "server/http_conns.h"
+#include "server/http_library.h"
 #include "server/http_listen.h"
 #include "server/http_metrics.h"
 #include "server/waiters.h"
 
 #include <inttypes.h>
-#include <microhttpd.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -81,7 +81,8 @@ static void on_connection(void *cls, struct MHD_Connection *mhd, void **slot,
                           enum MHD_ConnectionNotificationCode what) {
   struct listener *l = cls;
   if (what == MHD_CONNECTION_NOTIFY_STARTED) {
-    const union MHD_ConnectionInfo *info = MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_CONNECTION_FD);
+    const union MHD_ConnectionInfo *info =
+        microhttpd.get_connection_info(mhd, MHD_CONNECTION_INFO_CONNECTION_FD);
     *slot = info ? conns_add(&l->server->conns, info->connect_fd) : NULL;
   } else {
     conns_remove(&l->server->conns, *slot);
@@ -119,7 +120,7 @@ static void *keep(void *arg) {
 static void wake(struct waiter *w, bool over) {
   struct call *c = (struct call *)(void *)w; /* its first member */
   atomic_store(over ? &c->wait_over : &c->noticed, true);
-  MHD_resume_connection(c->mhd);
+  microhttpd.resume_connection(c->mhd);
 }
 
 /* Suspends first and only then lets others see the waiter: it may be woken before this returns. */
@@ -133,7 +134,7 @@ static void suspend(struct call *c, const char topic[REPLY_TOPIC_SIZE], int64_t 
   c->suspended = true;
   atomic_fetch_add(&s->suspended, 1);
   http_metrics_waiting(1);
-  MHD_suspend_connection(c->mhd);
+  microhttpd.suspend_connection(c->mhd);
   enum waiters_result result = waiters_add(&s->waiters, &c->waiter, c->mark);
   if (result == WAITERS_ADDED)
     return;
@@ -216,24 +217,24 @@ static bool begin_stream(struct call *c, const struct reply *rp) {
 static void add_headers(const struct call *c, const struct reply *rp, bool close_it,
                         struct MHD_Response *out) {
   if (rp->content_type)
-    MHD_add_response_header(out, "Content-Type", rp->content_type);
+    microhttpd.add_response_header(out, "Content-Type", rp->content_type);
   for (size_t i = 0; i < rp->header_count; i++)
-    MHD_add_response_header(out, rp->headers[i].name, rp->headers[i].value);
+    microhttpd.add_response_header(out, rp->headers[i].name, rp->headers[i].value);
   if (!reply_header_value(rp, "Cache-Control"))
-    MHD_add_response_header(out, "Cache-Control", "no-store");
-  MHD_add_response_header(out, "X-Content-Type-Options", "nosniff");
-  MHD_add_response_header(out, "X-Request-Id", c->rq.id);
+    microhttpd.add_response_header(out, "Cache-Control", "no-store");
+  microhttpd.add_response_header(out, "X-Content-Type-Options", "nosniff");
+  microhttpd.add_response_header(out, "X-Request-Id", c->rq.id);
   if (close_it)
-    MHD_add_response_header(out, "Connection", "close");
+    microhttpd.add_response_header(out, "Connection", "close");
 }
 
 /* To HEAD the library would send the end of the chunks that there are none of: the client would take it for
  * the next reply. Without chunks it sends the head and closes. */
 static struct MHD_Response *make_stream(struct call *c) {
   struct MHD_Response *out =
-      MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, STREAM_CHUNK_BYTES, read_stream, c, NULL);
+      microhttpd.create_response_from_callback(MHD_SIZE_UNKNOWN, STREAM_CHUNK_BYTES, read_stream, c, NULL);
   if (out && c->rq.method == HTTP_HEAD)
-    MHD_set_response_options(out, MHD_RF_HTTP_1_0_COMPATIBLE_STRICT, MHD_RO_END);
+    microhttpd.set_response_options(out, MHD_RF_HTTP_1_0_COMPATIBLE_STRICT, MHD_RO_END);
   return out;
 }
 
@@ -242,10 +243,11 @@ static struct MHD_Response *make_response(struct call *c, struct reply *rp) {
   if (rp->kind == REPLY_STREAM)
     return make_stream(c);
   if (rp->fixed_body.ptr || body.len == 0)
-    return MHD_create_response_from_buffer(body.len, (void *)(uintptr_t)body.ptr, MHD_RESPMEM_PERSISTENT);
+    return microhttpd.create_response_from_buffer(body.len, (void *)(uintptr_t)body.ptr,
+                                                  MHD_RESPMEM_PERSISTENT);
   char *owned = buf_take(&rp->body);
   struct MHD_Response *out =
-      owned ? MHD_create_response_from_buffer(body.len, owned, MHD_RESPMEM_MUST_FREE) : NULL;
+      owned ? microhttpd.create_response_from_buffer(body.len, owned, MHD_RESPMEM_MUST_FREE) : NULL;
   if (!out)
     free(owned);
   return out;
@@ -261,8 +263,8 @@ static enum MHD_Result send_reply(struct call *c, struct reply *rp, bool close_i
   if (!out)
     return MHD_NO;
   add_headers(c, rp, close_it || atomic_load(&c->listener->server->draining), out);
-  enum MHD_Result done = MHD_queue_response(c->mhd, rp->status, out);
-  MHD_destroy_response(out);
+  enum MHD_Result done = microhttpd.queue_response(c->mhd, rp->status, out);
+  microhttpd.destroy_response(out);
   return done;
 }
 
@@ -313,7 +315,7 @@ static enum MHD_Result add_field(void *cls, enum MHD_ValueKind kind, const char 
 
 static struct http_head head_of(const struct call *c, const char *version) {
   const union MHD_ConnectionInfo *size =
-      MHD_get_connection_info(c->mhd, MHD_CONNECTION_INFO_REQUEST_HEADER_SIZE);
+      microhttpd.get_connection_info(c->mhd, MHD_CONNECTION_INFO_REQUEST_HEADER_SIZE);
   struct http_head head = {.method = view_of(c->method),
                            .target = view_of(c->target),
                            .version = view_of(version),
@@ -328,12 +330,13 @@ static struct http_head head_of(const struct call *c, const char *version) {
 /* First call of the library for a request: the head is there, no body was read. */
 static enum MHD_Result begin(struct call *c, const char *method, const char *version) {
   struct err err = {0};
-  const union MHD_ConnectionInfo *info = MHD_get_connection_info(c->mhd, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+  const union MHD_ConnectionInfo *info =
+      microhttpd.get_connection_info(c->mhd, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
   c->begun = true;
   c->method = method;
   c->conn = info ? info->socket_context : NULL;
   conn_set_busy(c->conn);
-  MHD_get_connection_values_n(c->mhd, MHD_HEADER_KIND, add_field, c);
+  microhttpd.get_connection_values_n(c->mhd, MHD_HEADER_KIND, add_field, c);
   request_set_id(&c->rq);
   request_set_trace(&c->rq);
   struct http_head head = head_of(c, version);
@@ -417,7 +420,8 @@ static void on_completed(void *cls, struct MHD_Connection *mhd, void **slot,
   *slot = NULL;
   if (!c)
     return;
-  const union MHD_ConnectionInfo *status = MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_HTTP_STATUS);
+  const union MHD_ConnectionInfo *status =
+      microhttpd.get_connection_info(mhd, MHD_CONNECTION_INFO_HTTP_STATUS);
   if (!c->status && status) /* the library answered a head that it could not parse */
     c->status = status->http_status;
   end_suspension(c);
@@ -465,7 +469,7 @@ static enum kpi_code start_listener(struct listener *l, unsigned connections, un
   unsigned flags = MHD_USE_EPOLL_INTERNAL_THREAD | MHD_USE_ITC | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG;
   struct MHD_OptionItem pool[] = {{MHD_OPTION_THREAD_POOL_SIZE, (intptr_t)threads, NULL},
                                   {MHD_OPTION_END, 0, NULL}};
-  l->daemon = MHD_start_daemon(
+  l->daemon = microhttpd.start_daemon(
       flags, 0, NULL, NULL, on_request, l, MHD_OPTION_EXTERNAL_LOGGER, on_library_log, l->server,
       MHD_OPTION_LISTEN_SOCKET, l->fd, MHD_OPTION_STRICT_FOR_CLIENT, l->server->layout_known ? 0 : 1,
       MHD_OPTION_CONNECTION_LIMIT, connections, MHD_OPTION_CONNECTION_TIMEOUT,
@@ -506,8 +510,11 @@ static enum kpi_code start_all(struct http_server *s, const struct http_config *
 }
 
 enum kpi_code http_server_start(const struct http_config *config, struct http_server **out, struct err *err) {
-  struct http_server *s = calloc(1, sizeof *s);
   *out = NULL;
+  enum kpi_code rc = http_library_load(err);
+  if (rc)
+    return rc;
+  struct http_server *s = calloc(1, sizeof *s);
   if (!s)
     return err_set(err, KPI_INTERNAL, "Memory is exhausted.");
   s->api = (struct listener){.server = s,
@@ -517,9 +524,9 @@ enum kpi_code http_server_start(const struct http_config *config, struct http_se
                              .admit_arg = config->admit_arg};
   s->health = (struct listener){.server = s, .routes = config->health_routes, .fd = -1};
   s->app = config->app;
-  s->layout_known = strcmp(MHD_get_version(), LIBRARY_VERSION_TRIED) == 0;
+  s->layout_known = strcmp(http_library_version(), LIBRARY_VERSION_TRIED) == 0;
   conns_init(&s->conns);
-  enum kpi_code rc = waiters_init(&s->waiters, HTTP_WATCHERS_MAX, wake, err);
+  rc = waiters_init(&s->waiters, HTTP_WATCHERS_MAX, wake, err);
   if (rc) {
     conns_destroy(&s->conns);
     free(s);
@@ -556,7 +563,7 @@ void http_server_drain(struct http_server *s) {
 /* The library hands the socket back while its threads have yet to take it out of their epoll sets, and aborts
  * when that fails: it is shut, so that clients are refused, and closed when they are gone. */
 static void quiesce(struct listener *l) {
-  if (l->daemon && !l->is_quiet && MHD_quiesce_daemon(l->daemon) != MHD_INVALID_SOCKET) {
+  if (l->daemon && !l->is_quiet && microhttpd.quiesce_daemon(l->daemon) != MHD_INVALID_SOCKET) {
     l->is_quiet = true;
     shutdown(l->fd, SHUT_RDWR);
   }
@@ -570,7 +577,7 @@ void http_server_stop_accepting(struct http_server *s) {
 
 static void stop_listener(struct listener *l) {
   if (l->daemon)
-    MHD_stop_daemon(l->daemon); /* closes the socket, unless quiesced */
+    microhttpd.stop_daemon(l->daemon); /* closes the socket, unless quiesced */
   if (l->fd >= 0 && (!l->daemon || l->is_quiet))
     close(l->fd);
 }

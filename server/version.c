@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 #include "server/version.h"
 
+#include "base/http_client.h"
 #include "commit.h"
 #include "pipeline/csv_scan.h"
+#include "server/http_library.h"
 
-#include <curl/curl.h>
 #include <expat.h>
 #include <isa-l.h>
 #include <jansson.h>
-#include <microhttpd.h>
 #include <openssl/crypto.h>
 #include <sqlite3.h>
 #include <string.h>
@@ -27,8 +27,8 @@ const char *version_simd(void) {
 
 void version_libraries(struct library out[LIBRARY_COUNT]) {
   const struct library all[LIBRARY_COUNT] = {
-      {"libmicrohttpd", MHD_get_version()},
-      {"libcurl", curl_version_info(CURLVERSION_NOW)->version},
+      {"libmicrohttpd", http_library_version()},
+      {"libcurl", http_client_library_version()},
       {"OpenSSL", OpenSSL_version(OPENSSL_VERSION_STRING)},
       {"jansson", jansson_version_str()},
       {"SQLite", sqlite3_libversion()},

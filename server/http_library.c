@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: MIT */
+#include "server/http_library.h"
+
+struct microhttpd microhttpd;
+
+DYNLIB_NOTE(microhttpd_note, MICROHTTPD_SONAME, "http-server", "kpid serve");
+
+enum kpi_code http_library_load(struct err *err) {
+  static const char *const names[] = {HTTP_LIBRARY_FUNCTIONS(DYNLIB_NAME)};
+  static struct dynlib library = {MICROHTTPD_SONAME, names, sizeof names / sizeof names[0], &microhttpd};
+  return dynlib_load(&library, err);
+}
+
+const char *http_library_version(void) {
+  struct err err;
+  return http_library_load(&err) ? "missing" : microhttpd.get_version();
+}
