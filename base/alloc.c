@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { ARRAY_ITEMS_FIRST = 32 };
+enum { ARRAY_ITEMS_FIRST = 32, ARENA_BLOCK_FIRST = 4096, ARENA_BLOCK_MOST = 64 * 1024 };
 
 static _Atomic uint64_t fail_countdown;
 
@@ -70,6 +70,46 @@ void *budget_zeroed(struct budget *b, size_t count, size_t size) {
   if (p)
     memset(p, 0, total); /* calloc would leave pages that are fresh to their first use */
   return p;
+}
+
+/* Its size includes its head. */
+struct arena_block {
+  struct arena_block *before;
+  size_t size, used;
+  _Alignas(max_align_t) char bytes[];
+};
+
+static struct arena_block *add_block(struct arena *a, struct budget *b, size_t size) {
+  const size_t before = a->newest ? a->newest->size : ARENA_BLOCK_FIRST / 2;
+  const size_t usual = before < ARENA_BLOCK_MOST / 2 ? 2 * before : ARENA_BLOCK_MOST;
+  const size_t needed = sizeof(struct arena_block) + size;
+  const size_t whole = needed > usual ? needed : usual;
+  struct arena_block *block = needed < size ? NULL : budget_calloc(b, 1, whole);
+  if (!block)
+    return NULL;
+  block->before = a->newest;
+  block->size = whole;
+  block->used = sizeof *block;
+  return a->newest = block;
+}
+
+void *arena_calloc(struct arena *a, struct budget *b, size_t size) {
+  const size_t step = _Alignof(max_align_t), rounded = (size + step - 1) / step * step;
+  struct arena_block *block = a->newest;
+  if (rounded < size)
+    return NULL;
+  if ((!block || block->size - block->used < rounded) && !(block = add_block(a, b, rounded)))
+    return NULL;
+  void *p = (char *)block + block->used;
+  block->used += rounded;
+  return p;
+}
+
+void arena_clear(struct arena *a, struct budget *b) {
+  for (struct arena_block *block; (block = a->newest) != NULL;) {
+    a->newest = block->before;
+    budget_free(b, block, block->size);
+  }
 }
 
 void *array_room(void *at, size_t count, size_t *cap, size_t item_bytes) {

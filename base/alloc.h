@@ -33,6 +33,19 @@ void budget_free(struct budget *b, void *p, size_t size);
  * threads. */
 void *budget_zeroed(struct budget *b, size_t count, size_t size);
 
+/* Many small things that are given back all at once; zero-initialise. A heap of a thread that is not the
+ * first grows by a system call a page, and by more for the whole of a block. */
+struct arena {
+  struct arena_block *newest; /* owned, as those before it */
+};
+
+/* As budget_calloc, aligned for everything, out of the newest block or a new one, which is accounted whole.
+ */
+void *arena_calloc(struct arena *a, struct budget *b, size_t size);
+
+/* Frees all of it. */
+void arena_clear(struct arena *a, struct budget *b);
+
 /* Makes room for one more item in an array that grows by doubling, not accounted. Returns the array, which
  * may have moved; NULL on exhaustion, which leaves it as it was. */
 void *array_room(void *at, size_t count, size_t *cap, size_t item_bytes);

@@ -135,8 +135,9 @@ static bool merge_groups(struct native *n) {
 /* Brings what all workers have found together in the first. */
 static enum kpi_code finish_workers(struct native *n, struct err *err) {
   n->all = &n->workers[0];
-  if (!native_plain_settle(n->all))
-    return job_memory_err(n->pass.job, err);
+  for (size_t i = 0; i < n->worker_count; i++)
+    if (!native_plain_settle(&n->workers[i], n->all))
+      return job_memory_err(n->pass.job, err);
   for (size_t i = 1; i < n->worker_count; i++) {
     struct native_worker *w = &n->workers[i];
     for (int c = 0; c < ID_COLUMN_COUNT; c++) {
@@ -146,7 +147,7 @@ static enum kpi_code finish_workers(struct native *n, struct err *err) {
     n->all->product_id_rows += w->product_id_rows;
     n->all->product_text_rows += w->product_text_rows;
     quality_tally_merge(&n->all->whole, &w->whole);
-    if (!native_plain_settle(w) || !native_days_merge(&n->all->days, &w->days, n->pass.job->budget))
+    if (!native_days_merge(&n->all->days, &w->days, n->pass.job->budget))
       return job_memory_err(n->pass.job, err);
   }
   return merge_groups(n) ? KPI_OK : job_memory_err(n->pass.job, err);
@@ -155,7 +156,7 @@ static enum kpi_code finish_workers(struct native *n, struct err *err) {
 /* ---- results ---- */
 
 static struct native_day *day_of(struct native *n, day_t day) {
-  return native_days_at(&n->all->days, n->pass.job->budget, day);
+  return native_days_tallied(&n->all->days, n->pass.job->budget, day);
 }
 
 /* Lists the days that are asked for: those with rows, when that is all of the calendar. */
@@ -217,8 +218,8 @@ static bool add_result(struct native *n, const struct group *g, struct day_resul
     return true;
   }
   kpi_order_day(&totals, row);
-  noted->tally.found[CHECK_ORDER_ID_UNIQUE].count += g->order_id_rows - totals.orders;
-  noted->tally.found[CHECK_ITEM_ID_UNIQUE].count += g->item_id_rows - totals.distinct_items;
+  noted->tally->found[CHECK_ORDER_ID_UNIQUE].count += g->order_id_rows - totals.orders;
+  noted->tally->found[CHECK_ITEM_ID_UNIQUE].count += g->item_id_rows - totals.distinct_items;
   return true;
 }
 
@@ -252,7 +253,7 @@ static void note_unmet_order(void *arg, const struct join_slot *order) {
   struct native *n = arg;
   struct native_day *noted = day_of(n, (day_t)order->value);
   if (noted) /* it was noted when the order was read */
-    noted->tally.found[CHECK_ORDER_WITHOUT_ITEMS].count++;
+    noted->tally->found[CHECK_ORDER_WITHOUT_ITEMS].count++;
 }
 
 /* Rows of products beyond the first of an id that items can name. Where these have numbers only, texts are in
@@ -318,9 +319,9 @@ static enum kpi_code judge_day(struct native *n, struct day_result *day, bool *f
   }
   if (day_has_too_many_categories(day->day, day->result.tables[KPI_CATEGORIES].count, why))
     return KPI_OK;
-  noted->tally.found[CHECK_ORDER_WITHOUT_ITEMS].count += idset_seal(&noted->unjoinable_orders);
+  noted->tally->found[CHECK_ORDER_WITHOUT_ITEMS].count += idset_seal(&noted->unjoinable_orders);
   quality_tally_merge(&tally, &n->all->whole);
-  quality_tally_merge(&tally, &noted->tally);
+  quality_tally_merge(&tally, noted->tally);
   const struct quality_facts facts = facts_of(n, &tally, day);
   enum kpi_code rc = day_judge(&facts, &day->result.quality, fails, why, err);
   quality_tally_clear(&tally);

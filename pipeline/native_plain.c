@@ -115,7 +115,7 @@ static bool find_category_bit(const struct native_pass *p, id_code product, unsi
 static bool add_to_category(struct native_worker *w, struct plain_day *day, const struct plain_item *it,
                             const struct join_slot *order, unsigned bit) {
   const struct native_pass *p = w->pass;
-  if (!plain_day_reserve(day, p->job->budget, p->category_count))
+  if (!plain_day_reserve(day, &w->days.arena, p->job->budget, p->category_count))
     return false;
   struct plain_category *sum = &day->categories[bit];
   sum->revenue += it->price;
@@ -190,22 +190,24 @@ const struct scan_plain native_plain_items = {
 
 /* ---- at the end ---- */
 
-static void settle_orders(const struct native_worker *w, struct native_day *noted, day_t day) {
-  const struct plain_day *plain = &noted->plain;
-  struct column_stats *columns = noted->tally.columns[DATASET_ORDERS];
-  noted->tally.relevant[DATASET_ORDERS] += plain->orders.rows;
+static void settle_orders(const struct native_worker *w, const struct plain_day *plain, day_t day,
+                          struct quality_tally *tally) {
+  struct column_stats *columns = tally->columns[DATASET_ORDERS];
+  tally->relevant[DATASET_ORDERS] += plain->orders.rows;
   plain_range_settle(&plain->orders.order, &columns[ORDERS_ORDER_ID]);
   plain_range_settle(&plain->orders.user, &columns[ORDERS_USER_ID]);
   column_stats_number(&columns[ORDERS_CREATED_AT], day);
   plain_statuses_settle(&w->plain_statuses, plain->orders.statuses, &columns[ORDERS_STATUS]);
 }
 
-static void settle_item_columns(const struct native_worker *w, struct native_day *noted, day_t day) {
-  const struct plain_day *plain = &noted->plain;
+static void settle_items(const struct native_worker *w, const struct plain_day *plain, day_t day,
+                         struct quality_tally *tally) {
+  const struct decimal revenue = decimal_of_small(plain->items.revenue);
   const struct decimal least = decimal_of_small(~plain->items.price_max_inverted);
   const struct decimal greatest = decimal_of_small(plain->items.price_max);
-  struct column_stats *columns = noted->tally.columns[DATASET_ORDER_ITEMS];
-  noted->tally.relevant[DATASET_ORDER_ITEMS] += plain->items.rows;
+  struct column_stats *columns = tally->columns[DATASET_ORDER_ITEMS];
+  tally->relevant[DATASET_ORDER_ITEMS] += plain->items.rows;
+  decimal_add(&tally->item_revenue, &revenue);
   plain_range_settle(&plain->items.id, &columns[ITEMS_ID]);
   plain_range_settle(&plain->items.order, &columns[ITEMS_ORDER_ID]);
   plain_range_settle(&plain->items.product, &columns[ITEMS_PRODUCT_ID]);
@@ -215,20 +217,21 @@ static void settle_item_columns(const struct native_worker *w, struct native_day
   column_stats_money(&columns[ITEMS_SALE_PRICE], &greatest);
 }
 
-/* A category of a day, on its way into the groups. */
+/* A day of plain items, on its way into groups. */
 struct settling {
-  struct native_worker *w;
+  struct native_worker *to;
   const struct plain_day *plain;
   day_t day;
 };
 
 static bool settle_category(void *arg, struct view name, uint64_t number) {
   const struct settling *s = arg;
+  const struct native_pass *p = s->to->pass;
   (void)name;
-  const struct plain_category *sum = &s->plain->categories[s->w->pass->category_bits[number]];
+  const struct plain_category *sum = &s->plain->categories[p->category_bits[number]];
   if (sum->rows == 0)
     return true;
-  struct group *g = aggregate_group(&s->w->groups, s->w->pass->job->budget, s->day, (uint32_t)number);
+  struct group *g = aggregate_group(&s->to->groups, p->job->budget, s->day, (uint32_t)number);
   if (!g)
     return false;
   const struct decimal revenue = decimal_of_small(sum->revenue);
@@ -240,28 +243,34 @@ static bool settle_category(void *arg, struct view name, uint64_t number) {
   return true;
 }
 
-static bool settle_items(struct native_worker *w, struct native_day *noted, day_t day) {
-  const struct plain_day *plain = &noted->plain;
+static bool settle_groups(struct native_worker *to, const struct plain_day *plain, day_t day) {
   const struct decimal revenue = decimal_of_small(plain->items.revenue);
-  struct group *g = aggregate_group(&w->groups, w->pass->job->budget, day, GROUP_NO_CATEGORY);
+  struct group *g = aggregate_group(&to->groups, to->pass->job->budget, day, GROUP_NO_CATEGORY);
   if (!g)
     return false;
-  settle_item_columns(w, noted, day);
-  decimal_add(&noted->tally.item_revenue, &revenue);
   decimal_add(&g->revenue, &revenue);
   g->item_rows += plain->items.rows;
   g->item_id_rows += plain->items.rows;
   g->returned_rows += plain->items.returned_rows;
-  return dict_each(w->pass->categories, settle_category, &(struct settling){w, plain, day});
+  return dict_each(to->pass->categories, settle_category, &(struct settling){to, plain, day});
 }
 
-bool native_plain_settle(struct native_worker *w) {
-  struct native_day *noted;
+bool native_plain_settle(const struct native_worker *w, struct native_worker *to) {
+  const struct native_day *noted;
   for (day_t day = DAY_MIN; (noted = native_days_next(&w->days, &day)) != NULL; day++) {
-    if (noted->plain.orders.rows)
-      settle_orders(w, noted, day);
-    if (noted->plain.items.rows && !settle_items(w, noted, day))
+    const struct plain_day *plain = &noted->plain;
+    if (!plain->orders.rows && !plain->items.rows)
+      continue;
+    const struct native_day *home = native_days_tallied(&to->days, to->pass->job->budget, day);
+    if (!home)
       return false;
+    if (plain->orders.rows)
+      settle_orders(w, plain, day, home->tally);
+    if (plain->items.rows) {
+      settle_items(w, plain, day, home->tally);
+      if (!settle_groups(to, plain, day))
+        return false;
+    }
   }
   return true;
 }

@@ -11,8 +11,8 @@
 /* Of orders and items; the `worker` is a struct native_worker. */
 extern const struct scan_plain native_plain_orders, native_plain_items;
 
-/* Takes what a worker's plain rows added up to into its tallies and groups, once all are read. False when
- * memory is exhausted. */
-bool native_plain_settle(struct native_worker *w);
+/* Adds what the plain rows of a worker came to to the tallies and groups of another, or of its own, once all
+ * are read. False when memory is exhausted. */
+bool native_plain_settle(const struct native_worker *w, struct native_worker *to);
 
 #endif

@@ -45,7 +45,7 @@ KPI_COLD static enum kpi_code no_memory(const struct native_worker *w, struct er
 }
 
 static struct native_day *day_of(struct native_worker *w, day_t day) {
-  return native_days_at(&w->days, w->pass->job->budget, day);
+  return native_days_tallied(&w->days, w->pass->job->budget, day);
 }
 
 bool native_is_returned(const struct native_worker *w, struct view status) {
@@ -248,7 +248,7 @@ static bool add_order(struct native_worker *w, const struct scan_row *row, const
       !join_code(w, id, ID_ITEMS_ORDER, ID_INTERN, &key))
     return false;
   noted->has_rows = true;
-  note_order(w, &noted->tally, row, id, user, day);
+  note_order(w, noted->tally, row, id, user, day);
   if (customer != ID_NULL && !idset_add(&g->users, budget, customer))
     return false;
   if (order == ID_NULL)
@@ -427,7 +427,7 @@ KPI_COLD static bool refuse_product(struct native_worker *w, struct native_day *
             (struct view){0},
             bad.is_null ? "is empty, but the product was sold"
                         : "is longer than 2048 bytes, and the product was sold");
-  return native_day_refuse(noted, w->pass->job->budget, &refusal);
+  return native_days_refuse(&w->days, w->pass->job->budget, noted, &refusal);
 }
 
 /* Counts the order of an item in a category, once; `row` is that of the order on this day, NULL: there is
@@ -476,16 +476,16 @@ KPI_COLD static bool bad_price(struct native_worker *w, struct native_day *noted
   const struct scan_row *row = it->row;
   struct view value = row->csv->cells[ITEMS_SALE_PRICE];
   if (w->pass->job->bad_rows == BAD_ROWS_SKIP) {
-    note_price_not_finite(&noted->tally, it);
-    noted->tally.relevant[DATASET_ORDER_ITEMS]++;
-    noted->tally.bad_rows[DATASET_ORDER_ITEMS]++;
+    note_price_not_finite(noted->tally, it);
+    noted->tally->relevant[DATASET_ORDER_ITEMS]++;
+    noted->tally->bad_rows[DATASET_ORDER_ITEMS]++;
     return true;
   }
   struct native_refusal refusal = {.dataset = DATASET_ORDER_ITEMS, .place = row->place};
   value_err(
       &refusal.err, row->object, row->place.line, column_name(DATASET_ORDER_ITEMS, ITEMS_SALE_PRICE), value,
       it->price_is == DECIMAL_NOT_FINITE ? "is not a finite number" : "is out of range (10^126 or more)");
-  return native_day_refuse(noted, w->pass->job->budget, &refusal);
+  return native_days_refuse(&w->days, w->pass->job->budget, noted, &refusal);
 }
 
 /* Adds the item to one day of the job: its own, or that of `order`, the rows of its order of that day (NULL:
@@ -499,7 +499,7 @@ static bool add_on_day(struct native_worker *w, const struct item *it, day_t day
   if ((order || is_sold) && price_is_not_finite(it))
     return bad_price(w, noted, it);
   noted->has_rows |= order || is_sold;
-  return note_item(w, &noted->tally, it, day) && (!order || add_to_order(w, it, order)) &&
+  return note_item(w, noted->tally, it, day) && (!order || add_to_order(w, it, order)) &&
          (!is_sold || add_to_categories(w, noted, it, order));
 }
 

@@ -1,11 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "pipeline/plain_day.h"
 
-void plain_day_clear(struct plain_day *d, struct budget *budget) {
-  budget_free(budget, d->categories, d->category_count * sizeof *d->categories);
-  *d = (struct plain_day){0};
-}
-
 void plain_range_settle(const struct plain_range *r, struct column_stats *stats) {
   column_stats_number(stats, (int64_t)~r->max_inverted);
   column_stats_number(stats, (int64_t)r->max);

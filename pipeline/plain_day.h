@@ -42,21 +42,16 @@ struct plain_day {
     uint32_t statuses;
   } orders;
   struct group *group;               /* of the order table; borrowed; NULL: not yet looked up */
-  struct plain_category *categories; /* owned; by bit; NULL: no items yet */
-  size_t category_count;
+  struct plain_category *categories; /* of the arena; by bit; NULL: no items yet */
 };
 
 /* Makes room for so many categories, the same number each time. False when memory is exhausted. */
-static inline bool plain_day_reserve(struct plain_day *d, struct budget *budget, size_t category_count) {
-  if (d->categories)
-    return true;
-  d->categories = budget_calloc(budget, category_count, sizeof *d->categories);
-  d->category_count = d->categories ? category_count : 0;
+static inline bool plain_day_reserve(struct plain_day *d, struct arena *arena, struct budget *budget,
+                                     size_t category_count) {
+  if (!d->categories)
+    d->categories = arena_calloc(arena, budget, category_count * sizeof *d->categories);
   return d->categories != NULL;
 }
-
-/* Frees the categories. */
-void plain_day_clear(struct plain_day *d, struct budget *budget);
 
 enum { PLAIN_STATUS_BYTES = 16, PLAIN_STATUS_HOMES = 64, PLAIN_STATUSES_MAX = 32 };
 

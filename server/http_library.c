@@ -7,7 +7,10 @@ DYNLIB_NOTE(microhttpd_note, MICROHTTPD_SONAME, "http-server", "kpid serve");
 
 enum kpi_code http_library_load(struct err *err) {
   static const char *const names[] = {HTTP_LIBRARY_FUNCTIONS(DYNLIB_NAME)};
-  static struct dynlib library = {MICROHTTPD_SONAME, names, sizeof names / sizeof names[0], &microhttpd};
+  static struct dynlib library = {.soname = MICROHTTPD_SONAME,
+                                  .names = names,
+                                  .count = sizeof names / sizeof names[0],
+                                  .pointers = &microhttpd};
   return dynlib_load(&library, err);
 }
 
