@@ -4,8 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* A block grows while no row ends in it; one that holds the longest allowed row and more has none. */
-enum { BLOCK_BYTES_MAX = CSV_LINE_MAX_BYTES + CSV_BLOCK_BYTES };
+/* The tail grows while no row ends in a piece; more than the longest allowed row has none. */
+enum { BLOCK_BYTES_MAX = CSV_LINE_MAX_BYTES + CSV_BLOCK_BYTES, TAIL_ROOM = 4096 };
 
 void csv_block_clear(struct csv_block *b) {
   free(b->bytes);
@@ -28,7 +28,10 @@ enum kpi_code csv_stream_open(struct csv_stream *s, struct source *source, const
   s->object = object;
   s->schema = schema;
   s->next_line = 1;
-  return source_open(source, object, use, &s->reader, err);
+  enum kpi_code rc = source_open(source, object, use, &s->reader, err);
+  if (rc == KPI_OK && source_reads_anywhere(s->reader))
+    s->piece_count = object->size ? (object->size + CSV_BLOCK_BYTES - 1) / CSV_BLOCK_BYTES : 1;
+  return rc;
 }
 
 void csv_stream_close(struct csv_stream *s) {
@@ -51,20 +54,57 @@ static uint64_t count_line_ends(struct view v) {
   return survey.line_feeds + lone;
 }
 
-/* Fills the block from *len on up to `upto` bytes; sets s->at_end at the end of the input. */
-static enum kpi_code fill(struct csv_stream *s, struct csv_block *b, size_t *len, size_t upto,
-                          struct err *err) {
-  if (!reserve(&b->bytes, &b->cap, upto))
+/* ---- pieces ---- */
+
+static bool reserve_piece(struct csv_block *b) {
+  b->piece_len = 0;
+  return reserve(&b->bytes, &b->cap, TAIL_ROOM + CSV_BLOCK_BYTES);
+}
+
+enum kpi_code csv_stream_fetch(const struct csv_stream *s, uint64_t piece, struct csv_block *b,
+                               struct err *err) {
+  const uint64_t from = piece * CSV_BLOCK_BYTES, left = s->object->size - from;
+  const size_t size = left < CSV_BLOCK_BYTES ? (size_t)left : CSV_BLOCK_BYTES;
+  if (!reserve_piece(b))
     return no_memory(s, err);
-  while (*len < upto && !s->at_end) {
-    size_t got;
-    enum kpi_code rc = source_read(s->reader, b->bytes + *len, upto - *len, &got, err);
+  for (size_t got = 1; b->piece_len < size && got; b->piece_len += got) {
+    char *to = b->bytes + TAIL_ROOM + b->piece_len;
+    enum kpi_code rc = source_read_at(s->reader, from + b->piece_len, to, size - b->piece_len, &got, err);
     if (rc)
       return rc;
-    *len += got;
+  }
+  return KPI_OK;
+}
+
+/* Reads the next piece of what can only be read in order; s->at_end is set behind the last byte. */
+static enum kpi_code read_piece(struct csv_stream *s, struct csv_block *b, struct err *err) {
+  if (!reserve_piece(b))
+    return no_memory(s, err);
+  while (b->piece_len < CSV_BLOCK_BYTES && !s->at_end) {
+    size_t got;
+    char *to = b->bytes + TAIL_ROOM + b->piece_len;
+    enum kpi_code rc = source_read(s->reader, to, CSV_BLOCK_BYTES - b->piece_len, &got, err);
+    if (rc)
+      return rc;
+    b->piece_len += got;
     s->at_end = got == 0;
   }
-  return s->at_end ? source_finish(s->reader, err) : KPI_OK;
+  return KPI_OK;
+}
+
+/* Puts the tail before the piece. An empty view without ptr: memory is exhausted. */
+static struct view join_tail(const struct csv_stream *s, struct csv_block *b) {
+  size_t piece_at = TAIL_ROOM;
+  if (s->tail_len > TAIL_ROOM) { /* a long row */
+    if (!reserve(&b->bytes, &b->cap, s->tail_len + b->piece_len))
+      return (struct view){0};
+    piece_at = s->tail_len;
+    memmove(b->bytes + piece_at, b->bytes + TAIL_ROOM, b->piece_len);
+  }
+  char *from = b->bytes + piece_at - s->tail_len;
+  if (s->tail_len)
+    memcpy(from, s->tail, s->tail_len);
+  return (struct view){from, s->tail_len + b->piece_len};
 }
 
 /* Keeps what follows the last whole row for the next block. */
@@ -77,27 +117,23 @@ static bool keep_tail(struct csv_stream *s, struct view tail) {
   return true;
 }
 
-/* Reads until whole rows are there: *whole of *len bytes. */
-static enum kpi_code read_rows(struct csv_stream *s, struct csv_block *b, size_t *len, size_t *whole,
-                               struct err *err) {
-  if (!reserve(&b->bytes, &b->cap, s->tail_len + CSV_BLOCK_BYTES))
+/* Finds the whole rows of tail and piece, and keeps the rest as the next tail. */
+static enum kpi_code cut_piece(struct csv_stream *s, struct csv_block *b, struct err *err) {
+  const struct view text = join_tail(s, b);
+  bool open_quote;
+  if (!text.ptr)
     return no_memory(s, err);
-  if (s->tail_len)
-    memcpy(b->bytes, s->tail, s->tail_len);
-  *len = s->tail_len;
-  for (;;) {
-    bool open_quote;
-    enum kpi_code rc = fill(s, b, len, *len + CSV_BLOCK_BYTES, err);
-    if (rc)
-      return rc;
-    *whole = csv_cut((struct view){b->bytes, *len}, s->at_end, &open_quote);
-    if (*whole || s->at_end)
-      return KPI_OK;
-    if (*len > BLOCK_BYTES_MAX)
-      return csv_problem_err(open_quote ? CSV_OPEN_QUOTE : CSV_LINE_TOO_LONG, s->object->name, s->next_line,
-                             err);
-  }
+  const size_t whole = csv_cut(text, s->at_end, &open_quote);
+  if (whole == 0 && !s->at_end && text.len > BLOCK_BYTES_MAX)
+    return csv_problem_err(open_quote ? CSV_OPEN_QUOTE : CSV_LINE_TOO_LONG, s->object->name, s->next_line,
+                           err);
+  if (!keep_tail(s, (struct view){text.ptr + whole, text.len - whole}))
+    return no_memory(s, err);
+  b->rows = (struct view){text.ptr, whole};
+  return KPI_OK;
 }
+
+/* ---- blocks ---- */
 
 /* Binds the header at the start of the rows and steps over it. */
 static enum kpi_code take_header(struct csv_stream *s, struct view *rows, struct err *err) {
@@ -122,20 +158,27 @@ static enum kpi_code take_header(struct csv_stream *s, struct view *rows, struct
   return KPI_OK;
 }
 
+/* Makes a block of the next piece, which may have no row. */
+static enum kpi_code next_block(struct csv_stream *s, struct csv_block *b, struct err *err) {
+  enum kpi_code rc = KPI_OK;
+  if (s->piece_count)
+    s->at_end = ++s->pieces_cut == s->piece_count;
+  else
+    rc = read_piece(s, b, err);
+  if (rc == KPI_OK && s->at_end)
+    rc = source_finish(s->reader, err);
+  if (rc == KPI_OK)
+    rc = cut_piece(s, b, err);
+  return rc || s->has_header || b->rows.len == 0 ? rc : take_header(s, &b->rows, err);
+}
+
 enum kpi_code csv_stream_next(struct csv_stream *s, struct csv_block *b, struct err *err) {
+  enum kpi_code rc = KPI_OK;
   b->rows = (struct view){0};
-  while (b->rows.len == 0 && !(s->at_end && s->tail_len == 0)) {
-    size_t len = 0, whole = 0;
-    enum kpi_code rc = read_rows(s, b, &len, &whole, err);
-    if (rc)
-      return rc;
-    if (!keep_tail(s, (struct view){b->bytes + whole, len - whole}))
-      return no_memory(s, err);
-    b->rows = (struct view){b->bytes, whole};
-    if (!s->has_header && (rc = take_header(s, &b->rows, err)) != KPI_OK)
-      return rc;
-  }
+  do
+    rc = next_block(s, b, err);
+  while (rc == KPI_OK && b->rows.len == 0 && !s->at_end && !s->piece_count);
   b->first_line = s->next_line;
   s->next_line += count_line_ends(b->rows);
-  return KPI_OK;
+  return rc;
 }

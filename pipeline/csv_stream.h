@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * One input object as a sequence of blocks of whole rows with known line numbers. Memory is bounded by the
- * block size, whatever the size of the object. Knows no meaning of the columns. */
+ * block size, whatever the size of the object. Several threads can read pieces of a plain file at a time,
+ * which are cut into blocks in order. Knows no meaning of the columns. */
 #ifndef KPID_PIPELINE_CSV_STREAM_H
 #define KPID_PIPELINE_CSV_STREAM_H
 
@@ -11,8 +12,9 @@ enum { CSV_BLOCK_BYTES = 256 * 1024 };
 
 /* Whole rows of an object; owns its buffer. Zero-initialise. */
 struct csv_block {
-  char *bytes;
+  char *bytes; /* room for what was left before the piece, and the piece */
   size_t cap;
+  size_t piece_len; /* bytes as they stand in the input, of which nothing is known yet */
   struct view rows;
   uint64_t first_line; /* 1-based line of the first byte of rows */
 };
@@ -27,8 +29,10 @@ struct csv_stream {
   struct csv_binding binding;   /* valid once has_header */
   char *header;                 /* owned: what binding.header points to */
   bool has_header;
-  bool at_end; /* no block follows */
-  char *tail;  /* owned: bytes behind the last whole row */
+  bool at_end;          /* no block follows */
+  uint64_t piece_count; /* that can be fetched; 0: csv_stream_next reads by itself */
+  uint64_t pieces_cut;
+  char *tail; /* owned: bytes behind the last whole row */
   size_t tail_len, tail_cap;
   uint64_t next_line; /* 1-based line of the first byte of the tail */
 };
@@ -39,8 +43,15 @@ KPI_MUST_CHECK enum kpi_code csv_stream_open(struct csv_stream *s, struct source
                                              const struct source_object *object, const struct schema *schema,
                                              const struct source_use *use, struct err *err);
 
-/* Reads the next block; its rows are empty at the end. Binds the header first. One thread at a time. Errors:
- * KPI_CSV_MALFORMED, KPI_CSV_HEADER_MISSING, KPI_CSV_ENCODING, KPI_OUT_OF_MEMORY and those of source_read. */
+/* Reads one of the `piece_count` pieces. Any number of threads. Errors: KPI_OUT_OF_MEMORY and those of
+ * source_read. */
+KPI_MUST_CHECK enum kpi_code csv_stream_fetch(const struct csv_stream *s, uint64_t piece,
+                                              struct csv_block *block, struct err *err);
+
+/* Makes the next block: of the next piece, which was fetched, and which may have no whole row; or else of
+ * what it reads, where only the last block may have none. The stream is at_end with the last one. Binds the
+ * header first. One thread at a time. Errors: KPI_CSV_MALFORMED, KPI_CSV_HEADER_MISSING, KPI_CSV_ENCODING,
+ * KPI_OUT_OF_MEMORY and those of source_read. */
 KPI_MUST_CHECK enum kpi_code csv_stream_next(struct csv_stream *s, struct csv_block *block, struct err *err);
 
 /* Accepts a zero-initialised stream. */

@@ -159,6 +159,7 @@ static enum kpi_code next_cached(struct row_stream *s, void *worker, struct row_
   if (rc)
     return rc;
   if (!b) {
+    s->is_over = true;
     atomic_fetch_add(&s->job->progress->bytes_read, s->object->size);
     return KPI_OK;
   }
@@ -167,11 +168,21 @@ static enum kpi_code next_cached(struct row_stream *s, void *worker, struct row_
   return cached_object_rows(&s->cached, b, &block->text, &block->lines) ? KPI_OK : damaged(s, err);
 }
 
+uint64_t row_stream_pieces(const struct row_stream *s) {
+  return s->is_cached ? 0 : s->csv.piece_count;
+}
+
+enum kpi_code row_stream_fetch(const struct row_stream *s, uint64_t piece, struct row_block *block,
+                               struct err *err) {
+  return csv_stream_fetch(&s->csv, piece, &block->text, err);
+}
+
 enum kpi_code row_stream_next(struct row_stream *s, void *worker, struct row_block *block, struct err *err) {
   block->skipped_rows = 0;
   if (s->is_cached)
     return next_cached(s, worker, block, err);
   enum kpi_code rc = csv_stream_next(&s->csv, &block->text, err);
+  s->is_over = s->csv.at_end;
   block->lines = NULL;
   block->binding = &s->csv.binding;
   return rc;

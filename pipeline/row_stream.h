@@ -54,7 +54,7 @@ struct row_stream {
   } walk;                      /* through it */
   struct cache_writer *writer; /* NULL: nothing is written */
   int writer_fd;
-  bool is_cached, is_damaged;
+  bool is_cached, is_damaged, is_over;
 };
 
 /* Opens an object of a data set. The stream is zero-initialised before; row_stream_close releases it. Errors:
@@ -64,8 +64,16 @@ KPI_MUST_CHECK enum kpi_code row_stream_open(struct row_stream *s, const struct 
                                              const struct row_caching *caching, const struct source_use *use,
                                              struct err *err);
 
-/* Reads the next block that has rows which matter to the worker; empty at the end. One thread at a time.
- * Errors: those of csv_stream_next. */
+/* How many pieces of the object can be fetched, and must be, each before the block that it becomes; 0: none,
+ * row_stream_next reads by itself. */
+uint64_t row_stream_pieces(const struct row_stream *s);
+
+/* Fetches a piece. Any number of threads. Errors: those of csv_stream_fetch. */
+KPI_MUST_CHECK enum kpi_code row_stream_fetch(const struct row_stream *s, uint64_t piece,
+                                              struct row_block *block, struct err *err);
+
+/* Makes the next block that has rows which matter to the worker; it can be empty at the end, and of a piece.
+ * The stream is_over with the last one. One thread at a time. Errors: those of csv_stream_next. */
 KPI_MUST_CHECK enum kpi_code row_stream_next(struct row_stream *s, void *worker, struct row_block *block,
                                              struct err *err);
 

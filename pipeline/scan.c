@@ -5,13 +5,15 @@
 
 #include <string.h>
 
-/* An object that is being read. A worker that reads from it has it for itself (busy); the lock is never held
- * while bytes are read or parsed. */
+/* An object that is being read. A worker that opens it, or makes a block of it, has it for itself; the lock
+ * is never held while bytes are read or parsed. Of an object that has pieces each worker takes the next one
+ * and fetches it whatever others do; blocks are made of them in their order. */
 struct open_object {
   struct row_stream stream;
   uint32_t index;
-  uint32_t parsing; /* workers with a block of it */
+  uint32_t users; /* workers that have it, a piece or a block of it */
   bool busy, opened, over;
+  uint64_t pieces_taken, pieces_done;
 };
 
 struct scan_run {
@@ -57,6 +59,25 @@ static bool is_wanted(const struct scan_run *r, size_t object) {
   return !r->synced.failed || object < r->synced.failed_at.object;
 }
 
+/* What a worker is to do next: to fetch a piece, or to open the object or read on in it, which it has for
+ * itself until it gives it back. */
+struct turn {
+  struct open_object *object;
+  bool has_piece;
+  uint64_t piece;
+};
+
+static bool has_pieces(const struct open_object *o) {
+  return o->opened && row_stream_pieces(&o->stream) > 0;
+}
+
+/* True when there is something to do about an object that has been begun. */
+static bool is_free(const struct open_object *o) {
+  if (o->over || o->busy)
+    return false;
+  return !has_pieces(o) || o->pieces_taken < row_stream_pieces(&o->stream);
+}
+
 /* Picks an object for a worker: a new one while fewer are open than there are workers (and the source likes
  * to have open), else the first free one. */
 static struct open_object *pick(struct scan_run *r) {
@@ -69,10 +90,13 @@ static struct open_object *pick(struct scan_run *r) {
     r->synced.reading++;
     return o;
   }
-  for (size_t i = r->synced.over; i < r->synced.begun; i++)
-    if (!r->synced.objects[i].over && !r->synced.objects[i].busy && is_wanted(r, i))
-      return &r->synced.objects[i];
-  return NULL;
+  struct open_object *best = NULL; /* of few users: they wait for each other */
+  for (size_t i = r->synced.over; i < r->synced.begun; i++) {
+    struct open_object *o = &r->synced.objects[i];
+    if (is_free(o) && is_wanted(r, i) && (!best || o->users < best->users))
+      best = o;
+  }
+  return best;
 }
 
 /* True while an object that somebody reads from may yet have blocks for others. */
@@ -83,42 +107,50 @@ static bool may_get_more(const struct scan_run *r) {
   return false;
 }
 
-/* Takes an object to read the next block from; NULL when nothing is left or the job stops. */
-static struct open_object *take_object(struct scan_run *r) {
+/* Finds something to do. False when nothing is left or the job stops. */
+static bool take_turn(struct scan_run *r, struct turn *out) {
   SCOPE_LOCK(&r->synced.lock);
   for (;;) {
     if (stop_reason(r->scan->job->stop) != STOP_NONE)
-      return NULL;
+      return false;
     struct open_object *o = pick(r);
     if (o) {
-      o->busy = true;
-      return o;
+      *out = (struct turn){o, has_pieces(o), o->pieces_taken};
+      o->pieces_taken += out->has_piece;
+      o->busy = !out->has_piece;
+      o->users++;
+      return true;
     }
     if (!may_get_more(r))
-      return NULL;
+      return false;
     pthread_cond_wait(&r->synced.changed, &r->synced.lock);
   }
 }
 
-/* Lets others read from the object, from which the worker has a block to parse unless it is over. True when
- * nobody needs the object any more. */
-static bool give_back(struct scan_run *r, struct open_object *o, bool has_block, bool over) {
+/* Waits until the pieces before it are blocks. */
+static void wait_for_piece(struct scan_run *r, const struct turn *t) {
   SCOPE_LOCK(&r->synced.lock);
+  while (t->object->pieces_done != t->piece)
+    pthread_cond_wait(&r->synced.changed, &r->synced.lock);
+}
+
+/* Lets others have the object, of which the worker may have a block to parse. */
+static void give_back(struct scan_run *r, const struct turn *t, bool over) {
+  SCOPE_LOCK(&r->synced.lock);
+  struct open_object *o = t->object;
   o->busy = false;
-  o->over = over;
-  o->parsing += has_block;
-  r->synced.reading -= over;
+  o->pieces_done += t->has_piece;
+  r->synced.reading -= over && !o->over;
+  o->over |= over;
   while (r->synced.over < r->synced.begun && r->synced.objects[r->synced.over].over)
     r->synced.over++;
   pthread_cond_broadcast(&r->synced.changed);
-  return over && o->parsing == 0;
 }
 
-/* Ends the parsing of a block. True when nobody needs the object any more. */
-static bool end_parsing(struct scan_run *r, struct open_object *o) {
+/* Ends what a worker does about an object. True when nobody needs that any more. */
+static bool leave(struct scan_run *r, struct open_object *o) {
   SCOPE_LOCK(&r->synced.lock);
-  o->parsing--;
-  return o->over && o->parsing == 0;
+  return --o->users == 0 && o->over;
 }
 
 /* True while every row of every object that is over has been parsed. */
@@ -207,8 +239,8 @@ static bool open_object(struct scan_worker *w, struct open_object *o) {
   return false;
 }
 
-/* Reads one block. False when nothing was read. */
-static bool read_block(struct scan_worker *w, struct open_object *o) {
+/* Makes a block. False when there is none; *over: nor will there be one. */
+static bool make_block(struct scan_worker *w, struct open_object *o, bool *over) {
   struct err err = {0};
   enum kpi_code rc = row_stream_next(&o->stream, w->state, &w->block, &err);
   if (rc)
@@ -216,6 +248,7 @@ static bool read_block(struct scan_worker *w, struct open_object *o) {
   w->report.is_of_cache |= o->stream.is_cached;
   w->report.is_damaged |= o->stream.is_damaged;
   w->report.rows += w->block.skipped_rows;
+  *over = rc || o->stream.is_over;
   return rc == KPI_OK && w->block.text.rows.len > 0;
 }
 
@@ -227,31 +260,53 @@ static void note_binding(struct scan_report *report, const struct row_stream *st
     report->has_column[i] |= row_stream_binding(stream)->has[i];
 }
 
-/* Reads a block of an object that the worker has for itself, and parses it while others read on. `is_open`:
- * it could be opened. */
-static void work_on(struct scan_worker *w, struct open_object *o, bool is_open) {
+/* Makes a block of an object that the worker has for itself, and parses it while others go on. `is_open`:
+ * that can be done. */
+static void work_on(struct scan_worker *w, const struct turn *t, bool is_open) {
+  struct open_object *o = t->object;
   const uint64_t before = w->report.rows;
-  const bool got = is_open && read_block(w, o);
+  bool over = true;
+  const bool got = is_open && make_block(w, o, &over);
   note_binding(&w->report, &o->stream);
-  bool is_last = give_back(w->run, o, got, !got);
-  if (got) {
+  give_back(w->run, t, over);
+  if (got)
     parse_block(w, o);
-    is_last = end_parsing(w->run, o);
-  }
-  if (is_last)
-    close_object(w->run, o);
   atomic_fetch_add(&w->run->scan->job->progress->rows[w->run->scan->dataset], w->report.rows - before);
+}
+
+/* Fetches a piece while others fetch theirs. False when it cannot be read. */
+static bool fetch(struct scan_worker *w, const struct turn *t) {
+  struct open_object *o = t->object;
+  struct err err = {0};
+  enum kpi_code rc = row_stream_fetch(&o->stream, t->piece, &w->block, &err);
+  wait_for_piece(w->run, t);
+  if (rc && !o->over)
+    record_error(w->run, (struct place){o->index, o->stream.csv.next_line}, &err);
+  return rc == KPI_OK && !o->over;
+}
+
+static void take_part(struct scan_worker *w, const struct turn *t) {
+  struct open_object *o = t->object;
+  if (t->has_piece) {
+    work_on(w, t, fetch(w, t));
+  } else if (o->opened) {
+    work_on(w, t, true);
+  } else {
+    const bool is_open = open_object(w, o);
+    if (is_open && (has_pieces(o) || w->run->scan->job->source->open_ahead > 0))
+      give_back(w->run, t, false); /* others can take pieces, or begin other downloads */
+    else
+      work_on(w, t, is_open);
+  }
 }
 
 static void scan_work(void *arg) {
   struct scan_worker *w = arg;
-  struct open_object *o;
-  while ((o = take_object(w->run)) != NULL) {
-    const bool is_new = !o->opened, is_open = !is_new || open_object(w, o);
-    if (is_new && is_open && w->run->scan->job->source->open_ahead > 0)
-      (void)give_back(w->run, o, false, false); /* its download has begun: begin others as well */
-    else
-      work_on(w, o, is_open);
+  struct turn turn;
+  while (take_turn(w->run, &turn)) {
+    take_part(w, &turn);
+    if (leave(w->run, turn.object))
+      close_object(w->run, turn.object);
   }
 }
 

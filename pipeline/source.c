@@ -79,6 +79,15 @@ enum kpi_code source_read(struct source_reader *r, char *to, size_t size, size_t
   return r->vtable->read(r, to, size, got, err);
 }
 
+bool source_reads_anywhere(const struct source_reader *r) {
+  return r->vtable->read_at != NULL;
+}
+
+enum kpi_code source_read_at(struct source_reader *r, uint64_t at, char *to, size_t size, size_t *got,
+                             struct err *err) {
+  return r->vtable->read_at(r, at, to, size, got, err);
+}
+
 enum kpi_code source_finish(struct source_reader *r, struct err *err) {
   return r->vtable->finish(r, err);
 }

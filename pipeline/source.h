@@ -58,9 +58,13 @@ struct source_reader_vtable {
   enum kpi_code (*read)(struct source_reader *r, char *to, size_t size, size_t *got, struct err *err);
   enum kpi_code (*finish)(struct source_reader *r, struct err *err);
   void (*close)(struct source_reader *r);
+  /* NULL: the object can only be read from its start to its end */
+  enum kpi_code (*read_at)(struct source_reader *r, uint64_t at, char *to, size_t size, size_t *got,
+                           struct err *err);
 };
 
-/* A byte stream over one object; the first member of every implementation. One thread at a time. */
+/* A byte stream over one object; the first member of every implementation. One thread at a time, except for
+ * read_at. */
 struct source_reader {
   const struct source_reader_vtable *vtable;
 };
@@ -69,6 +73,13 @@ struct source_reader {
  */
 KPI_MUST_CHECK enum kpi_code source_read(struct source_reader *r, char *to, size_t size, size_t *got,
                                          struct err *err);
+
+/* True when source_read_at can be called, and source_read need not. */
+bool source_reads_anywhere(const struct source_reader *r);
+
+/* The same from byte `at` on. Any number of threads. */
+KPI_MUST_CHECK enum kpi_code source_read_at(struct source_reader *r, uint64_t at, char *to, size_t size,
+                                            size_t *got, struct err *err);
 
 /* Call at the end: fails when the object has changed since it was listed. */
 KPI_MUST_CHECK enum kpi_code source_finish(struct source_reader *r, struct err *err);

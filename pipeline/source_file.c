@@ -20,6 +20,7 @@ struct source_file {
 struct file_reader {
   struct source_reader base;
   int fd;
+  uint64_t at;                        /* where file_read goes on */
   const struct source_object *object; /* borrowed from the listing */
   const struct source_use *use;       /* borrowed */
 };
@@ -43,11 +44,12 @@ static void version_of(const struct stat *st, char *out, size_t size) {
 
 /* ---- reading ---- */
 
-static enum kpi_code file_read(struct source_reader *r, char *to, size_t size, size_t *got, struct err *err) {
-  struct file_reader *f = (struct file_reader *)r;
+static enum kpi_code file_read_at(struct source_reader *r, uint64_t at, char *to, size_t size, size_t *got,
+                                  struct err *err) {
+  const struct file_reader *f = (const struct file_reader *)r;
   ssize_t n;
   do
-    n = read(f->fd, to, size);
+    n = pread(f->fd, to, size, (off_t)at);
   while (n < 0 && errno == EINTR);
   if (n < 0) {
     err_set_errno(err, KPI_SOURCE_UNREADABLE, errno, "%s: cannot be read", f->object->name);
@@ -57,6 +59,14 @@ static enum kpi_code file_read(struct source_reader *r, char *to, size_t size, s
   if (f->use->bytes_read)
     atomic_fetch_add_explicit(f->use->bytes_read, (uint64_t)n, memory_order_relaxed);
   return KPI_OK;
+}
+
+static enum kpi_code file_read(struct source_reader *r, char *to, size_t size, size_t *got, struct err *err) {
+  struct file_reader *f = (struct file_reader *)r;
+  enum kpi_code rc = file_read_at(r, f->at, to, size, got, err);
+  if (rc == KPI_OK)
+    f->at += *got;
+  return rc;
 }
 
 static enum kpi_code check_unchanged(const struct file_reader *f, struct err *err) {
@@ -82,7 +92,7 @@ static void file_close(struct source_reader *r) {
   free(r);
 }
 
-static const struct source_reader_vtable reader_vtable = {file_read, file_finish, file_close};
+static const struct source_reader_vtable reader_vtable = {file_read, file_finish, file_close, file_read_at};
 
 static enum kpi_code file_open(struct source *s, const struct source_object *object,
                                const struct source_use *use, struct source_reader **out, struct err *err) {
@@ -92,7 +102,8 @@ static enum kpi_code file_open(struct source *s, const struct source_object *obj
     free(f);
     return err_set(err, KPI_OUT_OF_MEMORY, "no memory to open %s", object->name);
   }
-  *f = (struct file_reader){{&reader_vtable}, open(path, O_RDONLY | O_CLOEXEC), object, use};
+  *f = (struct file_reader){
+      .base = {&reader_vtable}, .fd = open(path, O_RDONLY | O_CLOEXEC), .object = object, .use = use};
   if (f->fd < 0) {
     err_set_errno(err, KPI_SOURCE_UNREADABLE, errno, "%s: cannot be opened", object->name);
     free(f);

@@ -264,7 +264,7 @@ static void s3_close(struct source_reader *base) {
   free(r);
 }
 
-static const struct source_reader_vtable reader_vtable = {s3_read, s3_finish, s3_close};
+static const struct source_reader_vtable reader_vtable = {s3_read, s3_finish, s3_close, NULL};
 
 static enum kpi_code s3_open(struct source *base, const struct source_object *object,
                              const struct source_use *use, struct source_reader **out, struct err *err) {

@@ -35,6 +35,6 @@ static inline void memory_close(struct source_reader *r) {
   (void)r;
 }
 
-static const struct source_reader_vtable memory_vtable = {memory_read, memory_finish, memory_close};
+static const struct source_reader_vtable memory_vtable = {memory_read, memory_finish, memory_close, NULL};
 
 #endif
