@@ -185,16 +185,15 @@ void kpi_csv_header(enum kpi_table table, struct buf *out) {
   buf_add_char(out, '\n');
 }
 
-static bool is_one_of(char c, const char *set) {
-  return c != '\0' && strchr(set, c) != NULL;
-}
-
 void kpi_csv_text(struct view text, bool guard_formulas, struct buf *out) {
-  bool guard = guard_formulas && text.len && is_one_of(text.ptr[0], "=+-@\t\r");
-  bool quote = false;
+  bool guard = guard_formulas && text.len && strchr("=+-@\t\r", text.ptr[0]) && text.ptr[0] != '\0';
+  bool quote = text.len == 0;
   for (size_t i = 0; i < text.len; i++)
-    quote |= is_one_of(text.ptr[i], ",\"\r\n");
-  quote |= text.len == 0;
+    quote |= text.ptr[i] == ',' || text.ptr[i] == '"' || text.ptr[i] == '\r' || text.ptr[i] == '\n';
+  if (!quote && !guard) {
+    buf_add(out, text);
+    return;
+  }
   if (quote)
     buf_add_char(out, '"');
   if (guard)

@@ -138,10 +138,10 @@ static void add_quality(const struct shown_days *days, struct buf *out) {
   buf_add_cstr(out, "}}\n");
 }
 
-static void add_all(const struct shown_days *days, enum output_format format, struct buf *out) {
+static void add_all(const struct shown_days *days, struct buf *out) {
   for (int t = 0; t < KPI_TABLE_COUNT; t++) {
     const struct row_walk walk = {.results = days->results, .table = (enum kpi_table)t};
-    switch (format) {
+    switch (days->format) {
     case FORMAT_TABLE:
       add_text_table(walk, out);
       break;
@@ -153,11 +153,21 @@ static void add_all(const struct shown_days *days, enum output_format format, st
       add_json(walk, out);
       break;
     }
-    if (t == 0 && format != FORMAT_JSON)
+    if (t == 0 && days->format != FORMAT_JSON)
       buf_add_char(out, '\n');
   }
-  if (format == FORMAT_JSON)
+  if (days->format == FORMAT_JSON)
     add_quality(days, out);
+}
+
+static void add_file(const struct shown_days *days, enum kpi_table table, struct buf *out) {
+  const struct row_walk walk = {.results = days->results, .table = table};
+  if (days->format != FORMAT_JSON) {
+    add_csv(walk, out);
+    return;
+  }
+  add_json(walk, out);
+  buf_add_char(out, '\n');
 }
 
 static enum kpi_code write_to(FILE *file, struct view bytes, const char *name, struct err *err) {
@@ -170,15 +180,6 @@ static enum kpi_code write_to(FILE *file, struct view bytes, const char *name, s
 
 enum kpi_code cli_put(struct view text, struct err *err) {
   return write_to(stdout, text, "standard output", err);
-}
-
-enum kpi_code cli_print(const struct shown_days *days, enum output_format format, struct err *err) {
-  auto_buf struct buf out;
-  buf_init(&out, SIZE_MAX);
-  add_all(days, format, &out);
-  if (buf_failed(&out))
-    return err_set(err, KPI_OUT_OF_MEMORY, "no memory to print the results");
-  return cli_put(buf_view(&out), err);
 }
 
 /* ---- files ---- */
@@ -219,25 +220,52 @@ static enum kpi_code write_file(const struct buf *bytes, const char *path, struc
   return rc;
 }
 
-enum kpi_code cli_write_files(const struct day_results *results, enum output_format format,
-                              const char *folder, struct err *err) {
-  enum kpi_code rc = make_folders(folder, err);
-  for (int t = 0; t < KPI_TABLE_COUNT && rc == KPI_OK; t++) {
-    const struct row_walk walk = {.results = results, .table = (enum kpi_table)t};
-    auto_buf struct buf bytes;
-    auto_free char *path = NULL;
-    buf_init(&bytes, SIZE_MAX);
-    if (format == FORMAT_JSON) {
-      add_json(walk, &bytes);
-      buf_add_char(&bytes, '\n');
-    } else {
-      add_csv(walk, &bytes);
-    }
-    if (asprintf(&path, "%s/%s.%s", folder, kpi_table_name((enum kpi_table)t),
-                 format == FORMAT_JSON ? "json" : "csv") < 0 ||
-        buf_failed(&bytes))
-      return err_set(err, KPI_OUT_OF_MEMORY, "no memory to write the results");
-    rc = write_file(&bytes, path, err);
-  }
+static enum kpi_code write_table(const struct shown_days *days, enum kpi_table table, const struct buf *bytes,
+                                 struct err *err) {
+  auto_free char *path = NULL;
+  const char *kind = days->format == FORMAT_JSON ? "json" : "csv";
+  if (asprintf(&path, "%s/%s.%s", days->folder, kpi_table_name(table), kind) < 0)
+    return err_set(err, KPI_OUT_OF_MEMORY, "no memory to write the results");
+  return write_file(bytes, path, err);
+}
+
+/* ---- all ---- */
+
+/* What is made of the results: the file of a table, or what is printed. */
+struct text {
+  const struct shown_days *days;
+  enum kpi_table table; /* KPI_TABLE_COUNT: what is printed */
+  struct buf bytes;
+};
+
+static void make_text(void *arg) {
+  struct text *t = arg;
+  buf_init(&t->bytes, SIZE_MAX);
+  if (t->table == KPI_TABLE_COUNT)
+    add_all(t->days, &t->bytes);
+  else
+    add_file(t->days, t->table, &t->bytes);
+}
+
+/* `texts`: of each table, and what is printed. */
+static enum kpi_code put_texts(const struct shown_days *days, const struct text *texts, struct err *err) {
+  enum kpi_code rc = days->folder ? make_folders(days->folder, err) : KPI_OK;
+  for (int t = 0; t <= KPI_TABLE_COUNT; t++)
+    if (buf_failed(&texts[t].bytes))
+      return err_set(err, KPI_OUT_OF_MEMORY, "no memory to show the results");
+  for (int t = 0; t < KPI_TABLE_COUNT && rc == KPI_OK && days->folder; t++)
+    rc = write_table(days, (enum kpi_table)t, &texts[t].bytes, err);
+  return rc ? rc : cli_put(buf_view(&texts[KPI_TABLE_COUNT].bytes), err);
+}
+
+enum kpi_code cli_show(const struct shown_days *days, struct pool *pool, struct err *err) {
+  struct text texts[KPI_TABLE_COUNT + 1] = {{0}};
+  const int first = days->folder ? 0 : KPI_TABLE_COUNT;
+  for (int t = 0; t <= KPI_TABLE_COUNT; t++)
+    texts[t] = (struct text){.days = days, .table = (enum kpi_table)t};
+  pool_map(pool, NULL, make_text, &texts[first], sizeof texts[0], (size_t)(KPI_TABLE_COUNT + 1 - first));
+  enum kpi_code rc = put_texts(days, texts, err);
+  for (int t = 0; t <= KPI_TABLE_COUNT; t++)
+    buf_clear(&texts[t].bytes);
   return rc;
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * What `kpid run` and `kpid backfill` print and write: both KPI tables as aligned text, CSV or JSON. */
+ * What `kpid run` and `kpid backfill` print and write: both KPI tables as aligned text, CSV or JSON. Made by
+ * the workers of a pool, a text each. */
 #ifndef KPID_SERVER_CLI_OUTPUT_H
 #define KPID_SERVER_CLI_OUTPUT_H
 
@@ -15,20 +16,17 @@ void cli_add_shown(struct view text, struct buf *out);
 /* Appends text and blanks up to that many characters, the blanks first when `right`. */
 void cli_add_padded(struct view text, size_t width, bool right, struct buf *out);
 
-/* The days of a command as they are printed; borrowed. */
+/* The days of a command as they are shown; borrowed. */
 struct shown_days {
   const struct day_results *results;
-  bool is_range; /* quality reports stand under their dates, not alone */
+  enum output_format format;
+  const char *folder; /* for the files; NULL: none are written */
+  bool is_range;      /* quality reports stand under their dates, not alone */
 };
 
-/* Prints both tables, with JSON also the quality reports. Errors: KPI_DISK_FULL, KPI_USAGE (stdout cannot be
- * written). */
-KPI_MUST_CHECK enum kpi_code cli_print(const struct shown_days *days, enum output_format format,
-                                       struct err *err);
-
-/* Writes folder/order_kpis and folder/category_kpis, .json for FORMAT_JSON and .csv otherwise; each file is
- * complete or not there. Errors: KPI_USAGE, KPI_DISK_FULL. */
-KPI_MUST_CHECK enum kpi_code cli_write_files(const struct day_results *results, enum output_format format,
-                                             const char *folder, struct err *err);
+/* Writes folder/order_kpis and folder/category_kpis, .json for FORMAT_JSON and .csv otherwise, each complete
+ * or not there, and then prints both tables, with JSON also the quality reports. Errors: KPI_DISK_FULL,
+ * KPI_USAGE (stdout or a file cannot be written), KPI_OUT_OF_MEMORY. */
+KPI_MUST_CHECK enum kpi_code cli_show(const struct shown_days *days, struct pool *pool, struct err *err);
 
 #endif

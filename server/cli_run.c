@@ -311,10 +311,8 @@ static enum kpi_code execute(struct workshop *w, bool is_backfill, struct err *e
     rc = judge(w, err);
   else if (rc == KPI_OK && is_backfill)
     rc = publish_own_runs(w, err);
-  const struct shown_days shown = {&w->scan.results, is_backfill};
-  if (rc == KPI_OK && w->options.out)
-    rc = cli_write_files(&w->scan.results, w->options.format, w->options.out, err);
-  return rc ? rc : cli_print(&shown, w->options.format, err);
+  const struct shown_days shown = {&w->scan.results, w->options.format, w->options.out, is_backfill};
+  return rc ? rc : cli_show(&shown, w->pool, err);
 }
 
 static int command(int argc, char **argv, bool is_backfill) {
