@@ -1,6 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 #include "server/http_library.h"
 
+#include <string.h>
+
+#define VERSION_TRIED "0.9.75"
+
 struct microhttpd microhttpd;
 
 DYNLIB_NOTE(microhttpd_note, MICROHTTPD_SONAME, "http-server", "kpid serve");
@@ -12,6 +16,10 @@ enum kpi_code http_library_load(struct err *err) {
                                   .count = sizeof names / sizeof names[0],
                                   .pointers = &microhttpd};
   return dynlib_load(&library, err);
+}
+
+bool http_library_keeps_heads(void) {
+  return strcmp(http_library_version(), VERSION_TRIED) == 0;
 }
 
 const char *http_library_version(void) {

@@ -29,6 +29,10 @@ extern struct microhttpd { HTTP_LIBRARY_FUNCTIONS(DYNLIB_POINTER) } microhttpd;
 /* Errors: KPI_INTERNAL (it is not there). */
 KPI_MUST_CHECK enum kpi_code http_library_load(struct err *err);
 
+/* True for the version that is known to leave request heads in memory as http_gate expects them; others have
+ * stricter parsers of their own. */
+bool http_library_keeps_heads(void);
+
 /* Returns its version; "missing" where it does not load. */
 const char *http_library_version(void);
 

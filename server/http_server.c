@@ -14,10 +14,6 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Heads are laid out in memory as http_gate expects with this version; others have stricter parsers of their
- * own. */
-#define LIBRARY_VERSION_TRIED "0.9.75"
-
 enum {
   TICK_MS = 1000,
   LOGGED_PATH_BYTES = 256,
@@ -524,7 +520,7 @@ enum kpi_code http_server_start(const struct http_config *config, struct http_se
                              .admit_arg = config->admit_arg};
   s->health = (struct listener){.server = s, .routes = config->health_routes, .fd = -1};
   s->app = config->app;
-  s->layout_known = strcmp(http_library_version(), LIBRARY_VERSION_TRIED) == 0;
+  s->layout_known = http_library_keeps_heads();
   conns_init(&s->conns);
   rc = waiters_init(&s->waiters, HTTP_WATCHERS_MAX, wake, err);
   if (rc) {

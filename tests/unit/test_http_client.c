@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "base/http_client.h"
 
-#include "unit.h"
+#include "unit_http.h"
 
 #include "base/clock.h"
 
@@ -128,7 +128,7 @@ static void assert_others_go_on(struct http_client *client) {
 
 static void a_call_is_stopped_while_its_name_is_resolved(void **state) {
   (void)state;
-  struct http_client *client = http_client_new(4, NULL);
+  struct http_client *client = unit_http_client(4);
   struct asked a = {.client = client, .host = "hangs.example", .connect_ms = 10000};
   ask_in_thread(&a);
   while (!resolving)
@@ -146,7 +146,7 @@ static void a_call_is_stopped_while_its_name_is_resolved(void **state) {
 
 static void a_name_that_is_not_resolved_in_time_holds_up_nobody(void **state) {
   (void)state;
-  struct http_client *client = http_client_new(4, NULL);
+  struct http_client *client = unit_http_client(4);
   struct asked a[8];
   for (size_t i = 0; i < COUNT_OF(a); i++) {
     a[i] = (struct asked){.client = client, .host = "hangs.example", .connect_ms = 1000};
@@ -165,7 +165,7 @@ static void a_name_that_is_not_resolved_in_time_holds_up_nobody(void **state) {
 
 static void nothing_is_sent_for_a_call_that_is_over(void **state) {
   (void)state;
-  struct http_client *client = http_client_new(4, NULL);
+  struct http_client *client = unit_http_client(4);
   struct asked a = {.client = client, .host = "hangs.example", .connect_ms = 500};
   int before = server.accepted;
   ask(&a);
@@ -178,7 +178,7 @@ static void nothing_is_sent_for_a_call_that_is_over(void **state) {
 
 static void a_name_that_is_resolved_late_but_in_time_is_used(void **state) {
   (void)state;
-  struct http_client *client = http_client_new(4, NULL);
+  struct http_client *client = unit_http_client(4);
   struct asked a = {.client = client, .host = "hangs.example", .connect_ms = 5000};
   ask_in_thread(&a);
   while (!resolving)
@@ -191,7 +191,7 @@ static void a_name_that_is_resolved_late_but_in_time_is_used(void **state) {
 
 static void the_end_does_not_wait_for_the_resolver(void **state) {
   (void)state;
-  struct http_client *client = http_client_new(4, NULL);
+  struct http_client *client = unit_http_client(4);
   struct asked a = {.client = client, .host = "hangs.example", .connect_ms = 500};
   ask(&a);
   int64_t began = clock_mono_ms();

@@ -2,7 +2,7 @@
 #include "base/http_client.h"
 #include "base/scope.h"
 
-#include "unit.h"
+#include "unit_http.h"
 
 #include "tcp_server.h"
 
@@ -17,7 +17,7 @@ static struct http_client *client;
 
 static int start_client(void **state) {
   (void)state;
-  client = http_client_new(IN_FLIGHT, NULL);
+  client = unit_http_client(IN_FLIGHT);
   return client ? 0 : -1;
 }
 
@@ -535,7 +535,7 @@ static void a_place_that_becomes_free_is_taken_at_once(void **state) {
   struct tcp_server s;
   struct call calls[8];
   struct http_client *shared = client;
-  client = http_client_new(1, NULL);
+  client = unit_http_client(1);
   tcp_server_start(&s, &quick, 1);
   int64_t began = clock_mono_ms();
   send_together(s.url, calls, COUNT_OF(calls));

@@ -3,7 +3,7 @@
  * quick. */
 #include "base/http_client.h"
 
-#include "unit.h"
+#include "unit_http.h"
 
 #include "tcp_server.h"
 
@@ -16,7 +16,7 @@ static void a_body_that_stalls_is_given_up(void **state) {
       {"HTTP/1.1 200 OK\r\nContent-Length: 999\r\n\r\na", "b"}, 50, TCP_HOLD};
   struct tcp_server s;
   struct http_reply reply;
-  struct http_client *client = http_client_new(1, NULL);
+  struct http_client *client = unit_http_client(1);
   tcp_server_start(&s, &drip, 1);
   struct http_request q = {.method = "GET",
                            .url = s.url,
