@@ -99,7 +99,7 @@ static uint64_t cut_rows(void) {
   size_t used;
   uint64_t lines, found = 0;
   struct view text = {data.rows, data.bytes};
-  if (csv_bind(text, schema_of(DATASET_ORDER_ITEMS), "rows", &binding, &used, &lines, &err))
+  if (csv_bind(text, schema_of(DATASET_ORDER_ITEMS), "rows", 1, &binding, &used, &lines, &err))
     exit(1);
   csv_init(&cursor);
   csv_start(&cursor, (struct view){text.ptr + used, text.len - used});

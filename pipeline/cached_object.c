@@ -44,7 +44,7 @@ static bool bind(struct cached_object *o, int layout, struct view header, const 
   struct err err = {0};
   size_t used;
   uint64_t lines;
-  return csv_bind(header, schema, "", &o->bindings[layout], &used, &lines, &err) == KPI_OK && used > 0;
+  return csv_bind(header, schema, "", 1, &o->bindings[layout], &used, &lines, &err) == KPI_OK && used > 0;
 }
 
 /* Sets where the parts of the directory stand in it. */

@@ -354,6 +354,11 @@ static enum kpi_code header_err(struct err *err, enum kpi_code code, const char 
   return code;
 }
 
+size_t csv_bom(struct view data) {
+  static const char bom[] = "\xEF\xBB\xBF";
+  return view_starts(data, bom) ? sizeof bom - 1 : 0;
+}
+
 /* Refuses what is no comma-separated UTF-8 text at all, with words that name it. */
 static enum kpi_code check_kind(struct view data, const char *object, struct err *err) {
   if (view_starts(data, "\xFF\xFE") || view_starts(data, "\xFE\xFF"))
@@ -361,7 +366,7 @@ static enum kpi_code check_kind(struct view data, const char *object, struct err
   if (view_starts(data, "\x1F\x8B"))
     return header_err(err, KPI_CSV_ENCODING, object, "", 1, "the file is gzip data; name it .csv.gz");
   struct view start = {data.ptr, data.len < CSV_FIELD_MAX_BYTES ? data.len : CSV_FIELD_MAX_BYTES};
-  struct view first = view_trim(view_split(&start, '\n'));
+  struct view line = view_split(&start, '\n'), first = view_trim(view_split(&line, '\r'));
   if (first.len && memchr(first.ptr, '\0', first.len))
     return header_err(err, KPI_CSV_ENCODING, object, "", 1, "the first line holds NUL bytes: not UTF-8 text");
   if (view_starts(first, "<"))
@@ -428,15 +433,15 @@ static enum kpi_code bind_cells(struct view line, const struct schema *schema, c
   }
 }
 
-enum kpi_code csv_bind(struct view data, const struct schema *schema, const char *object,
+enum kpi_code csv_bind(struct view data, const struct schema *schema, const char *object, uint64_t first_line,
                        struct csv_binding *out, size_t *used, uint64_t *lines, struct err *err) {
   memset(out, 0, sizeof *out);
   *used = 0;
   *lines = 0;
-  enum kpi_code rc = check_kind(data, object, err);
+  enum kpi_code rc = first_line == 1 ? check_kind(data, object, err) : KPI_OK;
   if (rc)
     return rc;
-  size_t bom = view_starts(data, "\xEF\xBB\xBF") ? 3 : 0;
+  const size_t bom = first_line == 1 ? csv_bom(data) : 0;
   struct csv_cursor c;
   csv_init(&c);
   csv_start(&c, (struct view){data.ptr + bom, data.len - bom});
@@ -444,12 +449,12 @@ enum kpi_code csv_bind(struct view data, const struct schema *schema, const char
   bool found = csv_next(&c, out, &row); /* nothing is bound yet: only finds the row's extent */
   csv_clear(&c);
   if (c.problem)
-    return csv_problem_err(c.problem, object, row.line + 1, err);
+    return csv_problem_err(c.problem, object, first_line + row.line, err);
   if (!found)
     return KPI_OK;
   out->header = row.raw;
   *used = (size_t)(c.at - data.ptr);
   *lines = c.lines;
-  rc = bind_cells(row.raw, schema, object, row.line + 1, out, err);
-  return rc ? rc : check_bound(out, schema, object, row.line + 1, err);
+  rc = bind_cells(row.raw, schema, object, first_line + row.line, out, err);
+  return rc ? rc : check_bound(out, schema, object, first_line + row.line, err);
 }

@@ -117,13 +117,17 @@ bool csv_next(struct csv_cursor *c, const struct csv_binding *binding, struct cs
  * quotes. */
 size_t csv_cut(struct view data, bool is_last, bool *open_quote);
 
-/* Binds a header row by name: case-insensitive, blanks trimmed. `object` names the file in errors:
- * KPI_CSV_HEADER_MISSING, KPI_CSV_MALFORMED, KPI_CSV_ENCODING. Borrows data. *used is set to the bytes of
- * leading blank lines and the header with its line end, *lines to the line ends in them. `*used` 0: data
- * holds only blank lines. */
+/* Returns the length of the byte order mark that a file begins with; 0: it has none. */
+size_t csv_bom(struct view data);
+
+/* Binds a header row by name: case-insensitive, blanks trimmed. Data begins with line `first_line` of the
+ * file that `object` names in errors: KPI_CSV_HEADER_MISSING, KPI_CSV_MALFORMED, KPI_CSV_ENCODING. What only
+ * the start of a file tells (a byte order mark, another format) is looked for in line 1. Borrows data. *used
+ * is set to the bytes of leading blank lines and the header with its line end, *lines to the line ends in
+ * them. `*used` 0: data holds only blank lines. */
 KPI_MUST_CHECK enum kpi_code csv_bind(struct view data, const struct schema *schema, const char *object,
-                                      struct csv_binding *out, size_t *used, uint64_t *lines,
-                                      struct err *err);
+                                      uint64_t first_line, struct csv_binding *out, size_t *used,
+                                      uint64_t *lines, struct err *err);
 
 /* Fills err for a problem met in `object` at a 1-based line. Returns KPI_CSV_MALFORMED. */
 enum kpi_code csv_problem_err(enum csv_problem problem, const char *object, uint64_t line, struct err *err);

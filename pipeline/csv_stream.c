@@ -29,8 +29,8 @@ enum kpi_code csv_stream_open(struct csv_stream *s, struct source *source, const
   s->schema = schema;
   s->next_line = 1;
   enum kpi_code rc = source_open(source, object, use, &s->reader, err);
-  if (rc == KPI_OK && source_reads_anywhere(s->reader))
-    s->piece_count = object->size ? (object->size + CSV_BLOCK_BYTES - 1) / CSV_BLOCK_BYTES : 1;
+  s->piece_bytes = CSV_BLOCK_BYTES;
+  s->reads_anywhere = rc == KPI_OK && source_reads_anywhere(s->reader);
   return rc;
 }
 
@@ -56,16 +56,22 @@ static uint64_t count_line_ends(struct view v) {
 
 /* ---- pieces ---- */
 
-static bool reserve_piece(struct csv_block *b) {
+uint64_t csv_stream_pieces(const struct csv_stream *s) {
+  if (!s->reads_anywhere)
+    return 0;
+  return s->object->size ? (s->object->size + s->piece_bytes - 1) / s->piece_bytes : 1;
+}
+
+static bool reserve_piece(const struct csv_stream *s, struct csv_block *b) {
   b->piece_len = 0;
-  return reserve(&b->bytes, &b->cap, TAIL_ROOM + CSV_BLOCK_BYTES);
+  return reserve(&b->bytes, &b->cap, TAIL_ROOM + s->piece_bytes);
 }
 
 enum kpi_code csv_stream_fetch(const struct csv_stream *s, uint64_t piece, struct csv_block *b,
                                struct err *err) {
-  const uint64_t from = piece * CSV_BLOCK_BYTES, left = s->object->size - from;
-  const size_t size = left < CSV_BLOCK_BYTES ? (size_t)left : CSV_BLOCK_BYTES;
-  if (!reserve_piece(b))
+  const uint64_t from = piece * s->piece_bytes, left = s->object->size - from;
+  const size_t size = left < s->piece_bytes ? (size_t)left : s->piece_bytes;
+  if (!reserve_piece(s, b))
     return no_memory(s, err);
   for (size_t got = 1; b->piece_len < size && got; b->piece_len += got) {
     char *to = b->bytes + TAIL_ROOM + b->piece_len;
@@ -78,12 +84,12 @@ enum kpi_code csv_stream_fetch(const struct csv_stream *s, uint64_t piece, struc
 
 /* Reads the next piece of what can only be read in order; s->at_end is set behind the last byte. */
 static enum kpi_code read_piece(struct csv_stream *s, struct csv_block *b, struct err *err) {
-  if (!reserve_piece(b))
+  if (!reserve_piece(s, b))
     return no_memory(s, err);
-  while (b->piece_len < CSV_BLOCK_BYTES && !s->at_end) {
+  while (b->piece_len < s->piece_bytes && !s->at_end) {
     size_t got;
     char *to = b->bytes + TAIL_ROOM + b->piece_len;
-    enum kpi_code rc = source_read(s->reader, to, CSV_BLOCK_BYTES - b->piece_len, &got, err);
+    enum kpi_code rc = source_read(s->reader, to, s->piece_bytes - b->piece_len, &got, err);
     if (rc)
       return rc;
     b->piece_len += got;
@@ -123,7 +129,9 @@ static enum kpi_code cut_piece(struct csv_stream *s, struct csv_block *b, struct
   bool open_quote;
   if (!text.ptr)
     return no_memory(s, err);
-  const size_t whole = csv_cut(text, s->at_end, &open_quote);
+  const size_t bom = s->next_line == 1 ? csv_bom(text) : 0; /* a quote behind it opens a cell */
+  size_t whole = csv_cut((struct view){text.ptr + bom, text.len - bom}, s->at_end, &open_quote);
+  whole += whole ? bom : 0;
   if (whole == 0 && !s->at_end && text.len > BLOCK_BYTES_MAX)
     return csv_problem_err(open_quote ? CSV_OPEN_QUOTE : CSV_LINE_TOO_LONG, s->object->name, s->next_line,
                            err);
@@ -139,7 +147,8 @@ static enum kpi_code cut_piece(struct csv_stream *s, struct csv_block *b, struct
 static enum kpi_code take_header(struct csv_stream *s, struct view *rows, struct err *err) {
   size_t used;
   uint64_t lines;
-  enum kpi_code rc = csv_bind(*rows, s->schema, s->object->name, &s->binding, &used, &lines, err);
+  enum kpi_code rc =
+      csv_bind(*rows, s->schema, s->object->name, s->next_line, &s->binding, &used, &lines, err);
   if (rc)
     return rc;
   if (used == 0) {
@@ -161,8 +170,8 @@ static enum kpi_code take_header(struct csv_stream *s, struct view *rows, struct
 /* Makes a block of the next piece, which may have no row. */
 static enum kpi_code next_block(struct csv_stream *s, struct csv_block *b, struct err *err) {
   enum kpi_code rc = KPI_OK;
-  if (s->piece_count)
-    s->at_end = ++s->pieces_cut == s->piece_count;
+  if (s->reads_anywhere)
+    s->at_end = ++s->pieces_cut == csv_stream_pieces(s);
   else
     rc = read_piece(s, b, err);
   if (rc == KPI_OK && s->at_end)
@@ -177,7 +186,7 @@ enum kpi_code csv_stream_next(struct csv_stream *s, struct csv_block *b, struct 
   b->rows = (struct view){0};
   do
     rc = next_block(s, b, err);
-  while (rc == KPI_OK && b->rows.len == 0 && !s->at_end && !s->piece_count);
+  while (rc == KPI_OK && b->rows.len == 0 && !s->at_end && !s->reads_anywhere);
   b->first_line = s->next_line;
   s->next_line += count_line_ends(b->rows);
   return rc;

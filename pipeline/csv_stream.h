@@ -29,8 +29,9 @@ struct csv_stream {
   struct csv_binding binding;   /* valid once has_header */
   char *header;                 /* owned: what binding.header points to */
   bool has_header;
-  bool at_end;          /* no block follows */
-  uint64_t piece_count; /* that can be fetched; 0: csv_stream_next reads by itself */
+  bool at_end;         /* no block follows */
+  bool reads_anywhere; /* pieces have to be fetched */
+  size_t piece_bytes;  /* CSV_BLOCK_BYTES; tests take less */
   uint64_t pieces_cut;
   char *tail; /* owned: bytes behind the last whole row */
   size_t tail_len, tail_cap;
@@ -43,8 +44,11 @@ KPI_MUST_CHECK enum kpi_code csv_stream_open(struct csv_stream *s, struct source
                                              const struct source_object *object, const struct schema *schema,
                                              const struct source_use *use, struct err *err);
 
-/* Reads one of the `piece_count` pieces. Any number of threads. Errors: KPI_OUT_OF_MEMORY and those of
- * source_read. */
+/* How many pieces of the object have to be fetched, each before the block that it becomes; 0: none, as
+ * csv_stream_next reads by itself. */
+uint64_t csv_stream_pieces(const struct csv_stream *s);
+
+/* Reads a piece. Any number of threads. Errors: KPI_OUT_OF_MEMORY and those of source_read. */
 KPI_MUST_CHECK enum kpi_code csv_stream_fetch(const struct csv_stream *s, uint64_t piece,
                                               struct csv_block *block, struct err *err);
 

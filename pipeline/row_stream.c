@@ -169,7 +169,7 @@ static enum kpi_code next_cached(struct row_stream *s, void *worker, struct row_
 }
 
 uint64_t row_stream_pieces(const struct row_stream *s) {
-  return s->is_cached ? 0 : s->csv.piece_count;
+  return s->is_cached ? 0 : csv_stream_pieces(&s->csv);
 }
 
 enum kpi_code row_stream_fetch(const struct row_stream *s, uint64_t piece, struct row_block *block,

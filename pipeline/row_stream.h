@@ -64,8 +64,7 @@ KPI_MUST_CHECK enum kpi_code row_stream_open(struct row_stream *s, const struct 
                                              const struct row_caching *caching, const struct source_use *use,
                                              struct err *err);
 
-/* How many pieces of the object can be fetched, and must be, each before the block that it becomes; 0: none,
- * row_stream_next reads by itself. */
+/* As csv_stream_pieces; what the cache has is not in pieces. */
 uint64_t row_stream_pieces(const struct row_stream *s);
 
 /* Fetches a piece. Any number of threads. Errors: those of csv_stream_fetch. */

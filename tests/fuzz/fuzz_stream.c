@@ -113,18 +113,37 @@ static enum kpi_code open_memory(struct source *s, const struct source_object *o
 }
 
 static const struct source_vtable source_vtable = {.kind = "memory", .open = open_memory};
-static const struct source_object object = {.name = (char *)"orders/a.csv"};
 
-static enum kpi_code read_stream(struct view text, size_t piece, struct trace *out, struct err *err) {
-  struct memory_source memory = {{.vtable = &source_vtable}, {{&memory_vtable}, text, piece}};
+/* How an object is read. */
+struct reading {
+  const char *name;
+  const struct source_reader_vtable *vtable;
+  size_t most;        /* bytes of a read */
+  size_t piece_bytes; /* of which blocks are made */
+};
+
+static const char object_name[] = "orders/a.csv";
+
+/* Makes the next block, of a piece that is fetched where it has to be. */
+static enum kpi_code next_block(struct csv_stream *s, uint64_t piece, struct csv_block *block,
+                                struct err *err) {
+  enum kpi_code rc = csv_stream_pieces(s) ? csv_stream_fetch(s, piece, block, err) : KPI_OK;
+  return rc ? rc : csv_stream_next(s, block, err);
+}
+
+static enum kpi_code read_stream(struct view text, const struct reading *how, struct trace *out,
+                                 struct err *err) {
+  const struct source_object object = {.name = (char *)(uintptr_t)object_name, .size = text.len};
+  struct memory_source memory = {{.vtable = &source_vtable}, {{how->vtable}, text, how->most}};
   struct csv_stream stream = {0};
   struct csv_block block = {0};
   struct csv_cursor c;
   csv_init(&c);
   enum kpi_code rc = csv_stream_open(&stream, &memory.base, &object, schema_of(DATASET_ORDERS), NULL, err);
-  while (rc == KPI_OK) {
-    rc = csv_stream_next(&stream, &block, err);
-    if (rc || block.rows.len == 0 || !add_rows(out, &c, block.rows, block.first_line, &stream.binding))
+  stream.piece_bytes = how->piece_bytes;
+  for (uint64_t piece = 0; rc == KPI_OK && !stream.at_end; piece++) {
+    rc = next_block(&stream, piece, &block, err);
+    if (rc == KPI_OK && !add_rows(out, &c, block.rows, block.first_line, &stream.binding))
       break;
   }
   csv_stream_close(&stream);
@@ -138,7 +157,7 @@ static enum kpi_code read_whole(struct view text, struct trace *out, struct err 
   struct csv_cursor c;
   size_t used;
   uint64_t lines;
-  enum kpi_code rc = csv_bind(text, schema_of(DATASET_ORDERS), object.name, &binding, &used, &lines, err);
+  enum kpi_code rc = csv_bind(text, schema_of(DATASET_ORDERS), object_name, 1, &binding, &used, &lines, err);
   if (rc || used == 0)
     return rc;
   csv_init(&c);
@@ -147,16 +166,17 @@ static enum kpi_code read_whole(struct view text, struct trace *out, struct err 
   return KPI_OK;
 }
 
-static void require_same_stream(struct view text, size_t piece) {
+static void require_same_stream(struct view text, const struct reading *how) {
   static struct trace whole, streamed;
   struct err want, got;
   forget(&whole);
   forget(&streamed);
-  enum kpi_code rc = read_whole(text, &whole, &want), found = read_stream(text, piece, &streamed, &got);
-  REQUIRE(found == rc, "streamed: code %d, not %d", (int)found, (int)rc);
+  enum kpi_code rc = read_whole(text, &whole, &want), found = read_stream(text, how, &streamed, &got);
+  REQUIRE(found == rc, "%s: code %d, not %d", how->name, (int)found, (int)rc);
   if (rc)
-    REQUIRE(strcmp(want.message, got.message) == 0, "streamed: '%s', not '%s'", got.message, want.message);
-  require_same("streamed", &whole, &streamed);
+    REQUIRE(strcmp(want.message, got.message) == 0, "%s: '%s', not '%s'", how->name, got.message,
+            want.message);
+  require_same(how->name, &whole, &streamed);
 }
 
 /* A header and rows of `filler` bytes in all before the text, or the text alone. */
@@ -185,7 +205,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   bool is_long = filler % 16 == 15; /* then the end of a block lies in the text, or near it */
   size_t len;
   char *bytes = build(text, is_long ? CSV_BLOCK_BYTES - filler / 16u * 16u : 0, &len);
-  require_same_stream((struct view){bytes, len}, is_long ? SIZE_MAX : piece + 1u);
+  const size_t most = is_long ? SIZE_MAX : piece + 1u, piece_bytes = is_long ? CSV_BLOCK_BYTES : block + 1u;
+  require_same_stream((struct view){bytes, len},
+                      &(struct reading){"in order", &memory_vtable, most, piece_bytes});
+  require_same_stream((struct view){bytes, len},
+                      &(struct reading){"in pieces", &memory_anywhere_vtable, most, piece_bytes});
   free(bytes);
   return 0;
 }

@@ -32,7 +32,7 @@ static int bench_setup(void **state) {
   struct err err;
   strcpy(b->path, "/tmp/kpid-cached-XXXXXX");
   b->fd = mkstemp(b->path);
-  assert_int_equal(csv_bind(VIEW_LIT("extra,created_at,order_id,user_id\n"), schema(), "x", &b->binding,
+  assert_int_equal(csv_bind(VIEW_LIT("extra,created_at,order_id,user_id\n"), schema(), "x", 1, &b->binding,
                             &used, &lines, &err),
                    KPI_OK);
   *state = b;

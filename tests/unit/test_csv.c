@@ -12,9 +12,9 @@ static struct csv_binding bind_products(const char *header) {
   struct err err;
   size_t used;
   uint64_t lines;
-  assert_int_equal(
-      csv_bind(view_of(header), schema_of(DATASET_PRODUCTS), "products/a.csv", &binding, &used, &lines, &err),
-      KPI_OK);
+  assert_int_equal(csv_bind(view_of(header), schema_of(DATASET_PRODUCTS), "products/a.csv", 1, &binding,
+                            &used, &lines, &err),
+                   KPI_OK);
   assert_int_equal(used, strlen(header));
   return binding;
 }
@@ -224,9 +224,9 @@ static void wrong_headers_are_refused_with_words(void **state) {
     struct err err = {0};
     size_t used;
     uint64_t lines;
-    assert_int_equal(
-        csv_bind(cases[i].data, schema_of(DATASET_PRODUCTS), "products/a.csv", &binding, &used, &lines, &err),
-        cases[i].code);
+    assert_int_equal(csv_bind(cases[i].data, schema_of(DATASET_PRODUCTS), "products/a.csv", 1, &binding,
+                              &used, &lines, &err),
+                     cases[i].code);
     assert_non_null(strstr(err.message, cases[i].says));
     assert_non_null(strstr(err.message, "products/a.csv:1"));
   }
@@ -420,16 +420,33 @@ static void blank_lines_before_the_header_are_counted(void **state) {
   size_t used;
   uint64_t lines;
   struct view data = VIEW_LIT("\n \nid,category\n1,A\n");
-  assert_int_equal(csv_bind(data, schema_of(DATASET_PRODUCTS), "a", &binding, &used, &lines, &err), KPI_OK);
+  assert_int_equal(csv_bind(data, schema_of(DATASET_PRODUCTS), "a", 1, &binding, &used, &lines, &err),
+                   KPI_OK);
   assert_int_equal(lines, 3);
   assert_int_equal(used, 15);
   assert_int_equal(
-      csv_bind(VIEW_LIT("\n\n"), schema_of(DATASET_PRODUCTS), "a", &binding, &used, &lines, &err), KPI_OK);
+      csv_bind(VIEW_LIT("\n\n"), schema_of(DATASET_PRODUCTS), "a", 1, &binding, &used, &lines, &err), KPI_OK);
   assert_int_equal(used, 0);
+}
+
+static void header_behind_the_first_block_is_named_by_its_line(void **state) {
+  (void)state;
+  struct csv_binding binding;
+  struct err err;
+  size_t used;
+  uint64_t lines;
+  assert_int_equal(
+      csv_bind(VIEW_LIT("\nid,kind\n"), schema_of(DATASET_PRODUCTS), "a", 70, &binding, &used, &lines, &err),
+      KPI_CSV_HEADER_MISSING);
+  assert_int_equal(err.line, 71);
+  assert_int_equal(csv_bind(VIEW_LIT("\xEF\xBB\xBFid,category\n"), schema_of(DATASET_PRODUCTS), "a", 70,
+                            &binding, &used, &lines, &err),
+                   KPI_CSV_HEADER_MISSING); /* a mark in the middle of a file is part of a name */
 }
 
 int main(void) {
   const struct CMUnitTest tests[] = {
+      cmocka_unit_test(header_behind_the_first_block_is_named_by_its_line),
       cmocka_unit_test(rows_are_read_as_written),
       cmocka_unit_test(every_cut_keeps_the_rows),
       cmocka_unit_test(a_cut_is_behind_the_last_whole_row),

@@ -147,7 +147,7 @@ static struct csv_binding bind_items(void) {
   struct err err;
   size_t used;
   uint64_t lines;
-  assert_int_equal(csv_bind(VIEW_LIT(ITEMS_HEADER), schema_of(DATASET_ORDER_ITEMS), "order_items/a.csv",
+  assert_int_equal(csv_bind(VIEW_LIT(ITEMS_HEADER), schema_of(DATASET_ORDER_ITEMS), "order_items/a.csv", 1,
                             &binding, &used, &lines, &err),
                    KPI_OK);
   return binding;

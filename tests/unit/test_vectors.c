@@ -169,7 +169,7 @@ static void read_text(struct view text, struct reading *r) {
   size_t used;
   uint64_t lines;
   enum kpi_code rc =
-      csv_bind(text, schema_of(DATASET_PRODUCTS), "products/a.csv", &b, &used, &lines, &r->err);
+      csv_bind(text, schema_of(DATASET_PRODUCTS), "products/a.csv", 1, &b, &used, &lines, &r->err);
   if (rc == KPI_OK && used)
     read_rows((struct view){text.ptr + used, text.len - used}, &b, 1 + lines, r);
 }
