@@ -28,6 +28,10 @@ static bool charge(struct budget *b, size_t size) {
     return false;
   if (!b)
     return true;
+  if (size > b->limit) { /* the sum might overflow */
+    atomic_store(&b->exceeded, true);
+    return false;
+  }
   size_t now = atomic_fetch_add(&b->used, size) + size;
   if (now > b->limit) {
     atomic_fetch_sub(&b->used, size);

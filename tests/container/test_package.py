@@ -41,7 +41,7 @@ def test_package_says_what_it_is_and_needs(package):
     assert (fields["Package"], fields["Version"]) == ("kpid", version)
     assert package.name == f"kpid_{version}_{fields['Architecture']}.deb"
     needed = {name.split(" ")[0] for name in fields["Depends"].split(", ")}
-    assert {"ca-certificates", "tzdata", "libc6", "libsqlite3-0", "libssl3"} <= needed
+    assert {"ca-certificates", "tzdata", "libc6", "libcurl4", "libmicrohttpd12", "libsqlite3-0", "libssl3"} <= needed
     assert not [name for name in needed if name.endswith("-dev")]
 
 

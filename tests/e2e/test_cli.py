@@ -148,6 +148,43 @@ def test_version_names_the_commit_the_libraries_and_the_processor():
     assert kpid("--version", env={"KPID_SIMD": ""}).out == result.out
 
 
+LOADED_LATE = ("libcurl.so.", "libmicrohttpd.so.")
+
+
+def test_a_run_over_a_folder_loads_no_library_that_it_does_not_need(tmp_path):
+    """They bring thirty others along, which take longer to load than the KPIs of a small folder."""
+    assert kpid("sample", "--out", tmp_path / "in", "--orders", 9, "--days", 1).code == OK
+    env = {"LD_DEBUG": "files", "LD_DEBUG_OUTPUT": str(tmp_path / "loaded")}
+    run = kpid("run", "--date", DAY, "--no-publish", "--source", source_url(tmp_path / "in"), env=env)
+    assert run.code == OK, run
+    (report,) = tmp_path.glob("loaded.*")
+    loaded = report.read_text(encoding="utf-8")
+    assert "libsqlite3.so." in loaded
+    assert not [name for name in LOADED_LATE if name in loaded]
+
+
+def test_what_is_loaded_late_is_told_to_packagers():
+    note = subprocess.run(
+        ["readelf", "--string-dump=.note.dlopen", kpid_binary()], check=True, capture_output=True, text=True
+    ).stdout
+    told = [json.loads(text) for text in re.findall(r"\[\{.*\}\]", note)]
+    assert all(re.match(r"lib(curl|microhttpd)\.so\.\d+$", soname) for (one,) in told for soname in one["soname"])
+    assert sorted(one["feature"] for (one,) in told) == ["http-client", "http-server"]
+
+
+@pytest.mark.parametrize("library", ["libcurl.so.4", "libmicrohttpd.so.12"])
+def test_library_that_does_not_load_is_named(library, tmp_path):
+    (tmp_path / library).write_text("no library", encoding="utf-8")
+    env = {"LD_LIBRARY_PATH": str(tmp_path), "KPI_DB": str(tmp_path / "kpi.db"), "KPI_LISTEN": "127.0.0.1:0"}
+    if library.startswith("libcurl"):
+        result = kpid("run", "--date", DAY, "--no-publish", "--source", "s3://bucket/in", env=env)
+    else:
+        result = kpid("serve", env=env | {"KPI_SOURCE": source_url(tmp_path)})
+    assert result.code not in (OK, 124), result
+    assert library in result.err and "Install the package" in result.err
+    assert "missing" in kpid("version", env=env).out
+
+
 def test_what_cuts_csv_is_what_was_asked_for():
     """So that tests of one kind of instructions run through no other."""
     for simd in {"scalar", os.environ.get("KPID_SIMD") or "scalar"}:

@@ -1,11 +1,13 @@
 """Sizes: records across read blocks, and the limits of line, field, columns and categories."""
 
 import gzip
+import json
+import random
 
 import pytest
 
 from support.cli import DATA, OK, backfill, kpid, read_tables, run_date, source_url
-from support.datasets import copy_base, write_lines, write_source
+from support.datasets import HEADERS, copy_base, write_lines, write_source
 
 BLOCK = 256 * 1024
 MIB = 1024 * 1024
@@ -78,6 +80,99 @@ def test_a_large_gzip_part_equals_the_plain_part(tmp_path):
     (source / "products" / "a.csv.gz").write_bytes(gzip.compress(part.read_bytes()))
     part.unlink()
     assert category_rows(source, tmp_path / "gz") == plain
+
+
+def strange_item(draw, number):
+    """A row of items: plain, bad, quoted over lines, ragged, blank, or as long as several blocks."""
+    plain = f"{number},1,{number % 50},{number % 900}.25,c,{DAY}"
+    kind = draw.random()
+    if kind < 0.90:
+        return plain
+    if kind < 0.93:
+        return f"{number},1,{number % 50},not a price,c,{draw.choice([DAY, 'no date'])}"
+    if kind < 0.96:
+        return (
+            plain
+            + ',"'
+            + draw.choice(["a\nb", "\r\n", '""', "x,y"]) * draw.randint(1, 900)
+            + '"'
+        )
+    if kind < 0.98:
+        return draw.choice(
+            ["", "  ", plain + ",x", f"{number},1", HEADERS["order_items"]]
+        )
+    if kind < 0.999:
+        return plain + "," + "w" * draw.randint(3000, 9000)
+    return plain + ("," + "w" * 60_000) * draw.randint(1, 16)
+
+
+def items_source(folder, name, content):
+    write_lines(folder, "orders", [f"1,1,c,{DAY}"])
+    write_lines(folder, "products", [f"{n},Cat {n % 7},x" for n in range(50)])
+    (folder / "order_items").mkdir()
+    (folder / "order_items" / name).write_bytes(content)
+    return folder
+
+
+def report_of(source, threads):
+    result = kpid(
+        "run",
+        "--date",
+        DAY,
+        "--source",
+        source_url(source),
+        "--no-publish",
+        "--format",
+        "json",
+        "--bad-rows",
+        "skip",
+        "--max-bad-rows",
+        "20%",
+        "--threads",
+        threads,
+    )
+    assert result.code == OK, result
+    report = json.loads(result.out.replace(".csv.gz", ".csv"))
+    for profile in report["quality"]["profile"].values():
+        profile.pop("bytes")
+    for check in report["quality"]["checks"]:
+        if check["id"] == "input_newer_than_day":
+            check.pop("observed")
+    return report
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_pieces_of_a_plain_file_give_what_its_stream_gives(seed, tmp_path):
+    """A plain file is read in pieces by all workers, gzip data from its start to its end by one."""
+    draw = random.Random(seed)
+    rows = "".join(
+        strange_item(draw, number) + draw.choice(["\n", "\r\n"])
+        for number in range(12_000)
+    )
+    text = (HEADERS["order_items"] + "\n" + rows).encode()
+    text += b"\n" * (-len(text) % BLOCK * (seed % 2))  # ends with a piece, or not
+    assert len(text) > 5 * BLOCK
+    plain = items_source(tmp_path / "plain", "a.csv", text)
+    packed = items_source(tmp_path / "gz", "a.csv.gz", gzip.compress(text, 1))
+    wanted = report_of(packed, 1)
+    assert (
+        wanted["category_kpis"]
+        and wanted["quality"]["profile"]["order_items"]["bad_rows"] > 100
+    )
+    for threads in (1, 2, 8):
+        assert report_of(plain, threads) == wanted
+
+
+@pytest.mark.parametrize("threads", [1, 2, 8])
+def test_the_first_bad_row_of_many_pieces_is_the_one_that_is_named(threads, tmp_path):
+    rows = [f"{n},1,1,1.25,c,{DAY}" for n in range(60_000)]
+    for number in (55_000, 41_234, 41_235, 59_999):
+        rows[number] = f"{number},1,1,1.25,c,no date"
+    source = write_source(tmp_path / "in", [f"1,1,c,{DAY}"], rows, ["1,Only,x"])
+    assert (source / "order_items" / "a.csv").stat().st_size > 5 * BLOCK
+    result = run_date(source, DAY, tmp_path / "out", "--threads", threads)
+    assert result.code == DATA, result
+    assert "order_items/a.csv:41236: " in result.message
 
 
 def product_refused(source, tmp_path, line):

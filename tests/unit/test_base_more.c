@@ -513,8 +513,48 @@ static void transitions_strike_at_their_second(void **state) {
   tz_free(z);
 }
 
+static void arena_gives_zeroed_memory_and_takes_all_of_it_back(void **state) {
+  (void)state;
+  struct budget budget;
+  struct arena arena = {0};
+  unsigned char *given[500];
+  uint64_t seed = 7;
+  budget_init(&budget, 0);
+  for (size_t i = 0; i < COUNT_OF(given); i++) {
+    const size_t size = 1 + unit_random(&seed) % (i % 50 ? 900 : 200000);
+    given[i] = arena_calloc(&arena, &budget, size);
+    assert_non_null(given[i]);
+    assert_int_equal((uintptr_t)given[i] % _Alignof(max_align_t), 0);
+    for (size_t at = 0; at < size; at++)
+      assert_int_equal(given[i][at], 0);
+    memset(given[i], 0xff, size); /* what the next ones would see if they lay in it */
+  }
+  assert_true(budget.used > 0);
+  arena_clear(&arena, &budget);
+  assert_int_equal(budget.used, 0);
+  assert_null(arena.newest);
+}
+
+static void arena_ends_where_its_budget_does(void **state) {
+  (void)state;
+  struct budget budget;
+  struct arena arena = {0};
+  size_t count = 0;
+  budget_init(&budget, 100000);
+  while (arena_calloc(&arena, &budget, 1000))
+    count++;
+  assert_true(count > 30 && count < 100);
+  assert_true(budget.exceeded);
+  assert_null(arena_calloc(&arena, &budget, SIZE_MAX));
+  assert_null(arena_calloc(&arena, &budget, SIZE_MAX - 4096));
+  arena_clear(&arena, &budget);
+  assert_int_equal(budget.used, 0);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
+      cmocka_unit_test(arena_gives_zeroed_memory_and_takes_all_of_it_back),
+      cmocka_unit_test(arena_ends_where_its_budget_does),
       cmocka_unit_test(utf8_is_well_formed_by_the_table),
       cmocka_unit_test(texts_are_split_at_separators),
       cmocka_unit_test(views_are_compared_bytewise),
