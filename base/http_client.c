@@ -22,10 +22,19 @@ enum {
 #define CURL_FUNCTIONS(X)                                                                                    \
   X(curl_, easy_cleanup)                                                                                     \
   X(curl_, easy_getinfo)                                                                                     \
-  X(curl_, easy_init) X(curl_, easy_setopt) X(curl_, easy_strerror) X(curl_, global_init)                    \
-      X(curl_, multi_add_handle) X(curl_, multi_cleanup) X(curl_, multi_info_read) X(curl_, multi_init)      \
-          X(curl_, multi_perform) X(curl_, multi_poll) X(curl_, multi_remove_handle) X(curl_, multi_setopt)  \
-              X(curl_, multi_wakeup) X(curl_, slist_append) X(curl_, slist_free_all) X(curl_, version_info)
+  X(curl_, easy_init)                                                                                        \
+  X(curl_, easy_setopt)                                                                                      \
+  X(curl_, easy_strerror)                                                                                    \
+  X(curl_, global_init)                                                                                      \
+  X(curl_, multi_add_handle)                                                                                 \
+  X(curl_, multi_cleanup)                                                                                    \
+  X(curl_, multi_info_read)                                                                                  \
+  X(curl_, multi_init)                                                                                       \
+  X(curl_, multi_perform)                                                                                    \
+  X(curl_, multi_poll)                                                                                       \
+  X(curl_, multi_remove_handle)                                                                              \
+  X(curl_, multi_setopt)                                                                                     \
+  X(curl_, multi_wakeup) X(curl_, slist_append) X(curl_, slist_free_all) X(curl_, version_info)
 
 static struct { CURL_FUNCTIONS(DYNLIB_POINTER) } curl;
 static const char *const curl_names[] = {CURL_FUNCTIONS(DYNLIB_NAME)};

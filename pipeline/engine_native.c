@@ -135,9 +135,8 @@ static bool merge_groups(struct native *n) {
 /* Brings what all workers have found together in the first. */
 static enum kpi_code finish_workers(struct native *n, struct err *err) {
   n->all = &n->workers[0];
-  for (size_t i = 0; i < n->worker_count; i++)
-    if (!native_plain_settle(&n->workers[i], n->all))
-      return job_memory_err(n->pass.job, err);
+  if (!native_plain_settle(n->all, n->all))
+    return job_memory_err(n->pass.job, err);
   for (size_t i = 1; i < n->worker_count; i++) {
     struct native_worker *w = &n->workers[i];
     for (int c = 0; c < ID_COLUMN_COUNT; c++) {
@@ -147,7 +146,7 @@ static enum kpi_code finish_workers(struct native *n, struct err *err) {
     n->all->product_id_rows += w->product_id_rows;
     n->all->product_text_rows += w->product_text_rows;
     quality_tally_merge(&n->all->whole, &w->whole);
-    if (!native_days_merge(&n->all->days, &w->days, n->pass.job->budget))
+    if (!native_plain_settle(w, n->all) || !native_days_merge(&n->all->days, &w->days, n->pass.job->budget))
       return job_memory_err(n->pass.job, err);
   }
   return merge_groups(n) ? KPI_OK : job_memory_err(n->pass.job, err);
