@@ -330,17 +330,23 @@ static const char *skip_row(const char *at, const char *end, bool *open_quote) {
   }
 }
 
-size_t csv_cut(struct view data, bool is_last, bool *open_quote) {
-  *open_quote = false;
-  const char *quote = data.len ? memchr(data.ptr, '"', data.len) : NULL;
-  if (!quote)
-    return is_last ? data.len : cut_at_last_line_end(data);
-  /* Rows before the first quote are safe; from there on, they are told apart. */
-  const char *end = data.ptr + data.len;
+/* The same of a text with quotes: rows before the first are safe, and from there on they are told apart. */
+static size_t cut_quoted(struct view data, bool *open_quote) {
+  const char *end = data.ptr + data.len, *quote = memchr(data.ptr, '"', data.len);
   const char *cut = data.ptr + cut_at_last_line_end((struct view){data.ptr, (size_t)(quote - data.ptr)});
   for (const char *next = cut; next; next = skip_row(cut, end, open_quote))
     cut = skip_marked_rows(next, end);
-  return is_last ? data.len : (size_t)(cut - data.ptr);
+  return (size_t)(cut - data.ptr);
+}
+
+struct csv_cut csv_cut(struct view text, bool is_last) {
+  const struct csv_survey all = csv_scan_survey(text);
+  struct csv_cut out = {.line_ends = all.line_ends};
+  out.whole = all.has_quote ? cut_quoted(text, &out.open_quote) : cut_at_last_line_end(text);
+  if (is_last)
+    out.whole = text.len;
+  out.line_ends -= csv_scan_survey((struct view){text.ptr + out.whole, text.len - out.whole}).line_ends;
+  return out;
 }
 
 /* ---- header ---- */

@@ -112,10 +112,16 @@ static inline void csv_skip_plain(struct csv_cursor *c) {
  * then holds the line of the problem. */
 bool csv_next(struct csv_cursor *c, const struct csv_binding *binding, struct csv_row *row);
 
-/* Returns the length of the part of `data`, which begins at a row start, that holds whole rows only: 0 when
- * no row ends in it. At the end of the input (`is_last`) all of it. Sets *open_quote when data ends inside
- * quotes. */
-size_t csv_cut(struct view data, bool is_last, bool *open_quote);
+/* Where a piece of text is cut. */
+struct csv_cut {
+  size_t whole;       /* bytes of whole rows at its start: 0 when no row ends in it */
+  uint64_t line_ends; /* in these, as csv_survey counts them */
+  bool open_quote;    /* the text ends inside of quotes */
+};
+
+/* Cuts a text that begins at a row start behind its last whole row; at the end of the input (`is_last`)
+ * behind all of it. */
+struct csv_cut csv_cut(struct view text, bool is_last);
 
 /* Returns the length of the byte order mark that a file begins with; 0: it has none. */
 size_t csv_bom(struct view data);

@@ -31,13 +31,14 @@ struct csv_marks {
  * inside of quotes, or a CR that no LF follows. A CR before its LF is part of the cell, and so are quotes. */
 void csv_scan(struct view text, struct csv_marks *out);
 
-/* What a text holds. */
+/* What a text holds; zero-initialised is of none. */
 struct csv_survey {
-  size_t line_feeds;
-  bool has_cr;
+  size_t line_ends; /* LF, CRLF and lone CR, also within quotes */
+  bool has_quote;
+  bool ends_in_cr; /* its last byte, after whole words */
 };
 
-/* Counts over the whole text. */
+/* Looks at the whole text. */
 struct csv_survey csv_scan_survey(struct view text);
 
 /* What stands where in 64 bytes: bit i for byte i. */

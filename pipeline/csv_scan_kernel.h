@@ -65,14 +65,18 @@ static bool scan_words(const char *text, size_t words, size_t base, struct csv_m
   return true;
 }
 
+/* A CR is a line end, and an LF unless it follows one. */
 static void survey_words(const char *text, size_t words, struct csv_survey *out) {
-  uint64_t returns = 0;
+  uint64_t quotes = 0, after_cr = out->ends_in_cr;
   for (size_t w = 0; w < words; w++, text += CSV_WORD_BYTES) {
-    struct csv_look look = look_at(text);
-    out->line_feeds += (size_t)__builtin_popcountll(look.line_feeds);
-    returns |= look.returns;
+    const struct csv_look look = look_at(text);
+    const uint64_t ends = (look.line_feeds & ~(look.returns << 1 | after_cr)) | look.returns;
+    out->line_ends += (size_t)__builtin_popcountll(ends);
+    after_cr = look.returns >> 63;
+    quotes |= look.quotes;
   }
-  out->has_cr |= returns != 0;
+  out->ends_in_cr = after_cr;
+  out->has_quote |= quotes != 0;
 }
 
 #endif

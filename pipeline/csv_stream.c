@@ -45,15 +45,6 @@ static enum kpi_code no_memory(const struct csv_stream *s, struct err *err) {
   return err_set(err, KPI_OUT_OF_MEMORY, "no memory to read %s", s->object->name);
 }
 
-/* Counts LF, CRLF and lone CR, also within quotes: physical lines. */
-static uint64_t count_line_ends(struct view v) {
-  struct csv_survey survey = csv_scan_survey(v);
-  uint64_t lone = 0;
-  for (size_t i = 0; survey.has_cr && i < v.len; i++)
-    lone += v.ptr[i] == '\r' && (i + 1 == v.len || v.ptr[i + 1] != '\n');
-  return survey.line_feeds + lone;
-}
-
 /* ---- pieces ---- */
 
 uint64_t csv_stream_pieces(const struct csv_stream *s) {
@@ -123,17 +114,18 @@ static bool keep_tail(struct csv_stream *s, struct view tail) {
   return true;
 }
 
-/* Finds the whole rows of tail and piece, and keeps the rest as the next tail. */
-static enum kpi_code cut_piece(struct csv_stream *s, struct csv_block *b, struct err *err) {
+/* Finds the whole rows of tail and piece, and *line_ends of these; keeps the rest as the next tail. */
+static enum kpi_code cut_piece(struct csv_stream *s, struct csv_block *b, uint64_t *line_ends,
+                               struct err *err) {
   const struct view text = join_tail(s, b);
-  bool open_quote;
   if (!text.ptr)
     return no_memory(s, err);
   const size_t bom = s->next_line == 1 ? csv_bom(text) : 0; /* a quote behind it opens a cell */
-  size_t whole = csv_cut((struct view){text.ptr + bom, text.len - bom}, s->at_end, &open_quote);
-  whole += whole ? bom : 0;
+  const struct csv_cut cut = csv_cut((struct view){text.ptr + bom, text.len - bom}, s->at_end);
+  const size_t whole = cut.whole ? bom + cut.whole : 0;
+  *line_ends = cut.line_ends;
   if (whole == 0 && !s->at_end && text.len > BLOCK_BYTES_MAX)
-    return csv_problem_err(open_quote ? CSV_OPEN_QUOTE : CSV_LINE_TOO_LONG, s->object->name, s->next_line,
+    return csv_problem_err(cut.open_quote ? CSV_OPEN_QUOTE : CSV_LINE_TOO_LONG, s->object->name, s->next_line,
                            err);
   if (!keep_tail(s, (struct view){text.ptr + whole, text.len - whole}))
     return no_memory(s, err);
@@ -143,8 +135,9 @@ static enum kpi_code cut_piece(struct csv_stream *s, struct csv_block *b, struct
 
 /* ---- blocks ---- */
 
-/* Binds the header at the start of the rows and steps over it. */
-static enum kpi_code take_header(struct csv_stream *s, struct view *rows, struct err *err) {
+/* Binds the header at the start of the rows and steps over it, or over rows that are all blank. */
+static enum kpi_code take_header(struct csv_stream *s, struct view *rows, uint64_t *line_ends,
+                                 struct err *err) {
   size_t used;
   uint64_t lines;
   enum kpi_code rc =
@@ -152,7 +145,6 @@ static enum kpi_code take_header(struct csv_stream *s, struct view *rows, struct
   if (rc)
     return rc;
   if (used == 0) {
-    s->next_line += count_line_ends(*rows);
     rows->len = 0;
     return KPI_OK;
   }
@@ -163,6 +155,7 @@ static enum kpi_code take_header(struct csv_stream *s, struct view *rows, struct
   s->binding.header.ptr = s->header;
   s->has_header = true;
   s->next_line += lines;
+  *line_ends -= lines;
   *rows = (struct view){rows->ptr + used, rows->len - used};
   return KPI_OK;
 }
@@ -170,6 +163,7 @@ static enum kpi_code take_header(struct csv_stream *s, struct view *rows, struct
 /* Makes a block of the next piece, which may have no row. */
 static enum kpi_code next_block(struct csv_stream *s, struct csv_block *b, struct err *err) {
   enum kpi_code rc = KPI_OK;
+  uint64_t line_ends = 0;
   if (s->reads_anywhere)
     s->at_end = ++s->pieces_cut == csv_stream_pieces(s);
   else
@@ -177,8 +171,12 @@ static enum kpi_code next_block(struct csv_stream *s, struct csv_block *b, struc
   if (rc == KPI_OK && s->at_end)
     rc = source_finish(s->reader, err);
   if (rc == KPI_OK)
-    rc = cut_piece(s, b, err);
-  return rc || s->has_header || b->rows.len == 0 ? rc : take_header(s, &b->rows, err);
+    rc = cut_piece(s, b, &line_ends, err);
+  if (rc == KPI_OK && !s->has_header && b->rows.len)
+    rc = take_header(s, &b->rows, &line_ends, err);
+  b->first_line = s->next_line;
+  s->next_line += line_ends;
+  return rc;
 }
 
 enum kpi_code csv_stream_next(struct csv_stream *s, struct csv_block *b, struct err *err) {
@@ -187,7 +185,5 @@ enum kpi_code csv_stream_next(struct csv_stream *s, struct csv_block *b, struct 
   do
     rc = next_block(s, b, err);
   while (rc == KPI_OK && b->rows.len == 0 && !s->at_end && !s->reads_anywhere);
-  b->first_line = s->next_line;
-  s->next_line += count_line_ends(b->rows);
   return rc;
 }

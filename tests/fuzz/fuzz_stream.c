@@ -75,11 +75,14 @@ static void read_in_blocks(struct view text, size_t block, const struct csv_bind
   csv_init(&c);
   forget(out);
   for (bool more = true; more && !(from == text.len && upto == text.len);) {
-    bool open_quote, is_last;
+    bool is_last;
     upto = text.len - upto < block ? text.len : upto + block;
     is_last = upto == text.len;
     char *exact = exact_copy((struct view){text.ptr + from, upto - from});
-    struct view piece = {exact, csv_cut((struct view){exact, upto - from}, is_last, &open_quote)};
+    const struct csv_cut cut = csv_cut((struct view){exact, upto - from}, is_last);
+    struct view piece = {exact, cut.whole};
+    REQUIRE(cut.line_ends == count_line_ends(piece), "cut: %lu line ends, not %lu",
+            (unsigned long)cut.line_ends, (unsigned long)count_line_ends(piece));
     more = add_rows(out, &c, piece, line, binding);
     line += count_line_ends(piece);
     from += piece.len;

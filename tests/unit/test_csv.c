@@ -83,8 +83,7 @@ static void every_cut_keeps_the_rows(void **state) {
   buf_init(&parts, 4096);
   struct csv_binding binding = bind_products("id,category\n");
   for (size_t split = 0; split <= all.len; split++) {
-    bool open_quote;
-    size_t cut = csv_cut((struct view){all.ptr, split}, false, &open_quote);
+    size_t cut = csv_cut((struct view){all.ptr, split}, false).whole;
     assert_true(cut <= split);
     struct view halves[] = {{all.ptr, cut}, {all.ptr + cut, all.len - cut}};
     struct csv_cursor cursor;
@@ -125,21 +124,23 @@ static void a_cut_is_behind_the_last_whole_row(void **state) {
         break;
     if (upto > 2000 && upto % 13) /* every place of the first, some of the others */
       continue;
-    bool open_quote;
-    assert_int_equal(csv_cut((struct view){text, upto}, false, &open_quote), whole);
-    open_quotes += open_quote;
+    const struct csv_cut cut = csv_cut((struct view){text, upto}, false);
+    assert_int_equal(cut.whole, whole);
+    open_quotes += cut.open_quote;
   }
   assert_in_range(open_quotes, 500, len);
 }
 
 static void last_cut_takes_everything(void **state) {
   (void)state;
-  bool open_quote;
-  assert_int_equal(csv_cut(VIEW_LIT("1,\"a"), true, &open_quote), 4);
-  assert_true(open_quote);
-  assert_int_equal(csv_cut(VIEW_LIT("1,\"a"), false, &open_quote), 0);
-  assert_true(open_quote);
-  assert_int_equal(csv_cut(VIEW_LIT("1,a\r"), false, &open_quote), 0);
+  struct csv_cut cut = csv_cut(VIEW_LIT("1,\"a\n"), true);
+  assert_true(cut.whole == 5 && cut.line_ends == 1 && cut.open_quote);
+  cut = csv_cut(VIEW_LIT("1,\"a"), false);
+  assert_true(cut.whole == 0 && cut.line_ends == 0 && cut.open_quote);
+  cut = csv_cut(VIEW_LIT("1,a\r"), false);
+  assert_true(cut.whole == 0 && cut.line_ends == 0 && !cut.open_quote);
+  cut = csv_cut(VIEW_LIT("1,a\r\n2,b\r3,"), false);
+  assert_true(cut.whole == 9 && cut.line_ends == 2 && !cut.open_quote);
 }
 
 static enum csv_problem problem_of(struct view block) {
@@ -282,6 +283,13 @@ static void make_text(char *bytes, size_t len, int kind, uint64_t *seed) {
     }
 }
 
+static size_t count_line_ends(const char *text, size_t len) {
+  size_t count = 0;
+  for (size_t i = 0; i < len; i++)
+    count += text[i] == '\r' || (text[i] == '\n' && (i == 0 || text[i - 1] != '\r'));
+  return count;
+}
+
 static void every_scanner_finds_the_same(void **state) {
   (void)state;
   enum { WORDS = 6, BYTES = WORDS * CSV_WORD_BYTES };
@@ -307,15 +315,14 @@ static void every_scanner_finds_the_same(void **state) {
       bool is_whole = csv_scanners[s]->scan(text, WORDS, base, &found);
       assert_marks(&found, &expected);
       struct csv_survey survey = {0};
-      csv_scanners[s]->survey(text, WORDS, &survey);
-      size_t line_feeds = 0, returns = 0, high = 0;
-      for (size_t i = 0; i < BYTES; i++) {
-        line_feeds += text[i] == '\n';
-        returns += text[i] == '\r';
+      csv_scanners[s]->survey(text, 1, &survey); /* and what follows, as one text */
+      csv_scanners[s]->survey(text + CSV_WORD_BYTES, WORDS - 1, &survey);
+      assert_int_equal(survey.line_ends, count_line_ends(text, BYTES));
+      assert_int_equal(survey.has_quote, memchr(text, '"', BYTES) != NULL);
+      assert_int_equal(survey.ends_in_cr, text[BYTES - 1] == '\r');
+      size_t high = 0;
+      for (size_t i = 0; i < BYTES; i++)
         high += (unsigned char)text[i] >= 0x80;
-      }
-      assert_int_equal(survey.line_feeds, line_feeds);
-      assert_int_equal(survey.has_cr, returns > 0);
       assert_true(!is_whole || found.is_ascii == (high == 0));
     }
   }
@@ -335,10 +342,9 @@ static void a_text_of_any_length_is_scanned_whole(void **state) {
     text = realloc(text, len ? len : 1);
     csv_scan((struct view){text, len}, &found);
     assert_marks(&found, &expected);
-    size_t line_feeds = 0;
-    for (size_t i = 0; i < len; i++)
-      line_feeds += text[i] == '\n';
-    assert_int_equal(csv_scan_survey((struct view){text, len}).line_feeds, line_feeds);
+    const struct csv_survey survey = csv_scan_survey((struct view){text, len});
+    assert_int_equal(survey.line_ends, count_line_ends(text, len));
+    assert_int_equal(survey.has_quote, len && memchr(text, '"', len));
     free(text);
   }
 }
