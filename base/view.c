@@ -92,9 +92,20 @@ bool view_to_cstr(struct view a, char *out, size_t size) {
   return n == a.len;
 }
 
+/* Length of the ASCII at the start, in whole words. */
+static size_t ascii_words(struct view a) {
+  size_t i = 0;
+  for (uint64_t word; i + sizeof word <= a.len; i += sizeof word) {
+    memcpy(&word, a.ptr + i, sizeof word);
+    if (word & 0x8080808080808080u)
+      break;
+  }
+  return i;
+}
+
 bool view_is_utf8(struct view a) {
   size_t i = 0;
-  while (i < a.len) {
+  while ((i += ascii_words((struct view){a.ptr + i, a.len - i})) < a.len) {
     size_t n = utf8_sequence((struct view){a.ptr + i, a.len - i});
     if (n == 0)
       return false;

@@ -83,7 +83,7 @@ static bool is_bare(struct view cell) {
 
 /* True when nothing is to be said of the row but what its cells say. */
 static bool is_usual(const struct csv_row *row, const struct csv_binding *binding) {
-  if (row->cell_count != binding->columns || (!row->is_ascii && !view_is_utf8(row->raw)))
+  if (row->cell_count != binding->columns || (!row->is_utf8 && !view_is_utf8(row->raw)))
     return false;
   for (int c = 0; c < COLUMNS_MAX && !row->is_bare; c++)
     if (!is_bare(row->cells[c]))

@@ -156,7 +156,7 @@ static bool take_marked(struct csv_cursor *c, const struct csv_binding *binding,
   row->line = c->lines;
   row->raw = (struct view){c->at, (size_t)(end - c->at)};
   row->cell_count = count;
-  row->is_ascii = c->marks.is_ascii;
+  row->is_utf8 = c->is_utf8;
   row->is_bare = c->marks.is_bare;
   if (count > CSV_COLUMNS_MAX)
     return fail(c, CSV_TOO_MANY_COLUMNS);
@@ -215,7 +215,7 @@ static bool walk_row(struct csv_cursor *c, const struct csv_binding *binding, st
     return false;
   empty_cells(row);
   row->cell_count = 0;
-  row->is_ascii = row->is_bare = false;
+  row->is_utf8 = row->is_bare = false;
   for (;;) {
     struct cell cell = take_cell(at, c->end);
     if (!cell.next)
@@ -252,7 +252,11 @@ bool csv_look(struct csv_cursor *c) {
   drop_marks(c);
   csv_scan((struct view){c->at, (size_t)(c->end - c->at)}, &c->marks);
   c->has_looked = true;
-  return c->marks.row_count > 0;
+  if (c->marks.row_count == 0)
+    return false;
+  const char *end = csv_row_end(c, c->marks.row_count - 1);
+  c->is_utf8 = c->marks.is_ascii || view_is_utf8((struct view){c->at, (size_t)(end - c->at)});
+  return true;
 }
 
 /* Most rows are plain and marked. One that is not is walked, and the marks begin anew behind it. */

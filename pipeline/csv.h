@@ -30,7 +30,7 @@ struct csv_row {
   struct view raw;                /* the row's bytes without line end */
   size_t cell_count;              /* cells in the row, also unneeded ones */
   uint64_t line;                  /* line of the block where the row starts, 0-based */
-  bool is_ascii, is_bare;         /* it is; no cell is quoted: as far as is known without a look at it */
+  bool is_utf8, is_bare;          /* it is; no cell is quoted: as far as is known without a look at it */
 };
 
 enum csv_problem {
@@ -52,6 +52,7 @@ struct csv_cursor {
   size_t row, first;  /* next row, and the mark that ends its first cell */
   uint64_t looks;     /* how often there were other marks */
   bool has_looked;    /* the marks are those of the text at the cursor, also when there are none */
+  bool is_utf8;       /* every marked row is */
   struct csv_marks marks;
 };
 
@@ -68,10 +69,10 @@ void csv_start(struct csv_cursor *c, struct view block);
  * False when the row can only be walked, or there is none. */
 bool csv_look(struct csv_cursor *c);
 
-/* How many rows from the next on, at most so many, have been marked, are ASCII and have a cell for each of
+/* How many rows from the next on, at most so many, have been marked, are UTF-8 and have a cell for each of
  * the header's: csv_plain_cell then reads them without csv_next. */
 static inline size_t csv_count_plain(const struct csv_cursor *c, const struct csv_binding *b, size_t most) {
-  const size_t left = c->marks.is_ascii ? c->marks.row_count - c->row : 0;
+  const size_t left = c->is_utf8 ? c->marks.row_count - c->row : 0;
   size_t count = 0, end = c->first + b->columns - 1;
   for (; count < left && count < most && c->marks.rows[c->row + count] == end; count++)
     end += b->columns;

@@ -151,7 +151,7 @@ static bool category_value(struct native_worker *w, const struct scan_row *row, 
     category = view_of(p->job->unknown_category);
   auto_buf struct buf text;
   buf_init(&text, 3 * CSV_FIELD_MAX_BYTES);
-  if (!row->csv->is_ascii && !view_is_utf8(category)) { /* the job's own word is UTF-8 in any case */
+  if (!row->csv->is_utf8 && !view_is_utf8(category)) { /* the job's own word is UTF-8 in any case */
     buf_add_utf8(&text, category);
     category = buf_view(&text);
   }

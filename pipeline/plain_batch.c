@@ -3,6 +3,8 @@
 
 #include "pipeline/timestamp.h"
 
+#define MIDNIGHT 0x30303A30303A3030u /* 00:00:00 */
+
 /* How many plain rows from the next on have bytes enough behind them. */
 static size_t count_rows(const struct csv_cursor *c, const struct csv_binding *b) {
   size_t count = csv_count_plain(c, b, PLAIN_BATCH_ROWS);
@@ -11,15 +13,29 @@ static size_t count_rows(const struct csv_cursor *c, const struct csv_binding *b
   return count;
 }
 
+/* Corrects the words of a time that is not of the common length: what follows its common part says nothing
+ * about the day, and a date is as good as its midnight. As a call it takes a third of the time of such rows.
+ */
+static inline __attribute__((always_inline)) void gather_other_day(struct view text, bool is_utc, size_t i,
+                                                                   struct plain_words *out) {
+  text = timestamp_common_part(text, is_utc);
+  if (text.len == TIMESTAMP_DATE_BYTES) {
+    out->date_end[i] = out->date_end[i] << 8 >> 8 | (uint64_t)' ' << 56;
+    out->time[i] = MIDNIGHT;
+  } else if (text.len != TIMESTAMP_COMMON_BYTES) {
+    out->date[i] = 0;
+  }
+}
+
 static void gather_days(const struct csv_cursor *c, size_t cell, size_t columns, size_t rows, bool is_utc,
                         struct plain_words *out) {
   for (size_t i = 0, mark = c->first + cell; i < rows; i++, mark += columns) {
-    struct view text = csv_marked_cell(c, mark);
-    if (is_utc && text.len != TIMESTAMP_COMMON_BYTES)
-      text = timestamp_without_utc(text);
-    out->date[i] = text.len == TIMESTAMP_COMMON_BYTES ? swar_load(text.ptr) : 0;
+    const struct view text = csv_marked_cell(c, mark);
+    out->date[i] = swar_load(text.ptr);
     out->date_end[i] = swar_load(text.ptr + 3);
     out->time[i] = swar_load(text.ptr + 11);
+    if (text.len != TIMESTAMP_COMMON_BYTES)
+      gather_other_day(text, is_utc, i, out);
   }
 }
 

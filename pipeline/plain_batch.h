@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * The days and ids of many plain rows at a time: their cells are gathered as words of eight characters, which
- * the same few operations then read for all rows at once. What they say is what timestamp_day_of_common and
- * id_read_plain would, cell by cell. Knows no data set. */
+ * the same few operations then read for all rows at once. What they say is what timestamp_day_of_common (of
+ * the common part, or of a date at midnight) and id_read_plain would, cell by cell. Knows no data set. */
 #ifndef KPID_PIPELINE_PLAIN_BATCH_H
 #define KPID_PIPELINE_PLAIN_BATCH_H
 
@@ -23,7 +23,7 @@ struct plain_columns {
 
 /* The cells as text; the rows' words of a kind stand together. */
 struct plain_words {
-  uint64_t date[PLAIN_BATCH_ROWS];     /* YYYY-MM-; 0: the cell has another length */
+  uint64_t date[PLAIN_BATCH_ROWS];     /* YYYY-MM-; 0: the cell has another form */
   uint64_t date_end[PLAIN_BATCH_ROWS]; /* Y-MM-DDT */
   uint64_t time[PLAIN_BATCH_ROWS];     /* HH:MM:SS */
   struct plain_id_words {

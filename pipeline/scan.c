@@ -172,7 +172,7 @@ static void note_row(struct scan_worker *w, const struct csv_row *row, const str
   w->report.rows++;
   if (row->cell_count != binding->columns)
     finding_add(&w->report.ragged, place, row->raw);
-  if (!row->is_ascii && !view_is_utf8(row->raw))
+  if (!row->is_utf8 && !view_is_utf8(row->raw))
     finding_add(&w->report.undecodable, place, row->raw);
 }
 

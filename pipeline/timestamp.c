@@ -4,8 +4,7 @@
 enum {
   SECONDS_PER_DAY = 86400,
   SECONDS_PER_HOUR = 3600,
-  ZONE_OFFSET_MAX = 18 * SECONDS_PER_HOUR, /* java.time.ZoneOffset, which the replaced job used */
-  FRACTION_DIGITS_MAX = 9
+  ZONE_OFFSET_MAX = 18 * SECONDS_PER_HOUR /* java.time.ZoneOffset, which the replaced job used */
 };
 
 /* Takes min to max digits from the front of *rest as a number; -1 when there are fewer. */
@@ -48,7 +47,7 @@ static bool take_time(struct view *rest, int *seconds) {
     minute = take_digits(rest, 1, 2);
     if (take_char(rest, ':')) {
       second = take_digits(rest, 1, 2);
-      if (take_char(rest, '.') && take_digits(rest, 1, FRACTION_DIGITS_MAX) < 0)
+      if (take_char(rest, '.') && take_digits(rest, 1, TIMESTAMP_FRACTION_DIGITS_MAX) < 0)
         return false;
     }
   }

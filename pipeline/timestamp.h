@@ -19,7 +19,7 @@ static inline unsigned timestamp_pair(uint64_t pairs, unsigned i) {
   return (unsigned)(pairs >> (8 * i)) & 0xff;
 }
 
-enum { TIMESTAMP_COMMON_BYTES = 19 };
+enum { TIMESTAMP_DATE_BYTES = 10, TIMESTAMP_COMMON_BYTES = 19 };
 
 /* The form that nearly every export has, YYYY-MM-DD HH:MM:SS without zone, in one look. False for any other
  * form, and for what is no time. */
@@ -43,14 +43,29 @@ static inline bool timestamp_day_of_common(struct view text, day_t *out) {
   return true;
 }
 
-/* Leaves out a Z, " UTC" or +00:00 at the end of a text of that form, which changes nothing where days are
- * those of UTC. */
-static inline struct view timestamp_without_utc(struct view text) {
-  const char *zone = text.ptr + TIMESTAMP_COMMON_BYTES;
-  const bool is_utc = (text.len == 20 && zone[0] == 'Z') ||
-                      (text.len == 23 && memcmp(zone, " UTC", 4) == 0) ||
-                      (text.len == 25 && memcmp(zone, "+00:00", 6) == 0);
-  return (struct view){text.ptr, is_utc ? TIMESTAMP_COMMON_BYTES : text.len};
+enum { TIMESTAMP_FRACTION_DIGITS_MAX = 9 };
+
+/* Leaves out what follows a text of that form and changes nothing about its day: a fraction of a second and,
+ * where days are those of UTC, a Z, " UTC" or +00:00. Any other text stays as it is. */
+static inline struct view timestamp_common_part(struct view text, bool is_utc) {
+  if (text.len <= TIMESTAMP_COMMON_BYTES)
+    return text;
+  size_t at = TIMESTAMP_COMMON_BYTES;
+  if (text.ptr[at] == '.') {
+    const size_t most = text.len - at - 1;
+    size_t digits = 0;
+    while (digits < most && digits < TIMESTAMP_FRACTION_DIGITS_MAX &&
+           (unsigned)text.ptr[at + 1 + digits] - '0' < 10)
+      digits++;
+    if (digits == 0)
+      return text;
+    at += 1 + digits;
+  }
+  const struct view zone = {text.ptr + at, text.len - at};
+  const bool is_common = zone.len == 0 || (is_utc && ((zone.len == 1 && zone.ptr[0] == 'Z') ||
+                                                      (zone.len == 4 && memcmp(zone.ptr, " UTC", 4) == 0) ||
+                                                      (zone.len == 6 && memcmp(zone.ptr, "+00:00", 6) == 0)));
+  return (struct view){text.ptr, is_common ? TIMESTAMP_COMMON_BYTES : text.len};
 }
 
 /* As timestamp_day, for any form. */

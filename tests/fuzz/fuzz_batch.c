@@ -12,12 +12,22 @@ enum { DAY, FIRST_ID, COLUMNS = FIRST_ID + PLAIN_BATCH_IDS };
 static const struct plain_columns columns = {
     .day = DAY, .ids = {FIRST_ID, FIRST_ID + 1, FIRST_ID + 2}, .id_count = PLAIN_BATCH_IDS};
 
+/* A date alone is that of its midnight. */
+static bool day_of(struct view text, day_t *out) {
+  char midnight[TIMESTAMP_COMMON_BYTES + 1];
+  text = timestamp_common_part(text, true);
+  if (text.len != TIMESTAMP_DATE_BYTES)
+    return timestamp_day_of_common(text, out);
+  snprintf(midnight, sizeof midnight, "%.*s 00:00:00", SHOWN(text));
+  return timestamp_day_of_common((struct view){midnight, TIMESTAMP_COMMON_BYTES}, out);
+}
+
 /* True when all cells of the next row are plain; then they must be what the batch says. */
 static bool is_plain_row(const struct csv_cursor *c, const struct plain_batch *batch, size_t at) {
   day_t day;
   id_code ids[PLAIN_BATCH_IDS];
-  const struct view date = timestamp_without_utc(csv_plain_cell(c, DAY));
-  bool is_plain = timestamp_day_of_common(date, &day);
+  const struct view date = csv_plain_cell(c, DAY);
+  bool is_plain = day_of(date, &day);
   for (size_t k = 0; k < PLAIN_BATCH_IDS; k++)
     is_plain &= id_read_plain(csv_plain_cell(c, FIRST_ID + k), &ids[k]);
   if (!is_plain || batch->is_odd[at])

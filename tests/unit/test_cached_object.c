@@ -52,7 +52,7 @@ static int bench_teardown(void **state) {
 
 /* A row as the reader gives it. */
 static struct csv_row row_of(const char *raw, const char *order, const char *day) {
-  struct csv_row row = {.raw = view_of(raw), .cell_count = 4, .is_ascii = true};
+  struct csv_row row = {.raw = view_of(raw), .cell_count = 4, .is_utf8 = true};
   row.cells[ORDERS_ORDER_ID] = view_of(order);
   row.cells[ORDERS_USER_ID] = VIEW_LIT("5");
   row.cells[ORDERS_CREATED_AT] = view_of(day);
@@ -127,7 +127,7 @@ static void rows_that_cells_do_not_tell_are_kept_as_they_stand(void **state) {
                             row_of("bad \xff", "1", "1970-01-02")};
   enum { CASES = sizeof cases / sizeof cases[0] };
   cases[3].cell_count = 3;
-  cases[4].is_ascii = false;
+  cases[4].is_utf8 = false;
   start(b, true);
   for (size_t i = 0; i < CASES; i++)
     cached_rows_add(&b->rows, &cases[i], &b->binding, i + 2, &facts);

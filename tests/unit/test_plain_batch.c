@@ -212,6 +212,9 @@ static void rows_of_a_text_are_read(void **state) {
   (void)state;
   static const char *const plain_rows[] = {"1,2,shipped,2024-03-15 10:00:00,9.99,3\n",
                                            "1,2,shipped,2024-03-15T10:00:00,9.99,3\r\n",
+                                           "1,2,shipped,2024-03-15 10:00:00.123456,9.99,3\n",
+                                           "1,2,shipped,2024-03-15,9.99,3\n",
+                                           "1,2,sh\xC3\xA4,2024-03-15 10:00:00.1,9.99,3\n",
                                            "\"1\",\"2\",\"in, transit\",\"2024-03-15 10:00:00\",9.99,\"3\"\n",
                                            "123456789012,2,,2024-03-15 10:00:00,,3\n"};
   for (size_t i = 0; i < COUNT_OF(plain_rows); i++) {
@@ -226,7 +229,7 @@ static void rows_of_other_shapes_are_left(void **state) {
   (void)state;
   static const char *const odd_rows[] = {
       "1,2,shipped,2024-03-15 10:00:00,9.99\n",       "1,2,shipped,2024-03-15 10:00:00,9.99,3,4\n",
-      "1,2,sh\xC3\xA4,2024-03-15 10:00:00,9.99,3\n",  "1,2,a\"b,2024-03-15 10:00:00,9.99,3\n",
+      "1,2,sh\xE4,2024-03-15 10:00:00,9.99,3\n",      "1,2,a\"b,2024-03-15 10:00:00,9.99,3\n",
       "1,2,shipped,2024-03-15 10:00:00 UTC,9.99,3\n", "1,x,shipped,2024-03-15 10:00:00,9.99,3\n"};
   for (size_t i = 0; i < COUNT_OF(odd_rows); i++) {
     size_t rows, plain;
@@ -239,13 +242,19 @@ static void rows_of_other_shapes_are_left(void **state) {
 /* A zone at the end is none to speak of where days are those of UTC. */
 static void times_in_utc_are_read(void **state) {
   (void)state;
-  static const char *const zoned_rows[] = {"1,2,,2024-03-15 23:59:59 UTC,9.99,3\n",
-                                           "1,2,,2024-03-15T23:59:59Z,9.99,3\n",
-                                           "1,2,,\"2024-03-15 23:59:59+00:00\",9.99,3\n"};
+  static const char *const zoned_rows[] = {
+      "1,2,,2024-03-15 23:59:59 UTC,9.99,3\n",           "1,2,,2024-03-15T23:59:59Z,9.99,3\n",
+      "1,2,,\"2024-03-15 23:59:59+00:00\",9.99,3\n",     "1,2,,2024-03-15T23:59:59.5Z,9.99,3\n",
+      "1,2,,2024-03-15 23:59:59.123456789 UTC,9.99,3\n", "1,2,,2024-03-15 23:59:59.430543+00:00,9.99,3\n"};
   static const char *const others[] = {"1,2,,2024-03-15 23:59:59 utc,9.99,3\n",
                                        "1,2,,2024-03-15T23:59:59z,9.99,3\n",
                                        "1,2,,2024-03-15T23:59:59+01:00,9.99,3\n",
-                                       "1,2,,2024-03-15T23:59:59.5,9.99,3\n", "1,2,,2024-03-15,9.99,3\n"};
+                                       "1,2,,2024-03-15T23:59:59.,9.99,3\n",
+                                       "1,2,,2024-03-15T23:59:59.5x,9.99,3\n",
+                                       "1,2,,2024-03-15T23:59:59.1234567890,9.99,3\n",
+                                       "1,2,,2024-03-15 ,9.99,3\n",
+                                       "1,2,,2024-02-30,9.99,3\n",
+                                       "1,2,,2024-3-15,9.99,3\n"};
   size_t rows, plain;
   for (size_t i = 0; i < COUNT_OF(zoned_rows); i++) {
     read_rows(zoned_rows[i], 100, "", true, &rows, &plain);
