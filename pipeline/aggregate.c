@@ -39,24 +39,18 @@ struct group *aggregate_group(struct aggregate *a, struct budget *budget, day_t 
   if (2 * (a->count + 1) > a->slot_count && !grow(a, budget))
     return NULL;
   struct group_slot *slot = find_slot(a->slots, a->slot_count, key);
-  if (!slot->group) {
-    slot->group = budget_calloc(budget, 1, sizeof *slot->group);
-    if (!slot->group)
-      return NULL;
-    slot->key = key;
-    slot->group->day = day;
-    slot->group->category = category;
-    a->count++;
-  }
-  return slot->group;
-}
-
-static void group_free(struct group *g, struct budget *budget) {
-  idset_clear(&g->orders, budget);
-  idset_clear(&g->returned_orders, budget);
-  idset_clear(&g->users, budget);
-  idset_clear(&g->items, budget);
-  budget_free(budget, g, sizeof *g);
+  if (slot->group)
+    return slot->group;
+  struct group *g = arena_calloc(&a->arena, budget, sizeof *g);
+  if (!g)
+    return NULL;
+  g->day = day;
+  g->category = category;
+  *slot = (struct group_slot){key, g};
+  *(a->last ? &a->last->next : &a->first) = g;
+  a->last = g;
+  a->count++;
+  return g;
 }
 
 /* Merges that one worker makes one after the other: of so many groups each, one of each part; NULL where a
@@ -139,11 +133,9 @@ static bool make_all_merges(struct group **groups, size_t merge_count, size_t pa
 /* Gives the first part a group for each that any part has. */
 static bool complete_first(struct aggregate *const *parts, size_t count, struct budget *budget) {
   for (size_t p = 1; p < count; p++)
-    for (size_t i = 0; i < parts[p]->slot_count; i++) {
-      const struct group *g = parts[p]->slots[i].group;
-      if (g && !aggregate_group(parts[0], budget, g->day, g->category))
+    for (const struct group *g = parts[p]->first; g; g = g->next)
+      if (!aggregate_group(parts[0], budget, g->day, g->category))
         return false;
-    }
   return true;
 }
 
@@ -158,16 +150,13 @@ bool aggregate_merge(struct aggregate *const *parts, size_t count, struct pool *
     return false;
   const struct aggregate *first = parts[0];
   struct group **groups = budget_calloc(budget, first->count * count + 1, sizeof(struct group *));
-  size_t merges = 0;
-  for (size_t i = 0; groups && i < first->slot_count; i++) {
-    if (!first->slots[i].group)
-      continue;
-    struct group **of = &groups[merges++ * count];
-    of[0] = first->slots[i].group;
+  struct group **of = groups;
+  for (struct group *g = first->first; groups && g; g = g->next, of += count) {
+    of[0] = g;
     for (size_t p = 1; p < count; p++)
-      of[p] = find_like(parts[p], of[0]);
+      of[p] = find_like(parts[p], g);
   }
-  bool ok = groups && make_all_merges(groups, merges, count, pool, load, budget);
+  bool ok = groups && make_all_merges(groups, first->count, count, pool, load, budget);
   budget_free(budget, (void *)groups, (first->count * count + 1) * sizeof(struct group *));
   for (size_t p = 1; ok && p < count; p++)
     aggregate_clear(parts[p], budget);
@@ -175,9 +164,13 @@ bool aggregate_merge(struct aggregate *const *parts, size_t count, struct pool *
 }
 
 void aggregate_clear(struct aggregate *a, struct budget *budget) {
-  for (size_t i = 0; i < a->slot_count; i++)
-    if (a->slots[i].group)
-      group_free(a->slots[i].group, budget);
+  for (struct group *g = a->first; g; g = g->next) {
+    idset_clear(&g->orders, budget);
+    idset_clear(&g->returned_orders, budget);
+    idset_clear(&g->users, budget);
+    idset_clear(&g->items, budget);
+  }
+  arena_clear(&a->arena, budget);
   budget_free(budget, a->slots, a->slot_count * sizeof *a->slots);
   *a = (struct aggregate){0};
 }

@@ -30,6 +30,7 @@ struct group {
   struct decimal revenue;
   struct idset orders, returned_orders, users, items;
   struct group_counts counts; /* of the sets and marks, after aggregate_merge; the sets are empty then */
+  struct group *next;         /* NULL: the last */
 };
 
 /* A group by its key, day and category. */
@@ -42,6 +43,8 @@ struct group_slot {
 struct aggregate {
   struct group_slot *slots; /* open addressing */
   size_t slot_count, count;
+  struct group *first, *last; /* in the order in which they were asked for, as they lie in memory */
+  struct arena arena;         /* of the groups */
 };
 
 /* Returns the group of a day and category, a new one when there is none; NULL when memory is exhausted.

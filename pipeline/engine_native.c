@@ -228,11 +228,10 @@ static bool add_category_name(void *out, struct view name, uint64_t number) {
 }
 
 static enum kpi_code build_results(struct native *n, struct day_results *out, struct err *err) {
-  struct aggregate *groups = &n->all->groups;
   if (!list_days(n, out))
     return job_memory_err(n->pass.job, err);
-  for (size_t i = 0; i < groups->slot_count; i++)
-    if (groups->slots[i].group && !add_result(n, groups->slots[i].group, out))
+  for (const struct group *g = n->all->groups.first; g; g = g->next)
+    if (!add_result(n, g, out))
       return job_memory_err(n->pass.job, err);
   if (!dict_each(n->pass.categories, add_category_name, &out->categories))
     return job_memory_err(n->pass.job, err);
