@@ -59,11 +59,11 @@ static bool is_wanted(const struct scan_run *r, size_t object) {
   return !r->synced.failed || object < r->synced.failed_at.object;
 }
 
-/* What a worker is to do next: to fetch a piece, or to open the object or read on in it, which it has for
- * itself until it gives it back. */
+/* What a worker is to do next: to fetch a piece, or to open the object (is_new) or read on in it, which it has
+ * for itself until it gives it back. */
 struct turn {
   struct open_object *object;
-  bool has_piece;
+  bool is_new, has_piece;
   uint64_t piece;
 };
 
@@ -115,7 +115,8 @@ static bool take_turn(struct scan_run *r, struct turn *out) {
       return false;
     struct open_object *o = pick(r);
     if (o) {
-      *out = (struct turn){o, has_pieces(o), o->pieces_taken};
+      *out = (struct turn){o, !o->opened, has_pieces(o), o->pieces_taken};
+      o->opened = true;
       o->pieces_taken += out->has_piece;
       o->busy = !out->has_piece;
       o->users++;
@@ -231,7 +232,6 @@ static void parse_block(struct scan_worker *w, struct open_object *o) {
 static bool open_object(struct scan_worker *w, struct open_object *o) {
   const struct scan *s = w->run->scan;
   struct err err = {0};
-  o->opened = true;
   if (row_stream_open(&o->stream, s->job, s->dataset, &s->objects->at[o->index], &s->caching, &w->run->use,
                       &err) == KPI_OK)
     return true;
@@ -289,7 +289,7 @@ static void take_part(struct scan_worker *w, const struct turn *t) {
   struct open_object *o = t->object;
   if (t->has_piece) {
     work_on(w, t, fetch(w, t));
-  } else if (o->opened) {
+  } else if (!t->is_new) {
     work_on(w, t, true);
   } else {
     const bool is_open = open_object(w, o);
