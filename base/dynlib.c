@@ -13,13 +13,11 @@ enum kpi_code dynlib_load(struct dynlib *l, struct err *err) {
     return KPI_OK;
   void *handle = dlopen(l->soname, RTLD_NOW);
   if (!handle)
-    return err_set(err, KPI_INTERNAL, "A library does not load: %s. Install the package that has it.",
-                   dlerror());
+    return err_set(err, KPI_LIBRARY_MISSING, "a library does not load: %s", dlerror());
   for (size_t i = 0; i < l->count; i++) {
     void *function = dlsym(handle, l->names[i]);
     if (!function)
-      return err_set(err, KPI_INTERNAL, "A library is of another version than kpid was built for: %s.",
-                     dlerror());
+      return err_set(err, KPI_LIBRARY_MISSING, "a library is of another version: %s", dlerror());
     memcpy((char *)l->pointers + i * sizeof function, &function, sizeof function);
   }
   l->is_loaded = true;

@@ -43,8 +43,8 @@ struct dynlib {
   bool is_loaded;
 };
 
-/* Loads a library unless that was done, for good. Errors: KPI_INTERNAL (not installed, or another version
- * that lacks a function). Any thread. */
+/* Loads a library unless that was done, for good. Errors: KPI_LIBRARY_MISSING (also for one of another
+ * version, which lacks a function). Any thread. */
 KPI_MUST_CHECK enum kpi_code dynlib_load(struct dynlib *l, struct err *err);
 
 #endif

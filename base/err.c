@@ -205,6 +205,8 @@ static const struct err_info table[KPI_CODE_COUNT] = {
     [KPI_DB_FAILED] =
         {"db_failed", 503, ERR_INTERNAL, true, EXIT_TEMP_, "The database failed while writing",
          "Start the service again: it recovers; check the volume of KPI_DB if it happens again."},
+    [KPI_LIBRARY_MISSING] = {"library_missing", 500, ERR_CLIENT, false, EXIT_OS_, "A library does not load",
+                             "Install the package that has it, in the version that kpid was built for."},
     [KPI_DB_TOO_NEW] = {"db_too_new", 503, ERR_CLIENT, false, EXIT_CONFIG_,
                         "The database was written by a newer kpid", "Use that version or another KPI_DB."},
     [KPI_CANCELLED] = {"cancelled", 424, ERR_CLIENT, false, EXIT_INTERRUPTED_, "The run was cancelled",

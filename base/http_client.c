@@ -34,7 +34,10 @@ enum {
   X(curl_, multi_poll)                                                                                       \
   X(curl_, multi_remove_handle)                                                                              \
   X(curl_, multi_setopt)                                                                                     \
-  X(curl_, multi_wakeup) X(curl_, slist_append) X(curl_, slist_free_all) X(curl_, version_info)
+  X(curl_, multi_wakeup)                                                                                     \
+  X(curl_, slist_append)                                                                                     \
+  X(curl_, slist_free_all)                                                                                   \
+  X(curl_, version_info)
 
 static struct { CURL_FUNCTIONS(DYNLIB_POINTER) } curl;
 static const char *const curl_names[] = {CURL_FUNCTIONS(DYNLIB_NAME)};
@@ -474,18 +477,23 @@ static void curl_client_free(struct http_client *base) {
 
 static const struct http_client_vtable curl_vtable = {curl_call, curl_client_free};
 
+enum kpi_code http_client_load(struct err *err) {
+  return dynlib_load(&curl_library, err);
+}
+
 const char *http_client_library_version(void) {
   struct err err;
-  return dynlib_load(&curl_library, &err) ? "missing" : curl.version_info(CURLVERSION_NOW)->version;
+  return http_client_load(&err) ? "missing" : curl.version_info(CURLVERSION_NOW)->version;
 }
 
 enum kpi_code http_client_new(size_t max_in_flight, const char *ca_bundle, struct http_client **out,
                               struct err *err) {
   *out = NULL;
-  enum kpi_code rc = dynlib_load(&curl_library, err);
+  enum kpi_code rc = http_client_load(err);
   if (rc)
     return rc;
-  curl.global_init(CURL_GLOBAL_DEFAULT); /* the first time; the others are counted */
+  if (curl.global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK) /* does it once, and is counted; nobody undoes it */
+    return err_set(err, KPI_OUT_OF_MEMORY, "no memory for HTTP requests");
   struct curl_client *c = calloc(1, sizeof *c);
   if (!c)
     return err_set(err, KPI_OUT_OF_MEMORY, "no memory for HTTP requests");

@@ -75,10 +75,13 @@ KPI_MUST_CHECK enum http_outcome http_call(struct http_client *c, const struct h
                                            struct http_reply *out);
 
 /* Starts a client with at most max_in_flight requests at a time; more wait. `ca_bundle` is a PEM file, NULL
- * for the system's. *out is owned, NULL on failure. Errors: KPI_OUT_OF_MEMORY (or no threads), KPI_INTERNAL
- * (libcurl, which the first client loads, is not there). */
+ * for the system's. *out is owned, NULL on failure. Errors: KPI_OUT_OF_MEMORY (or no threads), those
+ * of http_client_load. */
 KPI_MUST_CHECK enum kpi_code http_client_new(size_t max_in_flight, const char *ca_bundle,
                                              struct http_client **out, struct err *err);
+
+/* Loads libcurl, which the first client does otherwise. Errors: KPI_LIBRARY_MISSING. */
+KPI_MUST_CHECK enum kpi_code http_client_load(struct err *err);
 
 /* Returns the version of libcurl, which it loads; "missing" where that fails. */
 const char *http_client_library_version(void);

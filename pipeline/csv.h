@@ -52,7 +52,7 @@ struct csv_cursor {
   size_t row, first;  /* next row, and the mark that ends its first cell */
   uint64_t looks;     /* how often there were other marks */
   bool has_looked;    /* the marks are those of the text at the cursor, also when there are none */
-  bool is_utf8;       /* every marked row is */
+  bool is_utf8;       /* every marked row is: one byte that is not sends all of them the longer way */
   struct csv_marks marks;
 };
 

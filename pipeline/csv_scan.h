@@ -35,7 +35,7 @@ void csv_scan(struct view text, struct csv_marks *out);
 struct csv_survey {
   size_t line_ends; /* LF, CRLF and lone CR, also within quotes */
   bool has_quote;
-  bool ends_in_cr; /* its last byte, after whole words */
+  bool ends_in_cr; /* carried from one call of a scanner to the next, not a result */
 };
 
 /* Looks at the whole text. */

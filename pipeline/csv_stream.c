@@ -5,7 +5,10 @@
 #include <string.h>
 
 /* The tail grows while no row ends in a piece; more than the longest allowed row has none. */
-enum { BLOCK_BYTES_MAX = CSV_LINE_MAX_BYTES + CSV_BLOCK_BYTES, TAIL_ROOM = 4096 };
+enum {
+  BLOCK_BYTES_MAX = CSV_LINE_MAX_BYTES + CSV_BLOCK_BYTES,
+  TAIL_ROOM = 4096 /* before a piece, for what is left of most rows; the piece is moved for a longer one */
+};
 
 void csv_block_clear(struct csv_block *b) {
   free(b->bytes);
@@ -70,7 +73,11 @@ enum kpi_code csv_stream_fetch(const struct csv_stream *s, uint64_t piece, struc
     if (rc)
       return rc;
   }
-  return KPI_OK;
+  if (b->piece_len == size)
+    return KPI_OK;
+  /* Other pieces may be older: what follows this one must not be put behind it. */
+  enum kpi_code rc = source_finish(s->reader, err);
+  return rc ? rc : err_set(err, KPI_SOURCE_UNREADABLE, "%s: the file ends early", s->object->name);
 }
 
 /* Reads the next piece of what can only be read in order; s->at_end is set behind the last byte. */
@@ -92,7 +99,7 @@ static enum kpi_code read_piece(struct csv_stream *s, struct csv_block *b, struc
 /* Puts the tail before the piece. An empty view without ptr: memory is exhausted. */
 static struct view join_tail(const struct csv_stream *s, struct csv_block *b) {
   size_t piece_at = TAIL_ROOM;
-  if (s->tail_len > TAIL_ROOM) { /* a long row */
+  if (s->tail_len > TAIL_ROOM) {
     if (!reserve(&b->bytes, &b->cap, s->tail_len + b->piece_len))
       return (struct view){0};
     piece_at = s->tail_len;
@@ -165,7 +172,7 @@ static enum kpi_code next_block(struct csv_stream *s, struct csv_block *b, struc
   enum kpi_code rc = KPI_OK;
   uint64_t line_ends = 0;
   if (s->reads_anywhere)
-    s->at_end = ++s->pieces_cut == csv_stream_pieces(s);
+    s->at_end = ++s->pieces_cut >= csv_stream_pieces(s);
   else
     rc = read_piece(s, b, err);
   if (rc == KPI_OK && s->at_end)

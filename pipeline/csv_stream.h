@@ -48,14 +48,16 @@ KPI_MUST_CHECK enum kpi_code csv_stream_open(struct csv_stream *s, struct source
  * csv_stream_next reads by itself. */
 uint64_t csv_stream_pieces(const struct csv_stream *s);
 
-/* Reads a piece. Any number of threads. Errors: KPI_OUT_OF_MEMORY and those of source_read. */
+/* Reads piece 0 to csv_stream_pieces - 1, which csv_stream_next then makes a block of, in their order. Any
+ * number of threads, each with a block of its own. Errors: KPI_OUT_OF_MEMORY and those of source_read and
+ * source_finish. */
 KPI_MUST_CHECK enum kpi_code csv_stream_fetch(const struct csv_stream *s, uint64_t piece,
                                               struct csv_block *block, struct err *err);
 
-/* Makes the next block: of the next piece, which was fetched, and which may have no whole row; or else of
- * what it reads, where only the last block may have none. The stream is at_end with the last one. Binds the
- * header first. One thread at a time. Errors: KPI_CSV_MALFORMED, KPI_CSV_HEADER_MISSING, KPI_CSV_ENCODING,
- * KPI_OUT_OF_MEMORY and those of source_read. */
+/* Makes the next block: of the piece that was fetched into it, which may have no whole row; or else of what
+ * it reads, where only the last block may have none. The stream is at_end with the last one, and must not be
+ * asked for another. Binds the header first. One thread at a time. Errors: KPI_CSV_MALFORMED,
+ * KPI_CSV_HEADER_MISSING, KPI_CSV_ENCODING, KPI_OUT_OF_MEMORY and those of source_read and source_finish. */
 KPI_MUST_CHECK enum kpi_code csv_stream_next(struct csv_stream *s, struct csv_block *block, struct err *err);
 
 /* Accepts a zero-initialised stream. */

@@ -135,7 +135,7 @@ static bool merge_groups(struct native *n) {
 /* Brings what all workers have found together in the first. */
 static enum kpi_code finish_workers(struct native *n, struct err *err) {
   n->all = &n->workers[0];
-  if (!native_plain_settle(n->all, n->all))
+  if (!native_plain_settle(n->all, n->all)) /* its own days get tallies and groups */
     return job_memory_err(n->pass.job, err);
   for (size_t i = 1; i < n->worker_count; i++) {
     struct native_worker *w = &n->workers[i];
@@ -250,7 +250,7 @@ static enum kpi_code build_results(struct native *n, struct day_results *out, st
 static void note_unmet_order(void *arg, const struct join_slot *order) {
   struct native *n = arg;
   struct native_day *noted = day_of(n, (day_t)order->value);
-  if (noted) /* it was noted when the order was read */
+  if (noted) /* it was, with a tally, when the order's rows were settled */
     noted->tally->found[CHECK_ORDER_WITHOUT_ITEMS].count++;
 }
 

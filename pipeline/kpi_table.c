@@ -186,7 +186,7 @@ void kpi_csv_header(enum kpi_table table, struct buf *out) {
 }
 
 void kpi_csv_text(struct view text, bool guard_formulas, struct buf *out) {
-  bool guard = guard_formulas && text.len && strchr("=+-@\t\r", text.ptr[0]) && text.ptr[0] != '\0';
+  bool guard = guard_formulas && text.len && text.ptr[0] != '\0' && strchr("=+-@\t\r", text.ptr[0]);
   bool quote = text.len == 0;
   for (size_t i = 0; i < text.len; i++)
     quote |= text.ptr[i] == ',' || text.ptr[i] == '"' || text.ptr[i] == '\r' || text.ptr[i] == '\n';

@@ -11,6 +11,7 @@
 struct open_object {
   struct row_stream stream;
   uint32_t index;
+  /* Guarded by the lock of the run. */
   uint32_t users; /* workers that have it, a piece or a block of it */
   bool busy, opened, over;
   uint64_t pieces_taken, pieces_done;
@@ -59,8 +60,8 @@ static bool is_wanted(const struct scan_run *r, size_t object) {
   return !r->synced.failed || object < r->synced.failed_at.object;
 }
 
-/* What a worker is to do next: to fetch a piece, or to open the object (is_new) or read on in it, which it has
- * for itself until it gives it back. */
+/* What a worker is to do next: to fetch a piece, or to open the object (is_new) or read on in it, which it
+ * has for itself until it gives it back. */
 struct turn {
   struct open_object *object;
   bool is_new, has_piece;
@@ -79,7 +80,7 @@ static bool is_free(const struct open_object *o) {
 }
 
 /* Picks an object for a worker: a new one while fewer are open than there are workers (and the source likes
- * to have open), else the first free one. */
+ * to have open), else the free one of the fewest users, who may have to wait for each other. */
 static struct open_object *pick(struct scan_run *r) {
   size_t count = r->scan->objects->count;
   if (r->synced.begun < count &&
@@ -90,7 +91,7 @@ static struct open_object *pick(struct scan_run *r) {
     r->synced.reading++;
     return o;
   }
-  struct open_object *best = NULL; /* of few users: they wait for each other */
+  struct open_object *best = NULL;
   for (size_t i = r->synced.over; i < r->synced.begun; i++) {
     struct open_object *o = &r->synced.objects[i];
     if (is_free(o) && is_wanted(r, i) && (!best || o->users < best->users))
@@ -274,7 +275,8 @@ static void work_on(struct scan_worker *w, const struct turn *t, bool is_open) {
   atomic_fetch_add(&w->run->scan->job->progress->rows[w->run->scan->dataset], w->report.rows - before);
 }
 
-/* Fetches a piece while others fetch theirs. False when it cannot be read. */
+/* Fetches a piece while others fetch theirs, and waits until the worker has the object for itself: from then
+ * on nobody else says that it is over. False when there is nothing to be made of the piece. */
 static bool fetch(struct scan_worker *w, const struct turn *t) {
   struct open_object *o = t->object;
   struct err err = {0};

@@ -74,14 +74,15 @@ struct source_reader {
 KPI_MUST_CHECK enum kpi_code source_read(struct source_reader *r, char *to, size_t size, size_t *got,
                                          struct err *err);
 
-/* True when source_read_at can be called, and source_read need not. */
+/* True when source_read_at can be called instead of source_read. */
 bool source_reads_anywhere(const struct source_reader *r);
 
 /* The same from byte `at` on. Any number of threads. */
 KPI_MUST_CHECK enum kpi_code source_read_at(struct source_reader *r, uint64_t at, char *to, size_t size,
                                             size_t *got, struct err *err);
 
-/* Call at the end: fails when the object has changed since it was listed. */
+/* Call at the end, or where an object that is read anywhere ends early, there by any thread: fails when the
+ * object has changed since it was listed. */
 KPI_MUST_CHECK enum kpi_code source_finish(struct source_reader *r, struct err *err);
 
 /* Closes and frees. Accepts NULL. */

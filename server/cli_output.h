@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * What `kpid run` and `kpid backfill` print and write: both KPI tables as aligned text, CSV or JSON. Made by
- * the workers of a pool, a text each. */
+ * the workers of a pool, a text each, which are in memory together. */
 #ifndef KPID_SERVER_CLI_OUTPUT_H
 #define KPID_SERVER_CLI_OUTPUT_H
 

@@ -88,7 +88,9 @@ static enum kpi_code serve(const struct config *config, struct auth *auth, const
                            struct err *err) {
   struct service *service;
   struct http_server *http;
-  enum kpi_code rc = service_start(config, &service, err);
+  enum kpi_code rc = version_load_libraries(err);
+  if (!rc)
+    rc = service_start(config, &service, err);
   if (rc)
     return rc;
   struct http_config http_config = {.listen = config->listen,

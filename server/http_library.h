@@ -26,7 +26,7 @@
 /* Its functions, without their MHD_. To be called after http_library_load only. */
 extern struct microhttpd { HTTP_LIBRARY_FUNCTIONS(DYNLIB_POINTER) } microhttpd;
 
-/* Errors: KPI_INTERNAL (it is not there). */
+/* Errors: KPI_LIBRARY_MISSING. */
 KPI_MUST_CHECK enum kpi_code http_library_load(struct err *err);
 
 /* True for the version that is known to leave request heads in memory as http_gate expects them; others have

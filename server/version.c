@@ -25,6 +25,11 @@ const char *version_simd(void) {
   return csv_scanner()->name;
 }
 
+enum kpi_code version_load_libraries(struct err *err) {
+  enum kpi_code rc = http_library_load(err);
+  return rc ? rc : http_client_load(err);
+}
+
 void version_libraries(struct library out[LIBRARY_COUNT]) {
   const struct library all[LIBRARY_COUNT] = {
       {"libmicrohttpd", http_library_version()},

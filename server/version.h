@@ -4,6 +4,7 @@
 #define KPID_SERVER_VERSION_H
 
 #include "base/buf.h"
+#include "base/err.h"
 
 /* The commit it was built from, abbreviated, "+" behind it when files had been changed since; "unknown" where
  * that was not said. */
@@ -17,7 +18,11 @@ struct library {
 
 enum { LIBRARY_COUNT = 8 };
 
-/* Fills the table of all libraries. */
+/* Loads those that are only loaded when they are needed (base/dynlib.h): a service finds out before it
+ * touches anything. Errors: KPI_LIBRARY_MISSING. */
+KPI_MUST_CHECK enum kpi_code version_load_libraries(struct err *err);
+
+/* Fills the table of all libraries, and loads them for it. */
 void version_libraries(struct library out[LIBRARY_COUNT]);
 
 /* The processor it was built for, as uname names it. */

@@ -25,6 +25,7 @@ from support.cli import (
     OK,
     ORDER_COLUMNS,
     SOURCE,
+    SYSTEM,
     USAGE,
     backfill,
     interrupted,
@@ -180,8 +181,9 @@ def test_library_that_does_not_load_is_named(library, tmp_path):
         result = kpid("run", "--date", DAY, "--no-publish", "--source", "s3://bucket/in", env=env)
     else:
         result = kpid("serve", env=env | {"KPI_SOURCE": source_url(tmp_path)})
-    assert result.code not in (OK, 124), result
-    assert library in result.err and "Install the package" in result.err
+    assert (result.code, result.error_code) == (SYSTEM, "library_missing"), result
+    assert library in result.message and "Install the package" in result.hint
+    assert not (tmp_path / "kpi.db").exists(), "nothing was touched"
     assert "missing" in kpid("version", env=env).out
 
 

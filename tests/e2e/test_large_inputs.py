@@ -163,6 +163,22 @@ def test_pieces_of_a_plain_file_give_what_its_stream_gives(seed, tmp_path):
         assert report_of(plain, threads) == wanted
 
 
+def test_files_of_several_pieces_are_read_side_by_side(tmp_path):
+    for part in range(10):
+        rows = (
+            f"{n},1,1,1.25,c,{DAY}" for n in range(part * 30_000, (part + 1) * 30_000)
+        )
+        path = write_lines(tmp_path / "in", "order_items", rows, f"p{part}.csv")
+        assert path.stat().st_size > 3 * BLOCK
+    write_lines(tmp_path / "in", "orders", [f"1,1,c,{DAY}"])
+    write_lines(tmp_path / "in", "products", ["1,Only,x"])
+    for threads in (1, 3, 8):
+        (row,) = category_rows(
+            tmp_path / "in", tmp_path / str(threads), "--threads", threads
+        )
+        assert (row["item_count"], row["daily_revenue"]) == ("300000", "375000")
+
+
 @pytest.mark.parametrize("threads", [1, 2, 8])
 def test_the_first_bad_row_of_many_pieces_is_the_one_that_is_named(threads, tmp_path):
     rows = [f"{n},1,1,1.25,c,{DAY}" for n in range(60_000)]

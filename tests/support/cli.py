@@ -10,7 +10,7 @@ from pathlib import Path
 from support.paths import clean_env, kpid_binary
 
 OK, USAGE, DATA, SOURCE = 0, 64, 65, 66
-PUBLISH, DISK, BUSY, CONFIG, INTERRUPTED = 69, 71, 73, 78, 130
+PUBLISH, SYSTEM, DISK, BUSY, CONFIG, INTERRUPTED = 69, 71, 71, 73, 78, 130
 
 ORDER_COLUMNS = [
     "order_date",
