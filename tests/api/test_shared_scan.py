@@ -108,7 +108,7 @@ def test_a_scan_that_nobody_waits_for_is_stopped(slow_input, start_server):
 
 
 def test_a_run_of_a_scan_has_a_time_limit_of_its_own(start_server, tmp_path):
-    server, first = busy(slow_source(tmp_path / "in", 1600), start_server, KPI_THREADS="1")
+    server, first = busy(slow_source(tmp_path / "in", 4000), start_server, KPI_THREADS="1")
     server.post(f"/runs/{first['id']}/cancel")
     short = server.start_run(day(0), publish=False, timeout_seconds=1)["id"]
     long = server.start_run(day(1), publish=False)["id"]
