@@ -97,16 +97,18 @@ static struct arena_block *add_block(struct arena *a, struct budget *b, size_t s
   return a->newest = block;
 }
 
-void *arena_calloc(struct arena *a, struct budget *b, size_t size) {
-  const size_t step = _Alignof(max_align_t), rounded = (size + step - 1) / step * step;
+void *arena_bytes(struct arena *a, struct budget *b, size_t size) {
   struct arena_block *block = a->newest;
-  if (rounded < size)
-    return NULL;
-  if ((!block || block->size - block->used < rounded) && !(block = add_block(a, b, rounded)))
+  if ((!block || block->size - block->used < size) && !(block = add_block(a, b, size)))
     return NULL;
   void *p = (char *)block + block->used;
-  block->used += rounded;
+  block->used += size;
   return p;
+}
+
+void *arena_calloc(struct arena *a, struct budget *b, size_t size) {
+  const size_t step = _Alignof(max_align_t), rounded = (size + step - 1) / step * step;
+  return rounded < size ? NULL : arena_bytes(a, b, rounded);
 }
 
 void arena_clear(struct arena *a, struct budget *b) {

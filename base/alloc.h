@@ -39,9 +39,12 @@ struct arena {
   struct arena_block *newest; /* owned, as those before it */
 };
 
-/* As budget_calloc, aligned for everything, out of the newest block or a new one, which is accounted whole.
- */
+/* As budget_calloc, out of the newest block or a new one, which is accounted whole. Aligned for everything
+ * unless the arena also gives bytes. */
 void *arena_calloc(struct arena *a, struct budget *b, size_t size);
+
+/* The same, aligned for nothing: one after the other. */
+void *arena_bytes(struct arena *a, struct budget *b, size_t size);
 
 /* Frees all of it. */
 void arena_clear(struct arena *a, struct budget *b);

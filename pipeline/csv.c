@@ -334,7 +334,8 @@ static const char *skip_row(const char *at, const char *end, bool *open_quote) {
   }
 }
 
-/* The same of a text with quotes: rows before the first are safe, and from there on they are told apart. */
+/* As cut_at_last_line_end, of a text with quotes: rows before the first are safe, and from there on they are
+ * told apart. */
 static size_t cut_quoted(struct view data, bool *open_quote) {
   const char *end = data.ptr + data.len, *quote = memchr(data.ptr, '"', data.len);
   const char *cut = data.ptr + cut_at_last_line_end((struct view){data.ptr, (size_t)(quote - data.ptr)});

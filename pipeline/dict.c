@@ -5,20 +5,14 @@
 
 #include <string.h>
 
-enum { SHARDS = 1 << DICT_SHARD_BITS, SLAB_BYTES = 64 * 1024, SLOTS_FIRST = 256, TEXTS_FIRST = 128 };
-
-struct slab {
-  struct slab *next;
-  size_t used, size;
-  char bytes[];
-};
+enum { SHARDS = 1 << DICT_SHARD_BITS, SLOTS_FIRST = 256, TEXTS_FIRST = 128 };
 
 /* One part of the dictionary; the hash of a text chooses it. */
 struct shard {
   pthread_mutex_t lock;
-  struct { /* guarded by lock */
-    struct slab *slabs;
-    struct view *texts; /* number within the shard -> bytes in a slab */
+  struct {              /* guarded by lock */
+    struct arena bytes; /* of the texts */
+    struct view *texts; /* by number within the shard */
     size_t count, cap;
     uint32_t *slots; /* open addressing: index into texts + 1, 0 free */
     size_t slot_count;
@@ -55,11 +49,7 @@ void dict_free(struct dict *d) {
     return;
   for (int i = 0; i < SHARDS; i++) {
     struct shard *s = &d->shards[i];
-    while (s->synced.slabs) {
-      struct slab *slab = s->synced.slabs;
-      s->synced.slabs = slab->next;
-      budget_free(d->budget, slab, sizeof *slab + slab->size);
-    }
+    arena_clear(&s->synced.bytes, d->budget);
     budget_free(d->budget, s->synced.texts, s->synced.cap * sizeof(struct view));
     budget_free(d->budget, s->synced.slots, s->synced.slot_count * sizeof(uint32_t));
     pthread_mutex_destroy(&s->lock);
@@ -90,24 +80,6 @@ static bool grow_slots(struct dict *d, struct shard *s) {
   return true;
 }
 
-/* Copies the bytes into a slab; NULL when memory is exhausted. */
-static const char *keep_bytes(struct dict *d, struct shard *s, struct view text) {
-  struct slab *slab = s->synced.slabs;
-  if (!slab || slab->size - slab->used < text.len) {
-    size_t size = text.len > SLAB_BYTES ? text.len : SLAB_BYTES;
-    slab = budget_alloc(d->budget, sizeof *slab + size);
-    if (!slab)
-      return NULL;
-    *slab = (struct slab){s->synced.slabs, 0, size};
-    s->synced.slabs = slab;
-  }
-  char *at = slab->bytes + slab->used;
-  if (text.len) /* an empty view may point nowhere */
-    memcpy(at, text.ptr, text.len);
-  slab->used += text.len;
-  return at;
-}
-
 static bool grow_texts(struct dict *d, struct shard *s) {
   size_t cap = s->synced.cap ? s->synced.cap * 2 : TEXTS_FIRST;
   struct view *texts =
@@ -130,9 +102,11 @@ bool dict_intern(struct dict *d, struct view text, uint64_t *out) {
   if (*slot == 0) {
     if (s->synced.count == UINT32_MAX - 1 || (s->synced.count == s->synced.cap && !grow_texts(d, s)))
       return false;
-    const char *bytes = keep_bytes(d, s, text);
+    char *bytes = arena_bytes(&s->synced.bytes, d->budget, text.len);
     if (!bytes)
       return false;
+    if (text.len) /* an empty view may point nowhere */
+      memcpy(bytes, text.ptr, text.len);
     s->synced.texts[s->synced.count++] = (struct view){bytes, text.len};
     *slot = (uint32_t)s->synced.count;
   }

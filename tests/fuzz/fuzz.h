@@ -47,4 +47,12 @@ static inline char *exact_copy(struct view v) {
 /* Bytes for %.*s. */
 #define SHOWN(v) (int)(v).len, (v).ptr
 
+/* Counts LF, CRLF and lone CR. */
+static inline uint64_t count_line_ends(struct view v) {
+  uint64_t count = 0;
+  for (size_t i = 0; i < v.len; i++)
+    count += v.ptr[i] == '\n' || (v.ptr[i] == '\r' && (i + 1 == v.len || v.ptr[i + 1] != '\n'));
+  return count;
+}
+
 #endif

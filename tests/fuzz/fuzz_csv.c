@@ -67,9 +67,7 @@ static void require_same_rows(const struct csv_scanner *s, struct view block, co
 }
 
 static void require_right_survey(const struct csv_scanner *s, struct view block) {
-  size_t line_ends = 0;
-  for (size_t i = 0; i < block.len; i++)
-    line_ends += block.ptr[i] == '\r' || (block.ptr[i] == '\n' && (i == 0 || block.ptr[i - 1] != '\r'));
+  const size_t line_ends = count_line_ends(block);
   chosen = s;
   struct csv_survey found = csv_scan_survey(block);
   REQUIRE(found.line_ends == line_ends, "%s: surveyed %zu line ends, not %zu", s->name, found.line_ends,

@@ -45,13 +45,6 @@ static bool add_rows(struct trace *t, struct csv_cursor *c, struct view piece, u
   return c->problem == CSV_FINE;
 }
 
-static uint64_t count_line_ends(struct view v) {
-  uint64_t count = 0;
-  for (size_t i = 0; i < v.len; i++)
-    count += v.ptr[i] == '\n' || (v.ptr[i] == '\r' && (i + 1 == v.len || v.ptr[i + 1] != '\n'));
-  return count;
-}
-
 static void require_same(const char *how, const struct trace *want, const struct trace *got) {
   for (size_t i = 0; i < want->count && i < got->count; i++)
     REQUIRE(want->row[i].line == got->row[i].line && want->row[i].hash == got->row[i].hash,
