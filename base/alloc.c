@@ -88,7 +88,7 @@ static struct arena_block *add_block(struct arena *a, struct budget *b, size_t s
   const size_t usual = before < ARENA_BLOCK_MOST / 2 ? 2 * before : ARENA_BLOCK_MOST;
   const size_t needed = sizeof(struct arena_block) + size;
   const size_t whole = needed > usual ? needed : usual;
-  struct arena_block *block = needed < size ? NULL : budget_calloc(b, 1, whole);
+  struct arena_block *block = needed < size ? NULL : budget_zeroed(b, 1, whole);
   if (!block)
     return NULL;
   block->before = a->newest;

@@ -97,7 +97,7 @@ static bool make_category_marks(struct native *n) {
     return true;
   struct category_marks *marks = &p->category_marks;
   marks->words_an_order = p->category_count > CATEGORY_MARKS_HALF ? 2 : 1;
-  marks->words = budget_calloc(p->job->budget, p->orders.slot_count, category_marks_bytes(p));
+  marks->words = budget_zeroed(p->job->budget, p->orders.slot_count, category_marks_bytes(p));
   if (p->products.is_direct)
     p->product_bits = budget_calloc(p->job->budget, p->products.slot_count, 1);
   for (size_t i = 0; p->product_bits && i < p->products.slot_count; i++) {

@@ -49,7 +49,7 @@ static _Atomic uint64_t *make_page(struct id_marks *m, size_t at, size_t patienc
     return NULL;
   if (atomic_fetch_add(&m->used, 1) >= PAGES_USED_MAX)
     return NULL;
-  _Atomic uint64_t *page = budget_calloc(m->budget, 1, PAGE_BYTES);
+  _Atomic uint64_t *page = budget_zeroed(m->budget, 1, PAGE_BYTES);
   if (!page || atomic_compare_exchange_strong(&m->pages[at], &none, page))
     return page;
   budget_free(m->budget, (void *)page, PAGE_BYTES);
