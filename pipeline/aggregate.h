@@ -31,6 +31,7 @@ struct group {
   struct idset orders, returned_orders, users, items;
   struct group_counts counts; /* of the sets and marks, after aggregate_merge; the sets are empty then */
   struct group *next;         /* NULL: the last */
+  struct group *next_of_day;  /* the same among those of its day, once these are told apart */
 };
 
 /* A group by its key, day and category. */

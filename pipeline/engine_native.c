@@ -201,15 +201,14 @@ static struct kpi_totals totals_of(const struct native *n, const struct group *g
                                  is_category || n->reports[DATASET_ORDERS].has_column[ORDERS_STATUS]};
 }
 
-/* Adds the row of a group to its day, and its repeated ids to the findings. */
-static bool add_result(struct native *n, const struct group *g, struct day_results *out) {
+/* Adds the row of a group to its day's tables, and its repeated ids to the findings. */
+static bool add_row(const struct native *n, const struct group *g, const struct native_day *noted,
+                    struct job_result *out) {
   bool is_category = g->category != GROUP_NO_CATEGORY;
   struct view category = is_category ? dict_text(n->pass.categories, g->category) : (struct view){0};
-  struct job_result *result = &day_results_find(out, g->day)->result;
   struct kpi_row *row =
-      kpi_rows_add(&result->tables[is_category ? KPI_CATEGORIES : KPI_ORDERS], g->day, category);
-  struct native_day *noted = day_of(n, g->day);
-  if (!row || !noted)
+      kpi_rows_add(&out->tables[is_category ? KPI_CATEGORIES : KPI_ORDERS], g->day, category);
+  if (!row)
     return false;
   const struct kpi_totals totals = totals_of(n, g);
   if (is_category) {
@@ -222,27 +221,39 @@ static bool add_result(struct native *n, const struct group *g, struct day_resul
   return true;
 }
 
+static bool make_tables(const struct native *n, const struct native_day *noted, struct job_result *out) {
+  for (const struct group *g = noted->groups; g; g = g->next_of_day)
+    if (!add_row(n, g, noted, out))
+      return false;
+  for (int t = 0; t < KPI_TABLE_COUNT; t++)
+    kpi_rows_sort(&out->tables[t]);
+  return true;
+}
+
+/* Gives each day its groups. */
+static bool hand_out_groups(struct native *n) {
+  for (struct group *g = n->all->groups.first; g; g = g->next) {
+    struct native_day *noted = day_of(n, g->day);
+    if (!noted)
+      return false;
+    g->next_of_day = noted->groups;
+    noted->groups = g;
+  }
+  return true;
+}
+
 static bool add_category_name(void *out, struct view name, uint64_t number) {
   (void)number;
   return names_add(out, name);
 }
 
-static enum kpi_code build_results(struct native *n, struct day_results *out, struct err *err) {
-  if (!list_days(n, out))
-    return job_memory_err(n->pass.job, err);
-  for (const struct group *g = n->all->groups.first; g; g = g->next)
-    if (!add_result(n, g, out))
-      return job_memory_err(n->pass.job, err);
+static bool list_categories(const struct native *n, struct day_results *out) {
   if (!dict_each(n->pass.categories, add_category_name, &out->categories))
-    return job_memory_err(n->pass.job, err);
+    return false;
   names_seal(&out->categories);
-  for (size_t i = 0; i < out->count; i++) {
-    struct job_result *result = &out->at[i].result;
-    result->categories = out->categories;
-    for (int t = 0; t < KPI_TABLE_COUNT; t++)
-      kpi_rows_sort(&result->tables[t]);
-  }
-  return KPI_OK;
+  for (size_t i = 0; i < out->count; i++)
+    out->at[i].result.categories = out->categories;
+  return true;
 }
 
 /* ---- quality ---- */
@@ -303,68 +314,63 @@ static struct quality_facts facts_of(const struct native *n, const struct qualit
   return facts;
 }
 
-/* Judges a day: reports its quality and, where it must fail, says why in *why. */
-static enum kpi_code judge_day(struct native *n, struct day_result *day, bool *fails, struct err *why,
-                               struct err *err) {
-  struct native_day *noted = day_of(n, day->day);
+/* Keeps why a day must fail. False when memory is exhausted. */
+static bool refuse_day(struct day_result *day, const struct err *why) {
+  day->err = malloc(sizeof *why);
+  if (day->err)
+    *day->err = *why;
+  return day->err != NULL;
+}
+
+/* Reports the quality of a day and refuses it for that if it must. False when memory is exhausted. */
+static bool judge_day(struct native *n, struct native_day *noted, struct day_result *day) {
   struct quality_tally tally = {0};
-  *fails = true;
-  if (!noted)
-    return job_memory_err(n->pass.job, err);
-  if (noted->refusal) {
-    *why = noted->refusal->err;
-    return KPI_OK;
-  }
-  if (day_has_too_many_categories(day->day, day->result.tables[KPI_CATEGORIES].count, why))
-    return KPI_OK;
+  struct err why = {0}, err;
+  bool fails;
   noted->tally->found[CHECK_ORDER_WITHOUT_ITEMS].count += idset_seal(&noted->unjoinable_orders);
   quality_tally_merge(&tally, &n->all->whole);
   quality_tally_merge(&tally, noted->tally);
   const struct quality_facts facts = facts_of(n, &tally, day);
-  enum kpi_code rc = day_judge(&facts, &day->result.quality, fails, why, err);
+  const enum kpi_code rc = day_judge(&facts, &day->result.quality, &fails, &why, &err);
   quality_tally_clear(&tally);
-  return rc;
+  return rc == KPI_OK && (!fails || refuse_day(day, &why));
 }
 
-/* A day on its way to its report; the pool judges many at a time. */
-struct judging {
+/* A day on its way to its results; the pool finishes many at a time. */
+struct finishing {
   struct native *n;
+  struct native_day *noted;
   struct day_result *day;
-  enum kpi_code rc;
-  struct err err;
+  bool is_done; /* else memory is exhausted */
 };
 
-static void judge(void *arg) {
-  struct judging *j = arg;
+static void finish_day(void *arg) {
+  struct finishing *f = arg;
   struct err why = {0};
-  bool fails;
-  j->rc = judge_day(j->n, j->day, &fails, &why, &j->err);
-  if (j->rc || !fails)
+  if (!make_tables(f->n, f->noted, &f->day->result))
     return;
-  j->day->err = malloc(sizeof why);
-  if (j->day->err)
-    *j->day->err = why;
+  if (f->noted->refusal)
+    f->is_done = refuse_day(f->day, &f->noted->refusal->err);
+  else if (day_has_too_many_categories(f->day->day, f->day->result.tables[KPI_CATEGORIES].count, &why))
+    f->is_done = refuse_day(f->day, &why);
   else
-    j->rc = job_memory_err(j->n->pass.job, &j->err);
+    f->is_done = judge_day(f->n, f->noted, f->day);
 }
 
-static enum kpi_code judge_days(struct native *n, struct day_results *out, struct err *err) {
-  auto_free struct judging *judgings = calloc(out->count + 1, sizeof *judgings);
-  bool ok = judgings != NULL;
+static bool finish_days(struct native *n, struct day_results *out) {
+  auto_free struct finishing *days = calloc(out->count + 1, sizeof *days);
+  bool ok = days != NULL;
   find_at_end(n);
   for (size_t i = 0; ok && i < out->count; i++) {
-    ok = day_of(n, out->at[i].day) != NULL; /* here, not by several threads */
-    judgings[i] = (struct judging){.n = n, .day = &out->at[i]};
+    days[i] = (struct finishing){.n = n, .noted = day_of(n, out->at[i].day), .day = &out->at[i]};
+    ok = days[i].noted != NULL;
   }
   if (!ok)
-    return job_memory_err(n->pass.job, err);
-  pool_map(n->pool, &n->pass.job->progress->tasks, judge, judgings, sizeof *judgings, out->count);
+    return false;
+  pool_map(n->pool, &n->pass.job->progress->tasks, finish_day, days, sizeof *days, out->count);
   for (size_t i = 0; i < out->count; i++)
-    if (judgings[i].rc) {
-      *err = judgings[i].err;
-      return err->code;
-    }
-  return KPI_OK;
+    ok &= days[i].is_done;
+  return ok;
 }
 
 /* ---- passes ---- */
@@ -489,8 +495,8 @@ static enum kpi_code run_pass(struct native *n, struct belief *belief, bool *aga
   *again = kinds_were_wrong(n, belief->kinds);
   if (*again)
     return KPI_OK;
-  rc = build_results(n, out, err);
-  return rc ? rc : judge_days(n, out, err);
+  const bool ok = list_days(n, out) && list_categories(n, out) && hand_out_groups(n) && finish_days(n, out);
+  return ok ? KPI_OK : job_memory_err(n->pass.job, err);
 }
 
 static void restart_progress(struct job_progress *p) {

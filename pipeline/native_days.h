@@ -20,6 +20,7 @@ struct native_day {
   bool has_rows;                  /* some row counts in its results */
   struct quality_tally *tally;    /* NULL: not yet needed */
   struct native_refusal *refusal; /* the first of the input; NULL: none */
+  struct group *groups;           /* borrowed; at the end, through next_of_day */
   struct idset unjoinable_orders; /* own codes of orders that no item can name: the items have numbers */
 };
 
