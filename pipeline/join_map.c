@@ -4,34 +4,65 @@
 #include <string.h>
 
 enum {
-  PAIRS_FIRST = 1024,
+  BLOCK_PAIRS = 4095, /* 64 KiB with its head */
   SLOTS_MIN = 16,
   DIRECT_SPREAD_MAX = 2,      /* slots for a pair, as in a hashed map */
   KNOWN_BITS_MAX = 1 << 26,   /* 8 MiB */
   KNOWN_BITS_A_PAIR = 1 << 13 /* few pairs are found as fast */
 };
 
+/* ---- pairs ---- */
+
+/* Pairs stay where they are: an array that grows would be copied, and take up to twice the room. */
+struct join_block {
+  struct join_block *before;
+  size_t count;
+  struct join_pair at[BLOCK_PAIRS];
+};
+
+static bool add_block(struct join_pairs *p, struct budget *budget) {
+  struct join_block *b = budget_alloc(budget, sizeof *b);
+  if (!b)
+    return false;
+  b->before = p->newest;
+  b->count = 0;
+  p->newest = b;
+  return true;
+}
+
 bool join_pairs_add(struct join_pairs *p, struct budget *budget, id_code key, uint32_t value) {
-  if (p->count == p->cap) {
-    size_t cap = p->cap ? p->cap * 2 : PAIRS_FIRST;
-    struct join_pair *at = budget_realloc(budget, p->at, p->cap * sizeof *at, cap * sizeof *at);
-    if (!at)
-      return false;
-    p->at = at;
-    p->cap = cap;
-  }
+  if ((!p->newest || p->newest->count == BLOCK_PAIRS) && !add_block(p, budget))
+    return false;
   if (p->count == 0 || key < p->least)
     p->least = key;
   if (p->count == 0 || key > p->greatest)
     p->greatest = key;
-  p->at[p->count++] = (struct join_pair){key, value};
+  p->count++;
+  p->newest->at[p->newest->count++] = (struct join_pair){key, value};
   return true;
 }
 
 void join_pairs_clear(struct join_pairs *p, struct budget *budget) {
-  budget_free(budget, p->at, p->cap * sizeof *p->at);
+  for (struct join_block *b; (b = p->newest) != NULL;) {
+    p->newest = b->before;
+    budget_free(budget, b, sizeof *b);
+  }
   *p = (struct join_pairs){0};
 }
+
+typedef bool (*put_fn)(struct join_map *m, const struct join_pair *pair);
+
+/* Puts the pairs of all parts into the map. False as soon as one does not fit. */
+static inline bool put_all(struct join_map *m, put_fn put, struct join_pairs *const *parts, size_t count) {
+  for (size_t i = 0; i < count; i++)
+    for (const struct join_block *b = parts[i]->newest; b; b = b->before)
+      for (size_t k = 0; k < b->count; k++)
+        if (!put(m, &b->at[k]))
+          return false;
+  return true;
+}
+
+/* ---- slots ---- */
 
 /* Makes free slots, and room for their keys unless they are direct. */
 static bool make_slots(struct join_map *m, struct budget *budget, size_t count) {
@@ -86,29 +117,21 @@ static bool put_direct(struct join_map *m, const struct join_pair *pair) {
   return fits;
 }
 
-static bool fill_direct(struct join_map *m, struct join_pairs *const *parts, size_t count) {
-  for (size_t i = 0; i < count; i++)
-    for (size_t k = 0; k < parts[i]->count; k++)
-      if (!put_direct(m, &parts[i]->at[k]))
-        return false;
-  return true;
-}
-
 /* ---- hashed ---- */
 
-static void put_hashed(struct join_map *m, const struct join_pair *pair) {
+static bool put_hashed(struct join_map *m, const struct join_pair *pair) {
   size_t mask = m->slot_count - 1;
   for (size_t at = id_hash(pair->key) & mask;; at = (at + 1) & mask) {
     struct join_slot *slot = &m->slots[at];
     if (m->keys[at] == ID_NULL) {
       m->keys[at] = pair->key;
       *slot = (struct join_slot){pair->value, 1};
-      return;
+      return true;
     }
     /* A multiplicity that would pass 32 bits goes on in a further slot of the chain. */
     if (m->keys[at] == pair->key && slot->value == pair->value && slot->times < UINT32_MAX) {
       slot->times++;
-      return;
+      return true;
     }
   }
 }
@@ -118,12 +141,7 @@ static bool build_hashed(struct join_map *m, struct budget *budget, struct join_
   size_t slots = SLOTS_MIN;
   while (slots < pairs * 2)
     slots *= 2;
-  if (!make_slots(m, budget, slots))
-    return false;
-  for (size_t i = 0; i < count; i++)
-    for (size_t k = 0; k < parts[i]->count; k++)
-      put_hashed(m, &parts[i]->at[k]);
-  return true;
+  return make_slots(m, budget, slots) && put_all(m, put_hashed, parts, count);
 }
 
 /* Bits for the keys of a hashed map, if these are not too far apart and there is memory: it does without. */
@@ -168,7 +186,7 @@ bool join_map_build(struct join_map *m, struct budget *budget, struct join_pairs
   *m = (struct join_map){.is_direct = is_dense(&e), .least = e.least};
   if (m->is_direct) {
     ok = make_slots(m, budget, e.greatest - e.least + 1);
-    m->is_direct = ok && fill_direct(m, parts, count);
+    m->is_direct = ok && put_all(m, put_direct, parts, count);
     if (!m->is_direct)
       join_map_clear(m, budget);
     m->least = e.least;

@@ -19,8 +19,8 @@ struct join_slot {
 
 /* Pairs of one worker; zero-initialised is empty. */
 struct join_pairs {
-  struct join_pair *at;
-  size_t count, cap;
+  struct join_block *newest; /* owned, as those before it */
+  size_t count;
   id_code least, greatest; /* keys; of no pairs: not set */
 };
 
