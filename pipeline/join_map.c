@@ -4,7 +4,7 @@
 #include <string.h>
 
 enum {
-  BLOCK_PAIRS = 4095, /* 64 KiB with its head */
+  PAIRS_FIRST = 1024,
   SLOTS_MIN = 16,
   DIRECT_SPREAD_MAX = 2,      /* slots for a pair, as in a hashed map */
   KNOWN_BITS_MAX = 1 << 26,   /* 8 MiB */
@@ -13,25 +13,31 @@ enum {
 
 /* ---- pairs ---- */
 
-/* Pairs stay where they are: an array that grows would be copied, and take up to twice the room. */
+/* Pairs stay where they are: an array that grows would be copied. Each block is twice as large as the one
+ * before it, so that the memory of most goes back to the system, as small blocks of a thread's heap would
+ * not. */
 struct join_block {
   struct join_block *before;
-  size_t count;
-  struct join_pair at[BLOCK_PAIRS];
+  size_t count, cap;
+  struct join_pair at[];
 };
 
+static size_t block_bytes(size_t cap) {
+  return sizeof(struct join_block) + cap * sizeof(struct join_pair);
+}
+
 static bool add_block(struct join_pairs *p, struct budget *budget) {
-  struct join_block *b = budget_alloc(budget, sizeof *b);
+  const size_t cap = p->newest ? p->newest->cap * 2 : PAIRS_FIRST;
+  struct join_block *b = budget_alloc(budget, block_bytes(cap));
   if (!b)
     return false;
-  b->before = p->newest;
-  b->count = 0;
+  *b = (struct join_block){.before = p->newest, .cap = cap};
   p->newest = b;
   return true;
 }
 
 bool join_pairs_add(struct join_pairs *p, struct budget *budget, id_code key, uint32_t value) {
-  if ((!p->newest || p->newest->count == BLOCK_PAIRS) && !add_block(p, budget))
+  if ((!p->newest || p->newest->count == p->newest->cap) && !add_block(p, budget))
     return false;
   if (p->count == 0 || key < p->least)
     p->least = key;
@@ -45,7 +51,7 @@ bool join_pairs_add(struct join_pairs *p, struct budget *budget, id_code key, ui
 void join_pairs_clear(struct join_pairs *p, struct budget *budget) {
   for (struct join_block *b; (b = p->newest) != NULL;) {
     p->newest = b->before;
-    budget_free(budget, b, sizeof *b);
+    budget_free(budget, b, block_bytes(b->cap));
   }
   *p = (struct join_pairs){0};
 }
