@@ -13,6 +13,7 @@ from support.cli import read_tables
 from support.paths import kpid_binary
 
 TIMEOUT_S = 3600
+DISK_KIB_MAX = 1024  # a run for which more came from a disk is made again
 KPID, FLOOR = "kpid", "read all bytes"  # names of contenders
 RELATIVE = 1e-9  # of money and ratios, which peers compute as doubles; counts must be equal
 Key = tuple[str, str]  # day, category; the day's own row has no category
@@ -28,6 +29,7 @@ class Contender:
     command: list[str]
     rounds: int
     environment: dict[str, str] = field(default_factory=dict)
+    tries: int = 4  # 1: the first run changes the next, or is counted elsewhere too
     seconds: list[float] = field(default_factory=list)  # from start to exit
     cpu_seconds: list[float] = field(default_factory=list)  # user and system, with all child processes
     peak_mb: float = 0.0  # of its largest process
@@ -41,7 +43,18 @@ class Contender:
         return statistics.median(self.cpu_seconds)
 
     def run(self) -> str:
-        """One fresh process; its standard output."""
+        """One fresh process, with all that it reads in the page cache; its standard output."""
+        for _ in range(self.tries):
+            text, (seconds, cpu_seconds, peak_kib, disk_kib) = self.measure()
+            if disk_kib <= DISK_KIB_MAX:
+                break
+        self.seconds.append(seconds)
+        self.cpu_seconds.append(cpu_seconds)
+        self.peak_mb = max(self.peak_mb, peak_kib / 1024)
+        return text
+
+    def measure(self) -> tuple[str, tuple[float, ...]]:
+        """One fresh process: its standard output, and what bench_measure tells."""
         measure = str(kpid_binary().parent / "bench_measure")
         with tempfile.TemporaryDirectory() as folder:
             report, out, error = (Path(folder) / name for name in ("report", "out", "err"))
@@ -52,11 +65,7 @@ class Contender:
                 )  # fmt: skip
             if code:
                 sys.exit(f"{self.name} failed ({code}): {error.read_text(errors='replace')[-2000:]}")
-            seconds, cpu_seconds, peak_kib = report.read_text(encoding="ascii").split()
-            self.seconds.append(float(seconds))
-            self.cpu_seconds.append(float(cpu_seconds))
-            self.peak_mb = max(self.peak_mb, int(peak_kib) / 1024)
-            return out.read_text(encoding="utf-8")
+            return out.read_text(encoding="utf-8"), tuple(map(float, report.read_text(encoding="ascii").split()))
 
     def forget(self) -> None:
         """What was measured so far was to warm up."""

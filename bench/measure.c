@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * Runs a command and writes what it cost: wall seconds from start to exit, CPU seconds of it and of all that
- * it has left behind, and the peak memory of the largest process in KiB. A small process of its own, because
- * a child's peak begins with the memory of the process that started it. usage: bench_measure REPORT COMMAND
- * [ARGUMENT...]; exits as the command does. */
+ * it has left behind, the peak memory of the largest process in KiB, and the KiB that were read from a disk.
+ * A small process of its own, because a child's peak begins with the memory of the process that started it.
+ * usage: bench_measure REPORT COMMAND [ARGUMENT...]; exits as the command does. */
 #include <errno.h>
 #include <stdio.h>
 #include <sys/prctl.h>
@@ -11,11 +11,11 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { USAGE = 64, NOT_STARTED = 127 };
+enum { USAGE = 64, NOT_STARTED = 127, BLOCKS_A_KIB = 2 };
 
 struct cost {
   double wall, cpu;
-  long peak_kib;
+  long peak_kib, disk_kib;
 };
 
 static double now(void) {
@@ -32,6 +32,7 @@ static void add(struct cost *c, const struct rusage *used) {
   c->cpu += seconds(used->ru_utime) + seconds(used->ru_stime);
   if (used->ru_maxrss > c->peak_kib)
     c->peak_kib = used->ru_maxrss;
+  c->disk_kib += used->ru_inblock / BLOCKS_A_KIB;
 }
 
 /* Waits for the command and then for whatever of it has come to us since it ended. Returns its status. */
@@ -68,7 +69,8 @@ int main(int argc, char **argv) {
   }
   int status = wait_for(command, started, &cost);
   FILE *report = fopen(argv[1], "we");
-  if (command < 0 || !report || fprintf(report, "%.6f %.6f %ld\n", cost.wall, cost.cpu, cost.peak_kib) < 0 ||
+  if (command < 0 || !report ||
+      fprintf(report, "%.6f %.6f %ld %ld\n", cost.wall, cost.cpu, cost.peak_kib, cost.disk_kib) < 0 ||
       fclose(report) != 0) {
     perror("bench_measure");
     return USAGE;
