@@ -38,6 +38,7 @@ struct part {
   char *bytes; /* owned */
   /* guarded by the reader's lock: */
   size_t filled;
+  size_t awaited; /* the reader sleeps until so much is filled, or for LOOK_MS; SIZE_MAX: it does not */
   bool over;
   struct err err; /* why it ended early */
 };
@@ -92,7 +93,7 @@ static struct part *part_new(struct source_s3 *s, size_t size) {
     free(p);
     return NULL;
   }
-  *p = (struct part){.bytes = p->bytes, .size = size};
+  *p = (struct part){.bytes = p->bytes, .size = size, .awaited = SIZE_MAX};
   return p;
 }
 
@@ -121,9 +122,12 @@ static void part_release(struct source_s3 *s, struct part *p) {
 static void on_bytes(void *arg, struct view bytes) {
   struct part *p = arg;
   memcpy(p->bytes + p->filled, bytes.ptr, bytes.len);
-  SCOPE_LOCK(&p->reader->synced.lock);
+  pthread_mutex_lock(&p->reader->synced.lock);
   p->filled += bytes.len;
-  pthread_cond_signal(&p->reader->synced.more);
+  const bool is_awaited = p->filled >= p->awaited;
+  pthread_mutex_unlock(&p->reader->synced.lock);
+  if (is_awaited) /* behind the lock, which the reader takes next */
+    pthread_cond_signal(&p->reader->synced.more);
 }
 
 /* A fetcher's task. */
@@ -177,15 +181,21 @@ static void begin_reading(struct s3_reader *r) {
   r->source->synced.reading++;
 }
 
-/* Waits for bytes of the first part: *ready many. Errors: why the part ended early. */
-static enum kpi_code wait_for_bytes(struct s3_reader *r, struct part *p, size_t *ready, struct err *err) {
+/* Waits until the first part has as many bytes as are read at a time, and takes fewer when they come slowly:
+ * *ready many. Errors: why the part ended early. */
+static enum kpi_code wait_for_bytes(struct s3_reader *r, struct part *p, size_t size, size_t *ready,
+                                    struct err *err) {
+  const size_t left = p->size - p->used;
+  bool is_late = false;
   SCOPE_LOCK(&r->synced.lock);
-  while (p->filled == p->used && !p->over) {
+  p->awaited = p->used + (size < left ? size : left);
+  while (p->filled < p->awaited && !p->over && !(is_late && p->filled > p->used)) {
     struct timespec until = clock_timespec(clock_mono_ms() + LOOK_MS);
-    pthread_cond_clockwait(&r->synced.more, &r->synced.lock, CLOCK_MONOTONIC, &until);
+    is_late = pthread_cond_clockwait(&r->synced.more, &r->synced.lock, CLOCK_MONOTONIC, &until) != 0;
     if (stop_reason(r->use->stop) != STOP_NONE)
       return err_set(err, KPI_CANCELLED, "the run was stopped");
   }
+  p->awaited = SIZE_MAX;
   *ready = p->filled - p->used;
   if (*ready)
     return KPI_OK;
@@ -205,7 +215,7 @@ static enum kpi_code s3_read(struct source_reader *base, char *to, size_t size, 
   if (rc || !p)
     return rc;
   size_t ready = 0;
-  rc = wait_for_bytes(r, p, &ready, err);
+  rc = wait_for_bytes(r, p, size, &ready, err);
   if (rc)
     return rc;
   *got = ready < size ? ready : size;
