@@ -5,8 +5,9 @@ enum {
   WORD_BITS = 64,
   PAGE_WORDS = 4096, /* 32 KiB, for 262,144 ids */
   PAGE_BITS = PAGE_WORDS * WORD_BITS,
-  PAGES = 1 << 14,      /* of numbers; as many of a dictionary */
-  PAGES_USED_MAX = 2048 /* 64 MiB: more than half a billion ids that are given in turn */
+  PAGES = 1 << 14,       /* of numbers; as many of a dictionary */
+  PAGES_USED_MAX = 2048, /* 64 MiB: more than half a billion ids that are given in turn */
+  PAGE_RUNS_MANY = 64
 };
 
 struct id_marks {
@@ -42,14 +43,17 @@ static bool is_too_early(struct id_marks *m, size_t at, size_t patience) {
          atomic_fetch_add_explicit(&m->wanted[at], 1, memory_order_relaxed) < patience;
 }
 
-/* Makes a page, or finds that another thread has. NULL when there may be no more, or not yet. */
-static _Atomic uint64_t *make_page(struct id_marks *m, size_t at, size_t patience) {
+/* Makes a page, or finds that another thread has; one that will be used all over, as those before it were by
+ * so many runs, is there at once. NULL when there may be no more, or not yet. */
+static _Atomic uint64_t *make_page(struct id_marks *m, size_t at, size_t patience, uint64_t runs) {
   _Atomic uint64_t *none = NULL;
   if (is_too_early(m, at, patience))
     return NULL;
-  if (atomic_fetch_add(&m->used, 1) >= PAGES_USED_MAX)
+  const size_t used = atomic_fetch_add(&m->used, 1);
+  if (used >= PAGES_USED_MAX)
     return NULL;
-  _Atomic uint64_t *page = budget_zeroed(m->budget, 1, PAGE_BYTES);
+  _Atomic uint64_t *page = runs / PAGE_RUNS_MANY >= used ? budget_zeroed(m->budget, 1, PAGE_BYTES)
+                                                         : budget_calloc(m->budget, 1, PAGE_BYTES);
   if (!page || atomic_compare_exchange_strong(&m->pages[at], &none, page))
     return page;
   budget_free(m->budget, (void *)page, PAGE_BYTES);
@@ -72,19 +76,19 @@ static struct bit bit_of(id_code code) {
 }
 
 /* The word of a bit; NULL when there is no room. */
-static _Atomic uint64_t *word_of(struct id_marks *m, struct bit bit, size_t patience) {
+static _Atomic uint64_t *word_of(struct id_marks *m, struct bit bit, size_t patience, uint64_t runs) {
   if (bit.page == 2 * PAGES)
     return NULL;
   _Atomic uint64_t *page = atomic_load_explicit(&m->pages[bit.page], memory_order_acquire);
   if (!page)
-    page = make_page(m, bit.page, patience);
+    page = make_page(m, bit.page, patience, runs);
   return page ? &page[bit.word] : NULL;
 }
 
 enum id_mark id_marks_start_run(struct id_marks *m, struct id_mark_run *r, id_code code) {
   const struct bit bit = bit_of(code);
   const bool all_new = id_marks_flush(r);
-  r->word = word_of(m, bit, m->patience);
+  r->word = word_of(m, bit, m->patience, ++r->started);
   r->base = code - code % WORD_BITS;
   r->mask = bit.mask;
   if (!r->word)
@@ -100,7 +104,7 @@ bool id_marks_are_dense(const uint64_t *bits, size_t words) {
 }
 
 bool id_marks_add_word(struct id_marks *m, id_code first, uint64_t bits) {
-  _Atomic uint64_t *word = word_of(m, bit_of(first), ID_MARKS_AT_ONCE);
+  _Atomic uint64_t *word = word_of(m, bit_of(first), ID_MARKS_AT_ONCE, UINT64_MAX);
   if (word)
     atomic_fetch_or_explicit(word, bits, memory_order_relaxed);
   return word != NULL;

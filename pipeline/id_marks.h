@@ -32,6 +32,7 @@ struct id_mark_run {
   _Atomic uint64_t *word; /* where they are to be marked; NULL: none wait */
   uint64_t base;          /* the code of bit 0 */
   uint64_t mask;
+  uint64_t started; /* runs, this one included */
 };
 
 /* Writes the marks that wait. True when all of them are new. */

@@ -17,6 +17,7 @@ S3_ORDERS = 1_200_000
 DAY = "2025-03-15"
 LIMIT_BYTES = 200 * 1024 * 1024
 S3_LIMIT_BYTES = 80 * 1024 * 1024
+SPARSE_LIMIT_BYTES = 64 * 1024 * 1024
 
 
 def peak_of(pid: int) -> int:
@@ -81,10 +82,10 @@ def test_object_of_s3_is_never_held_whole(site, s3_server, tmp_path, tell):
     assert peak < S3_LIMIT_BYTES + accounted < largest
 
 
-def sparse_source(folder: Path, count: int) -> Path:
-    """As many orders, of 28 days in turn, with one item each; their ids lie all over 32 bits."""
+def sparse_source(folder: Path, count: int, day_count: int = 28) -> Path:
+    """As many orders, of some days in turn, with one item each; their ids lie all over 32 bits."""
     ids = [n * 2654435761 % 2**32 for n in range(1, count + 1)]
-    days = [f"2025-03-{n % 28 + 1:02}" for n in range(count)]
+    days = [f"2025-03-{n % day_count + 1:02}" for n in range(count)]
     orders = [f"{id},{n % 97},c,{day}" for n, (id, day) in enumerate(zip(ids, days))]
     items = [f"{id},{id},{n % 9},1.5,c,{day}" for n, (id, day) in enumerate(zip(ids, days))]
     return write_source(folder, orders, items, [f"{n},Cat {n}" for n in range(9)])
@@ -100,3 +101,11 @@ def test_ids_far_apart_take_no_more_memory_than_others(tmp_path, limit):
     order_days = read_tables(tmp_path / "all")["order_kpis"]
     assert [row["total_orders"] for row in order_days] == ["200"] * 28
     assert read_tables(tmp_path / "one")["order_kpis"][0] in order_days
+
+
+def test_marks_of_ids_far_apart_are_there_when_they_are_used(start_server, tmp_path):
+    """With a cache also one date takes ids for unique, and marks them; each is far from all others."""
+    source = sparse_source(tmp_path / "in", 5600, day_count=1)
+    server = start_server(source, KPI_CACHE_DIR=str(tmp_path / "cache"))
+    assert server.run("2025-03-01")["state"] == "succeeded"
+    assert peak_of(server.process.pid) < SPARSE_LIMIT_BYTES

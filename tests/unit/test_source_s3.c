@@ -25,7 +25,8 @@ struct fake_s3 {
   uint64_t break_at;   /* connections break there, once each time a range covers it; 0: never */
   _Atomic int breaks_left;
   _Atomic size_t gets, lists, in_flight, most_in_flight;
-  _Atomic bool hold; /* GETs wait for their stop flag */
+  _Atomic bool hold;         /* GETs wait for their stop flag */
+  _Atomic uint64_t pause_at; /* ranges are sent no further while it is their place; 0: never */
   _Atomic uint64_t bytes;
 };
 
@@ -66,6 +67,8 @@ static enum http_outcome send_range(struct fake_s3 *f, const struct http_request
       return HTTP_REJECTED;
     atomic_fetch_add(&f->bytes, n);
     at += n;
+    while (at == atomic_load(&f->pause_at))
+      sched_yield();
     if (breaks && atomic_fetch_sub(&f->breaks_left, 1) > 0)
       return HTTP_BROKEN;
   }
@@ -426,6 +429,34 @@ static void a_run_that_is_stopped_does_not_wait_for_bytes(void **state) {
   bench_clear(&b);
 }
 
+/* A reader sleeps until there is as much as it asks for, but takes what there is when no more comes. */
+static void what_comes_slowly_is_read_late(void **state) {
+  (void)state;
+  enum { SENT = 3 * 16 * 1024, ASKED = 128 * 1024, SIZE = SENT + 2 * ASKED, LATE_MS_MIN = 50 };
+  struct bench b;
+  static char to[ASKED];
+  size_t got;
+  bench_init(&b, "s3://b", SIZE);
+  atomic_store(&b.s3.pause_at, SENT);
+  struct source_reader *r = open_object(&b);
+  while (atomic_load(&b.s3.bytes) < SENT)
+    sched_yield();
+  const int64_t before = clock_mono_ms();
+  assert_int_equal(source_read(r, to, sizeof to, &got, &b.err), KPI_OK);
+  assert_int_equal(got, SENT);
+  assert_true(clock_mono_ms() - before >= LATE_MS_MIN);
+  atomic_store(&b.s3.pause_at, 0);
+  while (atomic_load(&b.s3.bytes) < SIZE)
+    sched_yield();
+  for (int i = 0; i < 2; i++) {
+    assert_int_equal(source_read(r, to, sizeof to, &got, &b.err), KPI_OK);
+    assert_int_equal(got, ASKED);
+    assert_int_equal(to[0], byte_at(SENT + (uint64_t)i * ASKED));
+  }
+  source_close(r);
+  bench_clear(&b);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(urls_are_taken_or_refused),
@@ -441,6 +472,7 @@ int main(void) {
       cmocka_unit_test(readers_that_wait_do_not_starve_the_one_that_is_read),
       cmocka_unit_test(closing_ends_what_is_downloaded),
       cmocka_unit_test(a_run_that_is_stopped_does_not_wait_for_bytes),
+      cmocka_unit_test(what_comes_slowly_is_read_late),
   };
   return cmocka_run_group_tests_name("source_s3", tests, NULL, NULL);
 }
