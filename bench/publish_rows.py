@@ -7,7 +7,6 @@ DynamoDB itself does. Prints medians, ratio and memory. Run it by scripts/bench.
 """
 
 import argparse
-import json
 import os
 import statistics
 import subprocess
@@ -15,7 +14,6 @@ import sys
 import tempfile
 import threading
 import time
-import urllib.request
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -26,7 +24,7 @@ from support.dynamodb_server import DynamoDbServer, KpiTables
 from support.paths import clean_env, kpid_binary
 from support.published import as_items, original
 from support.s3_server import REGION
-from support.tools import ToolServer, free_port
+from toxiproxy import Toxiproxy
 
 CATEGORIES = 28
 
@@ -50,37 +48,6 @@ def write_data(folder: Path, days: int) -> None:
     for dataset, rows in lines.items():
         (folder / dataset).mkdir(parents=True)
         (folder / dataset / "a.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
-
-
-class LatencyProxy(ToolServer):
-    """toxiproxy before a server: every answer comes later."""
-
-    name = "toxiproxy"
-
-    def __init__(self, folder: Path, program: str):
-        super().__init__(folder)
-        self.program = program
-
-    def command(self) -> list[str]:
-        return [self.program, "-host", "127.0.0.1", "-port", str(self.port)]
-
-    def delay(self, upstream_port: int, latency_ms: int) -> str:
-        """The address at which the upstream answers so much later."""
-        port = free_port()
-        self._post(
-            "/proxies",
-            {"name": "slow", "listen": f"127.0.0.1:{port}", "upstream": f"127.0.0.1:{upstream_port}", "enabled": True},
-        )
-        self._post(
-            "/proxies/slow/toxics",
-            {"type": "latency", "stream": "downstream", "attributes": {"latency": latency_ms}},
-        )
-        return f"http://127.0.0.1:{port}"
-
-    def _post(self, path: str, document: dict) -> None:
-        request = urllib.request.Request(self.url + path, json.dumps(document).encode(), method="POST")
-        with urllib.request.urlopen(request, timeout=10):
-            pass
 
 
 class MemoryWatch(threading.Thread):
@@ -166,9 +133,11 @@ def main() -> None:
         kpid("backfill", "--all", "--no-publish", "--source", source_url(folder / "data"), "--out", folder / "out")
         items = {kind: as_items(read_tables(folder / "out"), kind) for kind in ("category", "order")}
         server = DynamoDbServer(folder / "dynamodb").start()
-        proxy = LatencyProxy(folder / "toxiproxy", args.toxiproxy)
+        proxy = Toxiproxy(folder / "toxiproxy", args.toxiproxy)
         try:
-            url = proxy.start().delay(server.port, args.latency_ms) if args.latency_ms else server.url
+            url = server.url
+            if args.latency_ms:
+                url = proxy.start().before(server.port, "latency", latency=args.latency_ms)
             sys.exit(0 if race(args, server, url, items, folder) >= 5 else 1)
         finally:
             proxy.stop()

@@ -215,7 +215,7 @@ Written by `scripts/bench peers` on {results.day}; not by hand. Medians of {resu
 {versions(results)}.
 
 Each is a fresh process from start to exit on the same folder of CSV, in the page cache: a run for which more than 1 MiB came from
-a disk is made again. Each answer was compared with kpid's, row by row, before its time counted. CPU is user and system of all its processes, memory the peak of the largest.
+a disk is made again, three times at most. Each answer was compared with kpid's, row by row, before its time counted. CPU is user and system of all its processes, memory the peak of the largest.
 
 ![Seconds of each, on a logarithmic scale](results.svg)
 
