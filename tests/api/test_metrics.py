@@ -160,18 +160,20 @@ def test_phases_that_are_shared_count_once(busy):
     assert found.value("kpid_run_phase_seconds_count", phase="publishing") == 2 + SHOP_DAYS
 
 
-def test_what_is_stored_now_is_shown(slow_server):
-    first = slow_server.start_run(BASE_DATES[0])["id"]
-    await_value(slow_server, 1, "kpid_runs", state="running", trigger="day")
-    second = slow_server.start_run(BASE_DATES[1])["id"]
-    await_value(slow_server, 1, "kpid_runs", state="queued", trigger="day")
-    found = scrape(slow_server)
+def test_what_is_stored_now_is_shown(start_server, tmp_path):
+    # The run is cancelled; until then, gauges of both must have been seen.
+    server = start_server(slow_source(tmp_path / "in", 4000), KPI_MAX_ACTIVE_RUNS="1")
+    first = server.start_run(BASE_DATES[0])["id"]
+    await_value(server, 1, "kpid_runs", state="running", trigger="day")
+    second = server.start_run(BASE_DATES[1])["id"]
+    await_value(server, 1, "kpid_runs", state="queued", trigger="day")
+    found = scrape(server)
     assert 0 < found.value("kpid_queue_oldest_age_seconds") < CENSUS_SECONDS
     for run in (second, first):
-        slow_server.post(f"/runs/{run}/cancel")
-    assert slow_server.finish(first)["state"] == "cancelled"
-    await_value(slow_server, 0, "kpid_runs", state="queued", trigger="day")
-    found = scrape(slow_server)
+        server.post(f"/runs/{run}/cancel")
+    assert server.finish(first)["state"] == "cancelled"
+    await_value(server, 0, "kpid_runs", state="queued", trigger="day")
+    found = scrape(server)
     assert found.value("kpid_queue_oldest_age_seconds") == 0
     assert found.value("kpid_run_cancel_seconds_count") == 2
     assert found.value("kpid_run_attempts_total", state="cancelled", code="cancelled") == 1

@@ -58,7 +58,7 @@ def write_source(
     return folder
 
 
-def slow_source(folder: Path, copies: int = 400) -> Path:
+def slow_source(folder: Path, copies: int = 600) -> Path:
     """A source that takes the program seconds to read: one part of items, linked many times.
 
     A slower program under test is given less.
