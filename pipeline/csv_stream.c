@@ -33,7 +33,7 @@ enum kpi_code csv_stream_open(struct csv_stream *s, struct source *source, const
   s->next_line = 1;
   enum kpi_code rc = source_open(source, object, use, &s->reader, err);
   s->piece_bytes = CSV_BLOCK_BYTES;
-  s->reads_anywhere = rc == KPI_OK && source_reads_anywhere(s->reader);
+  s->has_pieces = rc == KPI_OK && (source_reads_anywhere(s->reader) || source_lends(s->reader));
   return rc;
 }
 
@@ -51,64 +51,90 @@ static enum kpi_code no_memory(const struct csv_stream *s, struct err *err) {
 /* ---- pieces ---- */
 
 uint64_t csv_stream_pieces(const struct csv_stream *s) {
-  if (!s->reads_anywhere)
+  if (!s->has_pieces)
     return 0;
   return s->object->size ? (s->object->size + s->piece_bytes - 1) / s->piece_bytes : 1;
 }
 
+/* An empty piece in the block's own buffer. */
 static bool reserve_piece(const struct csv_stream *s, struct csv_block *b) {
-  b->piece_len = 0;
-  return reserve(&b->bytes, &b->cap, TAIL_ROOM + s->piece_bytes);
+  if (!reserve(&b->bytes, &b->cap, TAIL_ROOM + s->piece_bytes))
+    return false;
+  b->piece = (struct source_loan){.bytes = b->bytes + TAIL_ROOM, .room = TAIL_ROOM};
+  return true;
 }
 
-enum kpi_code csv_stream_fetch(const struct csv_stream *s, uint64_t piece, struct csv_block *b,
-                               struct err *err) {
-  const uint64_t from = piece * s->piece_bytes, left = s->object->size - from;
-  const size_t size = left < s->piece_bytes ? (size_t)left : s->piece_bytes;
+/* Reads a piece from the middle of the object. */
+static enum kpi_code fetch_piece(const struct csv_stream *s, uint64_t from, size_t size, struct csv_block *b,
+                                 struct err *err) {
   if (!reserve_piece(s, b))
     return no_memory(s, err);
-  for (size_t got = 1; b->piece_len < size && got; b->piece_len += got) {
-    char *to = b->bytes + TAIL_ROOM + b->piece_len;
-    enum kpi_code rc = source_read_at(s->reader, from + b->piece_len, to, size - b->piece_len, &got, err);
+  struct source_loan *p = &b->piece;
+  for (size_t got = 1; p->len < size && got; p->len += got) {
+    enum kpi_code rc = source_read_at(s->reader, from + p->len, p->bytes + p->len, size - p->len, &got, err);
     if (rc)
       return rc;
   }
-  if (b->piece_len == size)
+  if (p->len == size)
     return KPI_OK;
   /* Other pieces may be older: what follows this one must not be put behind it. */
   enum kpi_code rc = source_finish(s->reader, err);
   return rc ? rc : err_set(err, KPI_SOURCE_UNREADABLE, "%s: the file ends early", s->object->name);
 }
 
+enum kpi_code csv_stream_fetch(const struct csv_stream *s, uint64_t piece, struct csv_block *b,
+                               struct err *err) {
+  const uint64_t from = piece * s->piece_bytes, left = s->object->size - from;
+  const size_t size = left < s->piece_bytes ? (size_t)left : s->piece_bytes;
+  if (source_lends(s->reader) && size)
+    return source_lend(s->reader, from, size, &b->piece, err);
+  return fetch_piece(s, from, size, b, err);
+}
+
+void csv_stream_release(const struct csv_stream *s, struct csv_block *b) {
+  if (b->piece.of)
+    source_take_back(s->reader, &b->piece);
+  b->piece = (struct source_loan){0};
+}
+
 /* Reads the next piece of what can only be read in order; s->at_end is set behind the last byte. */
 static enum kpi_code read_piece(struct csv_stream *s, struct csv_block *b, struct err *err) {
   if (!reserve_piece(s, b))
     return no_memory(s, err);
-  while (b->piece_len < s->piece_bytes && !s->at_end) {
+  struct source_loan *p = &b->piece;
+  while (p->len < s->piece_bytes && !s->at_end) {
     size_t got;
-    char *to = b->bytes + TAIL_ROOM + b->piece_len;
-    enum kpi_code rc = source_read(s->reader, to, s->piece_bytes - b->piece_len, &got, err);
+    enum kpi_code rc = source_read(s->reader, p->bytes + p->len, s->piece_bytes - p->len, &got, err);
     if (rc)
       return rc;
-    b->piece_len += got;
+    p->len += got;
     s->at_end = got == 0;
   }
   return KPI_OK;
 }
 
-/* Puts the tail before the piece. An empty view without ptr: memory is exhausted. */
+/* Text of `before` bytes of room and the piece, in a buffer of the block's own. NULL: memory is exhausted. */
+static char *move_piece(struct csv_block *b, size_t before) {
+  char *bytes = malloc(before + b->piece.len);
+  if (!bytes)
+    return NULL;
+  if (b->piece.len)
+    memcpy(bytes + before, b->piece.bytes, b->piece.len);
+  free(b->bytes);
+  b->bytes = bytes;
+  b->cap = before + b->piece.len;
+  return bytes;
+}
+
+/* Puts the tail before the piece, where it may lie already. An empty view without ptr: memory is exhausted.
+ */
 static struct view join_tail(const struct csv_stream *s, struct csv_block *b) {
-  size_t piece_at = TAIL_ROOM;
-  if (s->tail_len > TAIL_ROOM) {
-    if (!reserve(&b->bytes, &b->cap, s->tail_len + b->piece_len))
-      return (struct view){0};
-    piece_at = s->tail_len;
-    memmove(b->bytes + piece_at, b->bytes + TAIL_ROOM, b->piece_len);
-  }
-  char *from = b->bytes + piece_at - s->tail_len;
-  if (s->tail_len)
-    memcpy(from, s->tail, s->tail_len);
-  return (struct view){from, s->tail_len + b->piece_len};
+  const struct source_loan *p = &b->piece;
+  const bool is_there = s->tail_len <= p->before, has_room = p->before == 0 && s->tail_len <= p->room;
+  char *text = is_there || has_room ? p->bytes - s->tail_len : move_piece(b, s->tail_len);
+  if (text && !is_there)
+    memcpy(text, s->tail, s->tail_len);
+  return (struct view){text, text ? s->tail_len + p->len : 0};
 }
 
 /* Keeps what follows the last whole row for the next block. */
@@ -171,7 +197,7 @@ static enum kpi_code take_header(struct csv_stream *s, struct view *rows, uint64
 static enum kpi_code next_block(struct csv_stream *s, struct csv_block *b, struct err *err) {
   enum kpi_code rc = KPI_OK;
   uint64_t line_ends = 0;
-  if (s->reads_anywhere)
+  if (s->has_pieces)
     s->at_end = ++s->pieces_cut >= csv_stream_pieces(s);
   else
     rc = read_piece(s, b, err);
@@ -191,6 +217,6 @@ enum kpi_code csv_stream_next(struct csv_stream *s, struct csv_block *b, struct 
   b->rows = (struct view){0};
   do
     rc = next_block(s, b, err);
-  while (rc == KPI_OK && b->rows.len == 0 && !s->at_end && !s->reads_anywhere);
+  while (rc == KPI_OK && b->rows.len == 0 && !s->at_end && !s->has_pieces);
   return rc;
 }

@@ -8,13 +8,13 @@
 #include "pipeline/csv.h"
 #include "pipeline/source.h"
 
-enum { CSV_BLOCK_BYTES = 256 * 1024 };
+enum { CSV_BLOCK_BYTES = SOURCE_PIECE_BYTES };
 
 /* Whole rows of an object; owns its buffer. Zero-initialise. */
 struct csv_block {
-  char *bytes; /* room for what was left before the piece, and the piece */
+  char *bytes; /* room for what was left before the piece, and the piece, unless that is borrowed */
   size_t cap;
-  size_t piece_len; /* bytes as they stand in the input, of which nothing is known yet */
+  struct source_loan piece; /* bytes as they stand in the input, of which nothing is known yet */
   struct view rows;
   uint64_t first_line; /* 1-based line of the first byte of rows */
 };
@@ -29,9 +29,9 @@ struct csv_stream {
   struct csv_binding binding;   /* valid once has_header */
   char *header;                 /* owned: what binding.header points to */
   bool has_header;
-  bool at_end;         /* no block follows */
-  bool reads_anywhere; /* pieces have to be fetched */
-  size_t piece_bytes;  /* CSV_BLOCK_BYTES; tests take less */
+  bool at_end;        /* no block follows */
+  bool has_pieces;    /* they have to be fetched */
+  size_t piece_bytes; /* CSV_BLOCK_BYTES; tests take less */
   uint64_t pieces_cut;
   char *tail; /* owned: bytes behind the last whole row */
   size_t tail_len, tail_cap;
@@ -49,8 +49,8 @@ KPI_MUST_CHECK enum kpi_code csv_stream_open(struct csv_stream *s, struct source
 uint64_t csv_stream_pieces(const struct csv_stream *s);
 
 /* Reads piece 0 to csv_stream_pieces - 1, which csv_stream_next then makes a block of, in their order. Any
- * number of threads, each with a block of its own. Errors: KPI_OUT_OF_MEMORY and those of source_read and
- * source_finish. */
+ * number of threads, each with a block of its own, which csv_stream_release has to be called with. Errors:
+ * KPI_OUT_OF_MEMORY and those of source_read and source_finish. */
 KPI_MUST_CHECK enum kpi_code csv_stream_fetch(const struct csv_stream *s, uint64_t piece,
                                               struct csv_block *block, struct err *err);
 
@@ -60,7 +60,10 @@ KPI_MUST_CHECK enum kpi_code csv_stream_fetch(const struct csv_stream *s, uint64
  * KPI_CSV_HEADER_MISSING, KPI_CSV_ENCODING, KPI_OUT_OF_MEMORY and those of source_read and source_finish. */
 KPI_MUST_CHECK enum kpi_code csv_stream_next(struct csv_stream *s, struct csv_block *block, struct err *err);
 
-/* Accepts a zero-initialised stream. */
+/* Gives back what a block borrowed of the source: call it when the rows are done with. Any thread. */
+void csv_stream_release(const struct csv_stream *s, struct csv_block *block);
+
+/* Every block has been released. Accepts a zero-initialised stream. */
 void csv_stream_close(struct csv_stream *s);
 
 #endif

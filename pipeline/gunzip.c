@@ -84,7 +84,8 @@ static void gunzip_close(struct source_reader *r) {
   free(g);
 }
 
-static const struct source_reader_vtable gunzip_vtable = {gunzip_read, gunzip_finish, gunzip_close, NULL};
+static const struct source_reader_vtable gunzip_vtable = {
+    .read = gunzip_read, .finish = gunzip_finish, .close = gunzip_close};
 
 enum kpi_code gunzip_new(struct source_reader *inner, const char *object, struct source_reader **out,
                          struct err *err) {

@@ -177,6 +177,10 @@ enum kpi_code row_stream_fetch(const struct row_stream *s, uint64_t piece, struc
   return csv_stream_fetch(&s->csv, piece, &block->text, err);
 }
 
+void row_stream_release(const struct row_stream *s, struct row_block *block) {
+  csv_stream_release(&s->csv, &block->text);
+}
+
 enum kpi_code row_stream_next(struct row_stream *s, void *worker, struct row_block *block, struct err *err) {
   block->skipped_rows = 0;
   if (s->is_cached)

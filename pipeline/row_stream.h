@@ -71,6 +71,9 @@ uint64_t row_stream_pieces(const struct row_stream *s);
 KPI_MUST_CHECK enum kpi_code row_stream_fetch(const struct row_stream *s, uint64_t piece,
                                               struct row_block *block, struct err *err);
 
+/* As csv_stream_release. */
+void row_stream_release(const struct row_stream *s, struct row_block *block);
+
 /* Makes the next block that has rows which matter to the worker; it can be empty at the end, and of a piece.
  * The stream is_over with the last one. One thread at a time. Errors: those of csv_stream_next. */
 KPI_MUST_CHECK enum kpi_code row_stream_next(struct row_stream *s, void *worker, struct row_block *block,

@@ -307,6 +307,7 @@ static void scan_work(void *arg) {
   struct turn turn;
   while (take_turn(w->run, &turn)) {
     take_part(w, &turn);
+    row_stream_release(&turn.object->stream, &w->block);
     if (leave(w->run, turn.object))
       close_object(w->run, turn.object);
   }

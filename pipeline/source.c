@@ -88,6 +88,19 @@ enum kpi_code source_read_at(struct source_reader *r, uint64_t at, char *to, siz
   return r->vtable->read_at(r, at, to, size, got, err);
 }
 
+bool source_lends(const struct source_reader *r) {
+  return r->vtable->lend != NULL;
+}
+
+enum kpi_code source_lend(struct source_reader *r, uint64_t at, size_t size, struct source_loan *out,
+                          struct err *err) {
+  return r->vtable->lend(r, at, size, out, err);
+}
+
+void source_take_back(struct source_reader *r, const struct source_loan *loan) {
+  r->vtable->take_back(r, loan);
+}
+
 enum kpi_code source_finish(struct source_reader *r, struct err *err) {
   return r->vtable->finish(r, err);
 }

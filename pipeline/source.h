@@ -53,18 +53,33 @@ bool source_name_is_input(struct view name);
 /* True for the name of a part in such a folder: starts with neither '_' nor '.'. */
 bool source_name_is_part(struct view name);
 
+/* Several threads can read an object in pieces of so many bytes, if its source lets them. */
+enum { SOURCE_PIECE_BYTES = 256 * 1024 };
+
+/* Bytes of an object where the source has them. */
+struct source_loan {
+  char *bytes; /* to be read only */
+  size_t len;
+  size_t before; /* bytes of the object that lie right before these, lent with them */
+  size_t room;   /* bytes before those, which the borrower may write */
+  void *of;      /* the lender's */
+};
+
 struct source_reader;
 struct source_reader_vtable {
   enum kpi_code (*read)(struct source_reader *r, char *to, size_t size, size_t *got, struct err *err);
   enum kpi_code (*finish)(struct source_reader *r, struct err *err);
   void (*close)(struct source_reader *r);
-  /* NULL: the object can only be read from its start to its end */
+  /* Where the object can be read in pieces, one of two ways; the others are NULL: */
   enum kpi_code (*read_at)(struct source_reader *r, uint64_t at, char *to, size_t size, size_t *got,
                            struct err *err);
+  enum kpi_code (*lend)(struct source_reader *r, uint64_t at, size_t size, struct source_loan *out,
+                        struct err *err);
+  void (*take_back)(struct source_reader *r, const struct source_loan *loan);
 };
 
 /* A byte stream over one object; the first member of every implementation. One thread at a time, except for
- * read_at. */
+ * pieces. */
 struct source_reader {
   const struct source_reader_vtable *vtable;
 };
@@ -80,6 +95,16 @@ bool source_reads_anywhere(const struct source_reader *r);
 /* The same from byte `at` on. Any number of threads. */
 KPI_MUST_CHECK enum kpi_code source_read_at(struct source_reader *r, uint64_t at, char *to, size_t size,
                                             size_t *got, struct err *err);
+
+/* True when source_lend can be called instead of source_read. */
+bool source_lends(const struct source_reader *r);
+
+/* Waits for bytes `at` to `at + size` of the object, which lie in one piece, and lends them. What is lent is
+ * given back once, before source_close; every byte is to be borrowed once. Any number of threads. Errors:
+ * those of source_read. */
+KPI_MUST_CHECK enum kpi_code source_lend(struct source_reader *r, uint64_t at, size_t size,
+                                         struct source_loan *out, struct err *err);
+void source_take_back(struct source_reader *r, const struct source_loan *loan);
 
 /* Call at the end, or where an object that is read anywhere ends early, there by any thread: fails when the
  * object has changed since it was listed. */

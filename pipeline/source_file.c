@@ -92,7 +92,8 @@ static void file_close(struct source_reader *r) {
   free(r);
 }
 
-static const struct source_reader_vtable reader_vtable = {file_read, file_finish, file_close, file_read_at};
+static const struct source_reader_vtable reader_vtable = {
+    .read = file_read, .finish = file_finish, .close = file_close, .read_at = file_read_at};
 
 static enum kpi_code file_open(struct source *s, const struct source_object *object,
                                const struct source_use *use, struct source_reader **out, struct err *err) {

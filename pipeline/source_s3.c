@@ -10,11 +10,19 @@
 
 #define SCHEME "s3://"
 
-enum { FETCH_QUEUE = 1024, LOOK_MS = 100, KEY_BYTES_MAX = 1024 };
+enum {
+  FETCH_QUEUE = 1024,
+  LOOK_MS = 100,
+  KEY_BYTES_MAX = 1024,
+  LOAN_ROOM = 4096 /* before a part: most rows that begin in the part before find room there */
+};
 
-/* A source and the fetchers that all its readers share. Memory for parts (ranges of objects) is what is
- * scarce: a reader that is being read may always have one part, and takes more while its share lasts; readers
- * that wait to be read begin with one while half of the memory is free. */
+_Static_assert(S3_RANGE_BYTES % SOURCE_PIECE_BYTES == 0, "a piece lies in one range");
+
+/* A source and the fetchers that all its readers share. Parts (ranges of objects) are asked for in the order
+ * in which readers were opened, and in that of their bytes, as far as the memory for all of them reaches: so
+ * downloads go on behind those that are read, whatever the sizes of objects. Only a reader that is waited
+ * for, and has no part, gets one in any case. */
 struct source_s3 {
   struct source base;
   struct aws *aws;
@@ -23,22 +31,22 @@ struct source_s3 {
   size_t bytes_max;
   struct {
     pthread_mutex_t lock;
-    size_t bytes;         /* of all parts */
-    size_t open, reading; /* readers; those that were read from */
-    struct part *spare;   /* whole-size buffers kept while readers are open */
+    struct s3_reader *first, **last; /* that are open, in the order of opening */
+    size_t bytes;                    /* of all parts */
+    struct part *spare;              /* whole-size buffers kept while readers are open */
   } synced;
 };
 
-/* A range of an object, filled by a fetcher while the reader empties it. */
+/* A range of an object, filled by a fetcher while its pieces are lent. */
 struct part {
   struct s3_reader *reader;
   struct part *next;
   uint64_t first;
-  size_t size, used;
-  char *bytes; /* owned */
-  /* guarded by the reader's lock: */
-  size_t filled;
-  size_t awaited; /* the reader sleeps until so much is filled, or for LOOK_MS; SIZE_MAX: it does not */
+  size_t size;
+  char *bytes; /* owned, with LOAN_ROOM before the first */
+  /* Guarded by the lock of the source. */
+  size_t filled, returned;
+  size_t awaited; /* somebody sleeps until so much is filled; SIZE_MAX: nobody does */
   bool over;
   struct err err; /* why it ended early */
 };
@@ -51,64 +59,52 @@ struct s3_reader {
   char *key;             /* owned */
   struct stop_flag stop; /* ends the downloads of this reader */
   struct pool_group fetches;
-  struct part *first, **last; /* parts in the order of the object */
-  uint64_t asked;             /* bytes that have parts or are read */
-  uint64_t delivered;         /* bytes that were read */
-  bool is_read;               /* somebody reads from it */
   struct {
-    pthread_mutex_t lock;
-    pthread_cond_t more;
-  } synced;
+    struct source_loan loan;
+    size_t used; /* bytes of it */
+    uint64_t at; /* where the next one begins */
+  } read;        /* from the start to the end */
+  /* Guarded by the lock of the source. */
+  struct s3_reader *next;
+  struct part *first, **last; /* parts in the order of the object */
+  uint64_t asked;             /* bytes that have parts, or had */
+  size_t waiting;             /* threads */
+  pthread_cond_t more;
 };
 
 /* ---- parts ---- */
 
-/* Counts a part of `size` bytes if the reader may have it. `must`: it has none and is waited for. */
-static bool may_have(const struct s3_reader *r, size_t size, bool must) {
-  struct source_s3 *s = r->source;
-  SCOPE_LOCK(&s->synced.lock);
-  size_t has = (size_t)(r->asked - r->delivered);
-  size_t share = r->is_read ? s->bytes_max / s->synced.reading : size;
-  size_t limit = r->is_read ? s->bytes_max : s->bytes_max / 2;
-  bool ok = must || (has + size <= share && s->synced.bytes + size <= limit);
-  s->synced.bytes += ok ? size : 0;
-  return ok;
-}
-
-static struct part *take_spare(struct source_s3 *s) {
-  SCOPE_LOCK(&s->synced.lock);
-  struct part *p = s->synced.spare;
-  if (p)
-    s->synced.spare = p->next;
-  return p;
-}
-
-static struct part *part_new(struct source_s3 *s, size_t size) {
-  struct part *p = size == S3_RANGE_BYTES ? take_spare(s) : NULL;
-  if (!p)
-    p = calloc(1, sizeof *p);
-  if (p && !p->bytes)
-    p->bytes = malloc(size);
-  if (!p || !p->bytes) {
-    free(p);
-    return NULL;
-  }
-  *p = (struct part){.bytes = p->bytes, .size = size, .awaited = SIZE_MAX};
-  return p;
-}
-
-static void give_bytes_back(struct source_s3 *s, size_t size) {
-  SCOPE_LOCK(&s->synced.lock);
-  s->synced.bytes -= size;
-}
-
 static void part_free(struct part *p) {
-  free(p->bytes);
+  free(p->bytes - LOAN_ROOM);
   free(p);
 }
 
-static void part_release(struct source_s3 *s, struct part *p) {
-  SCOPE_LOCK(&s->synced.lock);
+/* Memory for a part, with the lock. NULL when it is exhausted. */
+static struct part *part_new(struct source_s3 *s, size_t size) {
+  struct part *p = s->synced.spare;
+  if (p && size == S3_RANGE_BYTES) {
+    s->synced.spare = p->next;
+    return p;
+  }
+  p = calloc(1, sizeof *p);
+  char *buffer = p ? malloc(LOAN_ROOM + size) : NULL;
+  if (!buffer) {
+    free(p);
+    return NULL;
+  }
+  p->bytes = buffer + LOAN_ROOM;
+  return p;
+}
+
+/* Ends a part, with the lock, and keeps its buffer if others can use it. */
+static void release(struct s3_reader *r, struct part *p) {
+  struct source_s3 *s = r->source;
+  struct part **at = &r->first;
+  while (*at != p)
+    at = &(*at)->next;
+  *at = p->next;
+  if (!p->next)
+    r->last = at;
   s->synced.bytes -= p->size;
   if (p->size == S3_RANGE_BYTES) {
     p->next = s->synced.spare;
@@ -121,13 +117,16 @@ static void part_release(struct source_s3 *s, struct part *p) {
 /* On the client's thread: only this part is written, and only behind what is filled. */
 static void on_bytes(void *arg, struct view bytes) {
   struct part *p = arg;
+  struct source_s3 *s = p->reader->source;
   memcpy(p->bytes + p->filled, bytes.ptr, bytes.len);
-  pthread_mutex_lock(&p->reader->synced.lock);
+  pthread_mutex_lock(&s->synced.lock);
   p->filled += bytes.len;
   const bool is_awaited = p->filled >= p->awaited;
-  pthread_mutex_unlock(&p->reader->synced.lock);
-  if (is_awaited) /* behind the lock, which the reader takes next */
-    pthread_cond_signal(&p->reader->synced.more);
+  if (is_awaited)
+    p->awaited = SIZE_MAX;
+  pthread_mutex_unlock(&s->synced.lock);
+  if (is_awaited) /* behind the lock, which those who wake take next */
+    pthread_cond_broadcast(&p->reader->more);
 }
 
 /* A fetcher's task. */
@@ -144,98 +143,146 @@ static void fetch(void *arg) {
                            .stop = &r->stop};
   if (stop_reason(&r->stop) != STOP_NONE || s3_get_range(r->source->aws, &range, on_bytes, p, &err) == KPI_OK)
     err.code = KPI_OK;
-  SCOPE_LOCK(&r->synced.lock);
+  SCOPE_LOCK(&r->source->synced.lock);
   p->over = true;
   p->err = err;
-  pthread_cond_signal(&r->synced.more);
+  pthread_cond_broadcast(&r->more);
+}
+
+/* Asks for the next part of a reader, with the lock. False when memory is exhausted. */
+static bool ask(struct s3_reader *r, size_t size) {
+  struct source_s3 *s = r->source;
+  struct part *p = part_new(s, size);
+  if (!p)
+    return false;
+  *p = (struct part){.reader = r, .first = r->asked, .size = size, .bytes = p->bytes, .awaited = SIZE_MAX};
+  s->synced.bytes += size;
+  r->asked += size;
+  *r->last = p;
+  r->last = &p->next;
+  pool_submit(s->fetchers, &r->fetches, fetch, p);
+  pthread_cond_broadcast(&r->more);
+  return true;
+}
+
+/* Asks for the parts that come next in all readers, with the lock. */
+static void ask_ahead(struct source_s3 *s) {
+  bool is_full = false;
+  for (struct s3_reader *r = s->synced.first; r; r = r->next)
+    while (r->asked < r->object->size) {
+      const uint64_t left = r->object->size - r->asked;
+      const size_t size = left < S3_RANGE_BYTES ? (size_t)left : S3_RANGE_BYTES;
+      is_full |= s->synced.bytes + size > s->bytes_max;
+      const bool must = r->waiting && !r->first;
+      if ((is_full && !must) || !ask(r, size))
+        break;
+    }
 }
 
 /* ---- reading ---- */
 
-/* Asks for the parts that follow, as many as this reader may have; at least one when it `must` have one. */
-static enum kpi_code ask_ahead(struct s3_reader *r, bool must, struct err *err) {
-  while (r->asked < r->object->size) {
-    uint64_t left = r->object->size - r->asked;
-    size_t size = left < S3_RANGE_BYTES ? (size_t)left : S3_RANGE_BYTES;
-    if (!may_have(r, size, must && !r->first))
-      return KPI_OK;
-    struct part *p = part_new(r->source, size);
+/* The part that has a byte; NULL: it has not been asked for. */
+static struct part *part_at(const struct s3_reader *r, uint64_t at) {
+  struct part *p = r->first;
+  while (p && at - p->first >= p->size)
+    p = p->next;
+  return p;
+}
+
+/* Sleeps until a part has `size` bytes, or, if it is NULL, for another part; LOOK_MS at most. */
+static void sleep_for(struct s3_reader *r, struct part *p, size_t size) {
+  const struct timespec until = clock_timespec(clock_mono_ms() + LOOK_MS);
+  if (p && size < p->awaited)
+    p->awaited = size;
+  pthread_cond_clockwait(&r->more, &r->source->synced.lock, CLOCK_MONOTONIC, &until);
+}
+
+/* Waits for the part that has bytes `at` to `at + size`, with the lock. Errors: why it ended before these. */
+static enum kpi_code wait_for(struct s3_reader *r, uint64_t at, size_t size, struct part **out,
+                              struct err *err) {
+  for (;;) {
+    struct part *p = part_at(r, at);
     if (!p) {
-      give_bytes_back(r->source, size);
-      return r->first ? KPI_OK : err_set(err, KPI_OUT_OF_MEMORY, "no memory to read %s", r->object->name);
+      ask_ahead(r->source);
+      p = part_at(r, at);
     }
-    p->reader = r;
-    p->first = r->asked;
-    r->asked += p->size;
-    *r->last = p;
-    r->last = &p->next;
-    pool_submit(r->source->fetchers, &r->fetches, fetch, p);
+    const size_t wanted = p ? (size_t)(at - p->first) + size : 0;
+    if (p && p->filled >= wanted) {
+      *out = p;
+      return KPI_OK;
+    }
+    if (p && p->over) {
+      *err = p->err;
+      return err->code ? err->code : err_set(err, KPI_CANCELLED, "the run was stopped");
+    }
+    if (!r->first)
+      return err_set(err, KPI_OUT_OF_MEMORY, "no memory to read %s", r->object->name);
+    if (stop_reason(r->use->stop) != STOP_NONE)
+      return err_set(err, KPI_CANCELLED, "the run was stopped");
+    sleep_for(r, p, wanted);
   }
+}
+
+static enum kpi_code s3_lend(struct source_reader *base, uint64_t at, size_t size, struct source_loan *out,
+                             struct err *err) {
+  struct s3_reader *r = (struct s3_reader *)base;
+  struct part *p;
+  SCOPE_LOCK(&r->source->synced.lock);
+  r->waiting++;
+  enum kpi_code rc = wait_for(r, at, size, &p, err);
+  r->waiting--;
+  if (rc)
+    return rc;
+  const size_t before = (size_t)(at - p->first);
+  *out = (struct source_loan){p->bytes + before, size, before, LOAN_ROOM, p};
+  if (r->use->bytes_read)
+    atomic_fetch_add_explicit(r->use->bytes_read, size, memory_order_relaxed);
   return KPI_OK;
 }
 
-/* The first read of a reader: from now on it counts among those that share the memory. */
-static void begin_reading(struct s3_reader *r) {
+static void s3_take_back(struct source_reader *base, const struct source_loan *loan) {
+  struct s3_reader *r = (struct s3_reader *)base;
+  struct part *p = loan->of;
   SCOPE_LOCK(&r->source->synced.lock);
-  r->is_read = true;
-  r->source->synced.reading++;
+  p->returned += loan->len;
+  if (p->returned < p->size)
+    return;
+  while (!p->over) /* the fetcher is about to say so */
+    pthread_cond_wait(&r->more, &r->source->synced.lock);
+  release(r, p);
+  ask_ahead(r->source);
 }
 
-/* Waits until the first part has as many bytes as are read at a time, and takes fewer when they come slowly:
- * *ready many. Errors: why the part ended early. */
-static enum kpi_code wait_for_bytes(struct s3_reader *r, struct part *p, size_t size, size_t *ready,
-                                    struct err *err) {
-  const size_t left = p->size - p->used;
-  bool is_late = false;
-  SCOPE_LOCK(&r->synced.lock);
-  p->awaited = p->used + (size < left ? size : left);
-  while (p->filled < p->awaited && !p->over && !(is_late && p->filled > p->used)) {
-    struct timespec until = clock_timespec(clock_mono_ms() + LOOK_MS);
-    is_late = pthread_cond_clockwait(&r->synced.more, &r->synced.lock, CLOCK_MONOTONIC, &until) != 0;
-    if (stop_reason(r->use->stop) != STOP_NONE)
-      return err_set(err, KPI_CANCELLED, "the run was stopped");
-  }
-  p->awaited = SIZE_MAX;
-  *ready = p->filled - p->used;
-  if (*ready)
-    return KPI_OK;
-  *err = p->err;
-  return err->code ? err->code : err_set(err, KPI_CANCELLED, "the run was stopped");
+/* Borrows the next piece, for those who read from the start to the end. */
+static enum kpi_code borrow_next(struct s3_reader *r, struct err *err) {
+  const uint64_t left = r->object->size - r->read.at;
+  const size_t size = left < SOURCE_PIECE_BYTES ? (size_t)left : SOURCE_PIECE_BYTES;
+  enum kpi_code rc = s3_lend(&r->base, r->read.at, size, &r->read.loan, err);
+  r->read.at += rc ? 0 : size;
+  return rc;
 }
 
 static enum kpi_code s3_read(struct source_reader *base, char *to, size_t size, size_t *got,
                              struct err *err) {
   struct s3_reader *r = (struct s3_reader *)base;
+  struct source_loan *loan = &r->read.loan;
   *got = 0;
-  bool is_first = !r->is_read;
-  if (is_first)
-    begin_reading(r);
-  enum kpi_code rc = is_first || !r->first ? ask_ahead(r, true, err) : KPI_OK;
-  struct part *p = r->first;
-  if (rc || !p)
-    return rc;
-  size_t ready = 0;
-  rc = wait_for_bytes(r, p, size, &ready, err);
-  if (rc)
-    return rc;
-  *got = ready < size ? ready : size;
-  memcpy(to, p->bytes + p->used, *got);
-  p->used += *got;
-  r->delivered += *got;
-  if (r->use->bytes_read)
-    atomic_fetch_add_explicit(r->use->bytes_read, *got, memory_order_relaxed);
-  if (p->used < p->size)
-    return KPI_OK;
-  /* The fetcher may still be about to say that it is over. */
-  pthread_mutex_lock(&r->synced.lock);
-  while (!p->over)
-    pthread_cond_wait(&r->synced.more, &r->synced.lock);
-  pthread_mutex_unlock(&r->synced.lock);
-  r->first = p->next;
-  if (!r->first)
-    r->last = &r->first;
-  part_release(r->source, p);
-  return ask_ahead(r, false, err);
+  if (loan->len == 0 && r->read.at < r->object->size) {
+    enum kpi_code rc = borrow_next(r, err);
+    if (rc)
+      return rc;
+  }
+  const size_t left = loan->len - r->read.used;
+  *got = left < size ? left : size;
+  if (*got)
+    memcpy(to, loan->bytes + r->read.used, *got);
+  r->read.used += *got;
+  if (*got && r->read.used == loan->len) {
+    s3_take_back(base, loan);
+    *loan = (struct source_loan){0};
+    r->read.used = 0;
+  }
+  return KPI_OK;
 }
 
 /* Every range carried the version of the listing: there is nothing left to compare. */
@@ -245,36 +292,38 @@ static enum kpi_code s3_finish(struct source_reader *base, struct err *err) {
   return KPI_OK;
 }
 
-/* Buffers are kept for the next reader; with the last reader they go. */
-static void leave(struct source_s3 *s, bool was_read) {
+/* Takes a reader out, and what it has. Buffers are kept for the next one; with the last reader they go. */
+static void leave(struct s3_reader *r) {
+  struct source_s3 *s = r->source;
   SCOPE_LOCK(&s->synced.lock);
-  s->synced.reading -= was_read;
-  if (--s->synced.open > 0)
-    return;
-  while (s->synced.spare) {
+  while (r->first)
+    release(r, r->first);
+  struct s3_reader **at = &s->synced.first;
+  while (*at != r)
+    at = &(*at)->next;
+  *at = r->next;
+  if (!r->next)
+    s->synced.last = at;
+  while (!s->synced.first && s->synced.spare) {
     struct part *p = s->synced.spare;
     s->synced.spare = p->next;
     part_free(p);
   }
+  ask_ahead(s);
 }
 
 static void s3_close(struct source_reader *base) {
   struct s3_reader *r = (struct s3_reader *)base;
   stop_raise(&r->stop, STOP_CANCEL);
   pool_wait(r->source->fetchers, &r->fetches);
-  while (r->first) {
-    struct part *p = r->first;
-    r->first = p->next;
-    part_release(r->source, p);
-  }
-  leave(r->source, r->is_read);
-  pthread_cond_destroy(&r->synced.more);
-  pthread_mutex_destroy(&r->synced.lock);
+  leave(r);
+  pthread_cond_destroy(&r->more);
   free(r->key);
   free(r);
 }
 
-static const struct source_reader_vtable reader_vtable = {s3_read, s3_finish, s3_close, NULL};
+static const struct source_reader_vtable reader_vtable = {
+    .read = s3_read, .finish = s3_finish, .close = s3_close, .lend = s3_lend, .take_back = s3_take_back};
 
 static enum kpi_code s3_open(struct source *base, const struct source_object *object,
                              const struct source_use *use, struct source_reader **out, struct err *err) {
@@ -289,16 +338,11 @@ static enum kpi_code s3_open(struct source *base, const struct source_object *ob
   r->object = object;
   r->use = use;
   r->last = &r->first;
-  pthread_mutex_init(&r->synced.lock, NULL);
-  pthread_cond_init(&r->synced.more, NULL);
-  pthread_mutex_lock(&s->synced.lock);
-  s->synced.open++;
-  pthread_mutex_unlock(&s->synced.lock);
-  enum kpi_code rc = ask_ahead(r, false, err);
-  if (rc) {
-    s3_close(&r->base);
-    return rc;
-  }
+  pthread_cond_init(&r->more, NULL);
+  SCOPE_LOCK(&s->synced.lock);
+  *s->synced.last = r;
+  s->synced.last = &r->next;
+  ask_ahead(s);
   *out = &r->base;
   return KPI_OK;
 }
@@ -407,6 +451,10 @@ static bool keep_url(const char *url, struct source_s3 *s) {
   return s->bucket && rc >= 0;
 }
 
+size_t source_s3_memory(size_t concurrency) {
+  return (concurrency + (concurrency + 3) / 4) * S3_RANGE_BYTES;
+}
+
 enum kpi_code source_s3_new(const char *url, struct aws *aws, size_t concurrency, struct source **out,
                             struct err *err) {
   struct source_s3 *s = calloc(1, sizeof *s);
@@ -414,7 +462,8 @@ enum kpi_code source_s3_new(const char *url, struct aws *aws, size_t concurrency
     return err_set(err, KPI_OUT_OF_MEMORY, "no memory for the source");
   s->base = (struct source){.vtable = &s3_vtable, .open_ahead = concurrency};
   s->aws = aws;
-  s->bytes_max = concurrency * S3_RANGE_BYTES;
+  s->bytes_max = source_s3_memory(concurrency);
+  s->synced.last = &s->synced.first;
   pthread_mutex_init(&s->synced.lock, NULL);
   if (!keep_url(url, s) || (s->fetchers = pool_new(concurrency, FETCH_QUEUE)) == NULL) {
     s3_free(&s->base);

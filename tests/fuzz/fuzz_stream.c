@@ -95,16 +95,56 @@ static void require_same_in_blocks(struct view text, size_t block) {
 
 /* ---- a stream of an object ---- */
 
+/* The object in parts of some pieces, each in memory of its own that goes when all of it was given back, so
+ * that nobody can read or write more of it, or for longer, than is lent. */
+struct lender {
+  struct memory_reader memory;
+  size_t part_bytes, room;
+  char *part; /* owned; NULL: the next one has to be made */
+  size_t returned;
+};
+
+static enum kpi_code lender_lend(struct source_reader *r, uint64_t at, size_t size, struct source_loan *out,
+                                 struct err *err) {
+  struct lender *l = (struct lender *)r;
+  const size_t before = (size_t)at % l->part_bytes, first = (size_t)at - before;
+  const size_t left = l->memory.left.len - first, part = left < l->part_bytes ? left : l->part_bytes;
+  (void)err;
+  REQUIRE(size > 0 && before + size <= part, "%zu bytes at %zu of a part of %zu", size, before, part);
+  if (!l->part) {
+    l->part = malloc(l->room + part);
+    memcpy(l->part + l->room, l->memory.left.ptr + first, part);
+  }
+  *out = (struct source_loan){l->part + l->room + before, size, before, l->room, l};
+  return KPI_OK;
+}
+
+static void lender_take_back(struct source_reader *r, const struct source_loan *loan) {
+  struct lender *l = (struct lender *)r;
+  l->returned += loan->len;
+  if (l->returned % l->part_bytes == 0 || l->returned == l->memory.left.len) {
+    free(l->part);
+    l->part = NULL;
+  }
+}
+
+static void lender_close(struct source_reader *r) {
+  free(((struct lender *)r)->part); /* of an object that is not read to its end */
+}
+
+static const struct source_reader_vtable lender_vtable = {
+    .finish = memory_finish, .close = lender_close, .lend = lender_lend, .take_back = lender_take_back};
+
 /* A source of one object. */
 struct memory_source {
   struct source base;
-  struct memory_reader reader;
+  struct lender reader;
 };
 
 static enum kpi_code open_memory(struct source *s, const struct source_object *object,
                                  const struct source_use *use, struct source_reader **out, struct err *err) {
   (void)object, (void)use, (void)err;
-  *out = &((struct memory_source *)s)->reader.base;
+  *out = &((struct memory_source *)s)->reader.memory.base;
   return KPI_OK;
 }
 
@@ -114,7 +154,7 @@ static const struct source_vtable source_vtable = {.kind = "memory", .open = ope
 struct reading {
   const char *name;
   const struct source_reader_vtable *vtable;
-  size_t most;        /* bytes of a read */
+  size_t most;        /* bytes of a read; what is lent is in parts of some pieces, and has some room */
   size_t piece_bytes; /* of which blocks are made */
 };
 
@@ -130,7 +170,10 @@ static enum kpi_code next_block(struct csv_stream *s, uint64_t piece, struct csv
 static enum kpi_code read_stream(struct view text, const struct reading *how, struct trace *out,
                                  struct err *err) {
   const struct source_object object = {.name = (char *)(uintptr_t)object_name, .size = text.len};
-  struct memory_source memory = {{.vtable = &source_vtable}, {{how->vtable}, text, how->most}};
+  struct memory_source memory = {{.vtable = &source_vtable},
+                                 {.memory = {{how->vtable}, text, how->most},
+                                  .part_bytes = (how->most % 4 + 1) * how->piece_bytes,
+                                  .room = how->most % 32}};
   struct csv_stream stream = {0};
   struct csv_block block = {0};
   struct csv_cursor c;
@@ -139,7 +182,9 @@ static enum kpi_code read_stream(struct view text, const struct reading *how, st
   stream.piece_bytes = how->piece_bytes;
   for (uint64_t piece = 0; rc == KPI_OK && !stream.at_end; piece++) {
     rc = next_block(&stream, piece, &block, err);
-    if (rc == KPI_OK && !add_rows(out, &c, block.rows, block.first_line, &stream.binding))
+    const bool goes_on = rc == KPI_OK && add_rows(out, &c, block.rows, block.first_line, &stream.binding);
+    csv_stream_release(&stream, &block);
+    if (!goes_on)
       break;
   }
   csv_stream_close(&stream);
@@ -206,6 +251,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
                       &(struct reading){"in order", &memory_vtable, most, piece_bytes});
   require_same_stream((struct view){bytes, len},
                       &(struct reading){"in pieces", &memory_anywhere_vtable, most, piece_bytes});
+  require_same_stream((struct view){bytes, len},
+                      &(struct reading){"borrowed", &lender_vtable, most, piece_bytes});
   free(bytes);
   return 0;
 }

@@ -42,8 +42,9 @@ static inline void memory_close(struct source_reader *r) {
   (void)r;
 }
 
-static const struct source_reader_vtable memory_vtable = {memory_read, memory_finish, memory_close, NULL};
-static const struct source_reader_vtable memory_anywhere_vtable = {memory_read, memory_finish, memory_close,
-                                                                   memory_read_at};
+static const struct source_reader_vtable memory_vtable = {
+    .read = memory_read, .finish = memory_finish, .close = memory_close};
+static const struct source_reader_vtable memory_anywhere_vtable = {
+    .finish = memory_finish, .close = memory_close, .read_at = memory_read_at};
 
 #endif

@@ -63,9 +63,9 @@ static void runs_share_what_the_control_group_allows(void **state) {
   const uint64_t mib = 1024 * 1024;
   struct config few = {.s3_concurrency = 8}, many = {.s3_concurrency = 16}, told = {.memory_limit_bytes = 5};
   assert_true(config_memory_share(&few, UINT64_MAX, 2) == 0);
-  assert_true(config_memory_share(&few, 512 * mib, 1) == 416 * mib);
-  assert_true(config_memory_share(&few, 512 * mib, 2) == 208 * mib);
-  assert_true(config_memory_share(&many, 1024 * mib, 5) == 864 * mib / 5);
+  assert_true(config_memory_share(&few, 512 * mib, 1) == 400 * mib);
+  assert_true(config_memory_share(&few, 512 * mib, 2) == 200 * mib);
+  assert_true(config_memory_share(&many, 1024 * mib, 5) == 832 * mib / 5);
   assert_true(config_memory_share(&few, 100 * mib, 2) == 16 * mib); /* a small run is always possible */
   assert_true(config_memory_share(&few, 8 * mib, 1) == 16 * mib);
   config_share_memory(&few, 2);

@@ -38,7 +38,8 @@ static void bad_close(struct source_reader *r) {
   (void)r;
 }
 
-static const struct source_reader_vtable bad_vtable = {NULL, bad_finish, bad_close, bad_read_at};
+static const struct source_reader_vtable bad_vtable = {
+    .finish = bad_finish, .close = bad_close, .read_at = bad_read_at};
 
 /* A stream of three pieces over the reader. */
 static struct csv_stream stream_of(struct bad_reader *r, const struct source_object *object) {
@@ -47,7 +48,7 @@ static struct csv_stream stream_of(struct bad_reader *r, const struct source_obj
                              .schema = schema_of(DATASET_PRODUCTS),
                              .reader = &r->base,
                              .next_line = 1,
-                             .reads_anywhere = true,
+                             .has_pieces = true,
                              .piece_bytes = PIECE_BYTES};
 }
 

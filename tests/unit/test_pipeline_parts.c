@@ -45,7 +45,8 @@ static void memory_close(struct source_reader *r) {
   *((struct memory_reader *)r)->is_closed = true;
 }
 
-static const struct source_reader_vtable memory_vtable = {memory_read, memory_finish, memory_close, NULL};
+static const struct source_reader_vtable memory_vtable = {
+    .read = memory_read, .finish = memory_finish, .close = memory_close};
 
 /* Appends a member that holds the text. */
 static void add_member(struct buf *to, struct view text) {

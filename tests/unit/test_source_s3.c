@@ -25,8 +25,9 @@ struct fake_s3 {
   uint64_t break_at;   /* connections break there, once each time a range covers it; 0: never */
   _Atomic int breaks_left;
   _Atomic size_t gets, lists, in_flight, most_in_flight;
-  _Atomic bool hold;         /* GETs wait for their stop flag */
-  _Atomic uint64_t pause_at; /* ranges are sent no further while it is their place; 0: never */
+  _Atomic size_t gets_of_second; /* of them: those of orders/1.csv */
+  _Atomic bool hold;             /* GETs wait for their stop flag */
+  _Atomic uint64_t pause_at;     /* ranges are sent no further while it is their place; 0: never */
   _Atomic uint64_t bytes;
 };
 
@@ -78,6 +79,7 @@ static enum http_outcome send_range(struct fake_s3 *f, const struct http_request
 static enum http_outcome answer_get(struct fake_s3 *f, const struct http_request *q, struct http_reply *out) {
   unsigned long long first = 0, last = 0;
   atomic_fetch_add(&f->gets, 1);
+  atomic_fetch_add(&f->gets_of_second, strstr(q->url, "orders/1.csv") != NULL);
   if (sscanf(header_of(q, "range: "), "bytes=%llu-%llu", &first, &last) != 2 || last >= f->size)
     return HTTP_BROKEN;
   for (; atomic_load(&f->hold); sched_yield())
@@ -296,7 +298,7 @@ static void ranges_that_break_are_resumed_where_they_did(void **state) {
   } cases[] = {{123456, 2, KPI_OK},
                {S3_RANGE_BYTES - 1, 1, KPI_OK},
                {S3_RANGE_BYTES + 5, 1, KPI_OK},
-               {123456, 3, KPI_S3_UNAVAILABLE}};
+               {SOURCE_PIECE_BYTES + 123456, 3, KPI_S3_UNAVAILABLE}};
   for (size_t i = 0; i < COUNT_OF(cases); i++) {
     struct bench b;
     enum kpi_code rc;
@@ -312,7 +314,8 @@ static void ranges_that_break_are_resumed_where_they_did(void **state) {
       assert_true(got == size);
       assert_true(atomic_load(&b.s3.bytes) == size); /* no byte was sent twice */
     } else {
-      assert_true(got == cases[i].break_at); /* what came before the break is not lost */
+      /* Whole pieces that came before the break are not lost. */
+      assert_true(got == cases[i].break_at / SOURCE_PIECE_BYTES * SOURCE_PIECE_BYTES);
       assert_string_equal(b.err.object, "orders/0.csv");
     }
     bench_clear(&b);
@@ -336,41 +339,60 @@ static void another_version_is_refused(void **state) {
 
 /* ---- memory ---- */
 
-static void a_reader_begins_with_one_range_and_takes_more_when_it_is_read(void **state) {
+static void rest(void) {
+  nanosleep(&(struct timespec){.tv_nsec = 20 * 1000 * 1000}, NULL);
+}
+
+static void wait_for_gets(struct bench *b, size_t count) {
+  while (atomic_load(&b->s3.gets) < count)
+    sched_yield();
+  rest();
+  assert_int_equal(atomic_load(&b->s3.gets), count);
+}
+
+/* Four ranges at a time, of objects of three. */
+static void ranges_are_asked_for_in_the_order_of_the_objects(void **state) {
   (void)state;
   struct bench b;
   enum kpi_code rc;
   bench_init(&b, "s3://b", OBJECT_BYTES_MAX);
+  struct source_object second = b.object;
+  second.name = (char *)(uintptr_t) "orders/1.csv";
   atomic_store(&b.s3.hold, true);
-  struct source_reader *r = open_object(&b);
-  while (atomic_load(&b.s3.gets) == 0)
-    sched_yield();
-  nanosleep(&(struct timespec){.tv_nsec = 20 * 1000 * 1000}, NULL);
-  assert_int_equal(atomic_load(&b.s3.gets), 1);
+  struct source_reader *readers[2] = {open_object(&b)};
+  assert_int_equal(source_open(b.source, &second, &b.use, &readers[1], &b.err), KPI_OK);
+  wait_for_gets(&b, CONCURRENCY);
+  assert_int_equal(atomic_load(&b.s3.gets_of_second), 1);
   atomic_store(&b.s3.hold, false);
-  assert_true(read_all(&b, r, 1024 * 1024, &rc) == OBJECT_BYTES_MAX);
-  assert_int_equal(rc, KPI_OK);
-  assert_int_equal(atomic_load(&b.s3.gets), 3);
+  for (size_t i = 0; i < COUNT_OF(readers); i++) {
+    assert_true(read_all(&b, readers[i], 1024 * 1024, &rc) == OBJECT_BYTES_MAX);
+    assert_int_equal(rc, KPI_OK);
+  }
+  assert_int_equal(atomic_load(&b.s3.gets), 6);
   assert_true(atomic_load(&b.s3.most_in_flight) <= CONCURRENCY);
-  source_close(r);
+  for (size_t i = 0; i < COUNT_OF(readers); i++)
+    source_close(readers[i]);
   bench_clear(&b);
 }
 
-/* The memory is shared: 4 ranges in all, 2 for the readers that nobody reads yet. */
-static void readers_that_wait_leave_half_of_the_memory(void **state) {
+/* The memory: the ranges that are downloaded, and a quarter more for those that are read. */
+static void what_nobody_reads_fills_no_more_than_the_memory(void **state) {
   (void)state;
+  enum { HELD = CONCURRENCY + CONCURRENCY / 4 };
   struct bench b;
+  enum kpi_code rc;
   struct source_reader *readers[2 * CONCURRENCY];
   bench_init(&b, "s3://b", S3_RANGE_BYTES);
-  atomic_store(&b.s3.hold, true);
   for (size_t i = 0; i < COUNT_OF(readers); i++)
     readers[i] = open_object(&b);
-  while (atomic_load(&b.s3.gets) < CONCURRENCY / 2)
-    sched_yield();
-  nanosleep(&(struct timespec){.tv_nsec = 20 * 1000 * 1000}, NULL);
-  assert_int_equal(atomic_load(&b.s3.gets), CONCURRENCY / 2);
+  wait_for_gets(&b, HELD);
+  assert_true(read_all(&b, readers[0], 1024 * 1024, &rc) == S3_RANGE_BYTES);
+  wait_for_gets(&b, HELD + 1);
+  source_close(readers[1]);
+  wait_for_gets(&b, HELD + 2);
   for (size_t i = 0; i < COUNT_OF(readers); i++)
-    source_close(readers[i]);
+    if (i != 1)
+      source_close(readers[i]);
   bench_clear(&b);
 }
 
@@ -429,29 +451,135 @@ static void a_run_that_is_stopped_does_not_wait_for_bytes(void **state) {
   bench_clear(&b);
 }
 
-/* A reader sleeps until there is as much as it asks for, but takes what there is when no more comes. */
-static void what_comes_slowly_is_read_late(void **state) {
+/* ---- pieces ---- */
+
+enum { PIECES = OBJECT_BYTES_MAX / SOURCE_PIECE_BYTES };
+
+static struct source_loan borrow(struct bench *b, struct source_reader *r, uint64_t piece, size_t size) {
+  const uint64_t at = piece * SOURCE_PIECE_BYTES;
+  struct source_loan loan;
+  assert_int_equal(source_lend(r, at, size, &loan, &b->err), KPI_OK);
+  assert_int_equal(loan.len, size);
+  for (size_t i = 0; i < size; i += 61)
+    assert_int_equal(loan.bytes[i], byte_at(at + i));
+  if (loan.before) {
+    assert_int_equal(loan.bytes[-1], byte_at(at - 1));
+    assert_int_equal(loan.bytes[-(ptrdiff_t)loan.before], byte_at(at - loan.before));
+  }
+  return loan;
+}
+
+/* Two of a range, of which each has what comes before it in memory, and its neighbours in other ranges. */
+static void pieces_lie_where_they_were_received(void **state) {
   (void)state;
-  enum { SENT = 3 * 16 * 1024, ASKED = 128 * 1024, SIZE = SENT + 2 * ASKED, LATE_MS_MIN = 50 };
+  enum { IN_RANGE = S3_RANGE_BYTES / SOURCE_PIECE_BYTES, LAST = 1000 };
   struct bench b;
-  static char to[ASKED];
-  size_t got;
-  bench_init(&b, "s3://b", SIZE);
+  bench_init(&b, "s3://b", S3_RANGE_BYTES + SOURCE_PIECE_BYTES + LAST);
+  struct source_reader *r = open_object(&b);
+  assert_true(source_lends(r));
+  assert_false(source_reads_anywhere(r));
+  struct source_loan loans[IN_RANGE + 2];
+  for (uint64_t i = 0; i < IN_RANGE + 2; i++) {
+    loans[i] = borrow(&b, r, i, i == IN_RANGE + 1 ? LAST : SOURCE_PIECE_BYTES);
+    assert_int_equal(loans[i].before, i % IN_RANGE * SOURCE_PIECE_BYTES);
+    assert_true(loans[i].before > 0 || loans[i].room > 0);
+  }
+  memset(loans[0].bytes - loans[0].room, 'x', loans[0].room);
+  memset(loans[IN_RANGE].bytes - loans[IN_RANGE].room, 'x', loans[IN_RANGE].room);
+  for (uint64_t i = IN_RANGE + 2; i-- > 0;) /* in any order */
+    source_take_back(r, &loans[i]);
+  assert_int_equal(atomic_load(&b.bytes_read), b.object.size);
+  source_close(r);
+  bench_clear(&b);
+}
+
+struct borrower {
+  struct bench *bench;
+  struct source_reader *reader;
+  _Atomic uint64_t *next;
+};
+
+static void *borrow_all(void *arg) {
+  struct borrower *a = arg;
+  for (uint64_t i; (i = atomic_fetch_add(a->next, 1)) < PIECES;) {
+    struct source_loan loan = borrow(a->bench, a->reader, i, SOURCE_PIECE_BYTES);
+    source_take_back(a->reader, &loan);
+  }
+  return NULL;
+}
+
+/* More threads than there is memory for ranges, of which one breaks. */
+static void threads_borrow_from_one_reader(void **state) {
+  (void)state;
+  enum { THREADS = 2 * CONCURRENCY, READERS = 3 };
+  struct bench b;
+  bench_init(&b, "s3://b", OBJECT_BYTES_MAX);
+  b.s3.break_at = S3_RANGE_BYTES + 12345;
+  b.s3.breaks_left = 2;
+  struct source_reader *readers[READERS];
+  _Atomic uint64_t next[READERS] = {0};
+  struct borrower borrowers[THREADS];
+  pthread_t threads[THREADS];
+  for (size_t i = 0; i < READERS; i++)
+    readers[i] = open_object(&b);
+  for (size_t i = 0; i < THREADS; i++) {
+    borrowers[i] = (struct borrower){&b, readers[i % READERS], &next[i % READERS]};
+    assert_int_equal(pthread_create(&threads[i], NULL, borrow_all, &borrowers[i]), 0);
+  }
+  for (size_t i = 0; i < THREADS; i++)
+    pthread_join(threads[i], NULL);
+  assert_int_equal(atomic_load(&b.bytes_read), READERS * b.object.size);
+  for (size_t i = 0; i < READERS; i++)
+    source_close(readers[i]);
+  bench_clear(&b);
+}
+
+static void *lend_late(void *arg) {
+  struct borrower *a = arg;
+  struct source_loan loan = borrow(a->bench, a->reader, 1, SOURCE_PIECE_BYTES);
+  atomic_store(a->next, 1);
+  source_take_back(a->reader, &loan);
+  return NULL;
+}
+
+static void a_piece_is_lent_when_all_of_it_has_come(void **state) {
+  (void)state;
+  enum { SENT = 2 * SOURCE_PIECE_BYTES - 16 * 1024 };
+  struct bench b;
+  _Atomic uint64_t is_lent = 0;
+  pthread_t thread;
+  bench_init(&b, "s3://b", 3 * SOURCE_PIECE_BYTES);
   atomic_store(&b.s3.pause_at, SENT);
   struct source_reader *r = open_object(&b);
+  struct source_loan first = borrow(&b, r, 0, SOURCE_PIECE_BYTES);
+  source_take_back(r, &first);
+  assert_int_equal(pthread_create(&thread, NULL, lend_late, &(struct borrower){&b, r, &is_lent}), 0);
   while (atomic_load(&b.s3.bytes) < SENT)
     sched_yield();
-  const int64_t before = clock_mono_ms();
-  assert_int_equal(source_read(r, to, sizeof to, &got, &b.err), KPI_OK);
-  assert_int_equal(got, SENT);
-  assert_true(clock_mono_ms() - before >= LATE_MS_MIN);
+  rest();
+  assert_int_equal(atomic_load(&is_lent), 0);
   atomic_store(&b.s3.pause_at, 0);
-  while (atomic_load(&b.s3.bytes) < SIZE)
-    sched_yield();
-  for (int i = 0; i < 2; i++) {
-    assert_int_equal(source_read(r, to, sizeof to, &got, &b.err), KPI_OK);
-    assert_int_equal(got, ASKED);
-    assert_int_equal(to[0], byte_at(SENT + (uint64_t)i * ASKED));
+  pthread_join(thread, NULL);
+  assert_int_equal(atomic_load(&is_lent), 1);
+  source_close(r);
+  bench_clear(&b);
+}
+
+/* What came before the break is not lost. */
+static void a_piece_that_broke_says_why(void **state) {
+  (void)state;
+  struct bench b;
+  struct source_loan loan = {0};
+  bench_init(&b, "s3://b", OBJECT_BYTES_MAX);
+  b.s3.break_at = 2 * SOURCE_PIECE_BYTES + 1;
+  b.s3.breaks_left = 3;
+  struct source_reader *r = open_object(&b);
+  assert_int_equal(source_lend(r, b.s3.break_at - 1, SOURCE_PIECE_BYTES, &loan, &b.err), KPI_S3_UNAVAILABLE);
+  assert_string_equal(b.err.object, "orders/0.csv");
+  assert_null(loan.of);
+  for (uint64_t i = 0; i < 2; i++) {
+    loan = borrow(&b, r, i, SOURCE_PIECE_BYTES);
+    source_take_back(r, &loan);
   }
   source_close(r);
   bench_clear(&b);
@@ -467,12 +595,15 @@ int main(void) {
       cmocka_unit_test(objects_of_every_size_are_read_byte_by_byte),
       cmocka_unit_test(ranges_that_break_are_resumed_where_they_did),
       cmocka_unit_test(another_version_is_refused),
-      cmocka_unit_test(a_reader_begins_with_one_range_and_takes_more_when_it_is_read),
-      cmocka_unit_test(readers_that_wait_leave_half_of_the_memory),
+      cmocka_unit_test(ranges_are_asked_for_in_the_order_of_the_objects),
+      cmocka_unit_test(what_nobody_reads_fills_no_more_than_the_memory),
       cmocka_unit_test(readers_that_wait_do_not_starve_the_one_that_is_read),
       cmocka_unit_test(closing_ends_what_is_downloaded),
       cmocka_unit_test(a_run_that_is_stopped_does_not_wait_for_bytes),
-      cmocka_unit_test(what_comes_slowly_is_read_late),
+      cmocka_unit_test(pieces_lie_where_they_were_received),
+      cmocka_unit_test(threads_borrow_from_one_reader),
+      cmocka_unit_test(a_piece_is_lent_when_all_of_it_has_come),
+      cmocka_unit_test(a_piece_that_broke_says_why),
   };
   return cmocka_run_group_tests_name("source_s3", tests, NULL, NULL);
 }
