@@ -7,6 +7,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #define SCHEME "s3://"
 
@@ -14,7 +15,8 @@ enum {
   FETCH_QUEUE = 1024,
   LOOK_MS = 100,
   KEY_BYTES_MAX = 1024,
-  LOAN_ROOM = 4096 /* before a part: most rows that begin in the part before find room there */
+  PAGE_BYTES = 4096,
+  LOAN_ROOM = PAGE_BYTES /* before a part: most rows that begin in the part before find room there */
 };
 
 _Static_assert(S3_RANGE_BYTES % SOURCE_PIECE_BYTES == 0, "a piece lies in one range");
@@ -43,7 +45,7 @@ struct part {
   struct part *next;
   uint64_t first;
   size_t size;
-  char *bytes; /* owned, with LOAN_ROOM before the first */
+  char *bytes; /* owned, with LOAN_ROOM before the first; NULL until it is fetched */
   /* Guarded by the lock of the source. */
   size_t filled, returned;
   size_t awaited; /* somebody sleeps until so much is filled; SIZE_MAX: nobody does */
@@ -74,25 +76,34 @@ struct s3_reader {
 
 /* ---- parts ---- */
 
+/* Memory of a part: most are of one size, and can be used again. */
+static size_t buffer_bytes(size_t size) {
+  return size > S3_RANGE_BYTES / 2 ? S3_RANGE_BYTES : size;
+}
+
+/* Returns owned memory for the bytes of a part. All pages are asked for at once, on the fetcher's thread: the
+ * client has one for all downloads, which would wait for each page. */
+static char *buffer_new(size_t size) {
+  const size_t all = LOAN_ROOM + (buffer_bytes(size) + PAGE_BYTES - 1) / PAGE_BYTES * PAGE_BYTES;
+  char *buffer = aligned_alloc(PAGE_BYTES, all);
+  if (!buffer)
+    return NULL;
+  madvise(buffer, LOAN_ROOM + size, MADV_POPULATE_WRITE);
+  return buffer + LOAN_ROOM;
+}
+
 static void part_free(struct part *p) {
-  free(p->bytes - LOAN_ROOM);
+  if (p->bytes)
+    free(p->bytes - LOAN_ROOM);
   free(p);
 }
 
-/* Memory for a part, with the lock. NULL when it is exhausted. */
+/* Takes a part that was used, with the lock, or else makes one that has no memory yet. NULL: exhausted. */
 static struct part *part_new(struct source_s3 *s, size_t size) {
   struct part *p = s->synced.spare;
-  if (p && size == S3_RANGE_BYTES) {
-    s->synced.spare = p->next;
-    return p;
-  }
-  p = calloc(1, sizeof *p);
-  char *buffer = p ? malloc(LOAN_ROOM + size) : NULL;
-  if (!buffer) {
-    free(p);
-    return NULL;
-  }
-  p->bytes = buffer + LOAN_ROOM;
+  if (!p || buffer_bytes(size) < S3_RANGE_BYTES)
+    return calloc(1, sizeof *p);
+  s->synced.spare = p->next;
   return p;
 }
 
@@ -105,13 +116,17 @@ static void release(struct s3_reader *r, struct part *p) {
   *at = p->next;
   if (!p->next)
     r->last = at;
-  s->synced.bytes -= p->size;
-  if (p->size == S3_RANGE_BYTES) {
+  s->synced.bytes -= buffer_bytes(p->size);
+  if (p->bytes && buffer_bytes(p->size) == S3_RANGE_BYTES) {
     p->next = s->synced.spare;
     s->synced.spare = p;
   } else {
     part_free(p);
   }
+}
+
+static enum kpi_code no_memory(const struct s3_reader *r, struct err *err) {
+  return err_set(err, KPI_OUT_OF_MEMORY, "no memory to read %s", r->object->name);
 }
 
 /* On the client's thread: only this part is written, and only behind what is filled. */
@@ -129,11 +144,9 @@ static void on_bytes(void *arg, struct view bytes) {
     pthread_cond_broadcast(&p->reader->more);
 }
 
-/* A fetcher's task. */
-static void fetch(void *arg) {
-  struct part *p = arg;
+/* Downloads a part, unless its reader is closed. */
+static enum kpi_code download(struct part *p, struct err *err) {
   struct s3_reader *r = p->reader;
-  struct err err = {0};
   struct s3_range range = {.bucket = view_of(r->source->bucket),
                            .key = view_of(r->key),
                            .etag = view_of(r->object->version),
@@ -141,7 +154,19 @@ static void fetch(void *arg) {
                            .first = p->first,
                            .size = p->size,
                            .stop = &r->stop};
-  if (stop_reason(&r->stop) != STOP_NONE || s3_get_range(r->source->aws, &range, on_bytes, p, &err) == KPI_OK)
+  if (stop_reason(&r->stop) != STOP_NONE)
+    return KPI_OK;
+  if (!p->bytes && !(p->bytes = buffer_new(p->size)))
+    return no_memory(r, err);
+  return s3_get_range(r->source->aws, &range, on_bytes, p, err);
+}
+
+/* A fetcher's task. */
+static void fetch(void *arg) {
+  struct part *p = arg;
+  struct s3_reader *r = p->reader;
+  struct err err = {0};
+  if (download(p, &err) == KPI_OK)
     err.code = KPI_OK;
   SCOPE_LOCK(&r->source->synced.lock);
   p->over = true;
@@ -156,7 +181,7 @@ static bool ask(struct s3_reader *r, size_t size) {
   if (!p)
     return false;
   *p = (struct part){.reader = r, .first = r->asked, .size = size, .bytes = p->bytes, .awaited = SIZE_MAX};
-  s->synced.bytes += size;
+  s->synced.bytes += buffer_bytes(size);
   r->asked += size;
   *r->last = p;
   r->last = &p->next;
@@ -172,7 +197,7 @@ static void ask_ahead(struct source_s3 *s) {
     while (r->asked < r->object->size) {
       const uint64_t left = r->object->size - r->asked;
       const size_t size = left < S3_RANGE_BYTES ? (size_t)left : S3_RANGE_BYTES;
-      is_full |= s->synced.bytes + size > s->bytes_max;
+      is_full |= s->synced.bytes + buffer_bytes(size) > s->bytes_max;
       const bool must = r->waiting && !r->first;
       if ((is_full && !must) || !ask(r, size))
         break;
@@ -216,7 +241,7 @@ static enum kpi_code wait_for(struct s3_reader *r, uint64_t at, size_t size, str
       return err->code ? err->code : err_set(err, KPI_CANCELLED, "the run was stopped");
     }
     if (!r->first)
-      return err_set(err, KPI_OUT_OF_MEMORY, "no memory to read %s", r->object->name);
+      return no_memory(r, err);
     if (stop_reason(r->use->stop) != STOP_NONE)
       return err_set(err, KPI_CANCELLED, "the run was stopped");
     sleep_for(r, p, wanted);
