@@ -5,7 +5,7 @@
 #include "aws/s3.h"
 #include "base/clock.h"
 #include "base/pool.h"
-#include "pipeline/source_s3.h"
+#include "pipeline/s3_reader.h"
 
 #include <stdio.h>
 #include <stdlib.h>

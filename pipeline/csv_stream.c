@@ -123,6 +123,7 @@ static char *move_piece(struct csv_block *b, size_t before) {
   free(b->bytes);
   b->bytes = bytes;
   b->cap = before + b->piece.len;
+  b->piece.bytes = bytes + before;
   return bytes;
 }
 

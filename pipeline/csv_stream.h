@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * One input object as a sequence of blocks of whole rows with known line numbers. Memory is bounded by the
- * block size, whatever the size of the object. Several threads can read pieces of a plain file at a time,
- * which are cut into blocks in order. Knows no meaning of the columns. */
+ * block size, whatever the size of the object. Several threads can read pieces of a plain object at a
+ * time, which are cut into blocks in order. Knows no meaning of the columns. */
 #ifndef KPID_PIPELINE_CSV_STREAM_H
 #define KPID_PIPELINE_CSV_STREAM_H
 

@@ -100,8 +100,8 @@ KPI_MUST_CHECK enum kpi_code source_read_at(struct source_reader *r, uint64_t at
 bool source_lends(const struct source_reader *r);
 
 /* Waits for bytes `at` to `at + size` of the object, which lie in one piece, and lends them. What is lent is
- * given back once, before source_close; every byte is to be borrowed once. Any number of threads. Errors:
- * those of source_read. */
+ * given back once, else it is with source_close; every byte is to be borrowed once. Any number of threads.
+ * Errors: those of source_read. */
 KPI_MUST_CHECK enum kpi_code source_lend(struct source_reader *r, uint64_t at, size_t size,
                                          struct source_loan *out, struct err *err);
 void source_take_back(struct source_reader *r, const struct source_loan *loan);

@@ -3,8 +3,8 @@
 
 #include "base/cgroup.h"
 #include "base/clock.h"
+#include "pipeline/s3_reader.h"
 #include "pipeline/source.h"
-#include "pipeline/source_s3.h"
 #include "pipeline/spark_store.h"
 
 #include <stddef.h>
@@ -368,7 +368,7 @@ static enum kpi_code check_spark(const struct config *config, struct err *err) {
 
 uint64_t config_memory_share(const struct config *c, uint64_t allowed, uint64_t scans) {
   const uint64_t mib = 1024 * 1024, program = 32 * mib, least = 16 * mib;
-  const uint64_t beside_runs = program + source_s3_memory(c->s3_concurrency);
+  const uint64_t beside_runs = program + s3_downloads_memory(c->s3_concurrency);
   if (allowed == UINT64_MAX)
     return 0;
   uint64_t share = allowed > beside_runs ? (allowed - beside_runs) / scans : 0;

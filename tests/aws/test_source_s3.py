@@ -21,6 +21,8 @@ from support.faults import Answer, Exchange, Fault, Hold, Meanwhile, Pass, Rewri
 DAY = BASE_DATES[0]
 FILES = ("order_kpis.csv", "category_kpis.csv")
 RANGE_BYTES = 8 * 1024 * 1024
+BORDERS = (256 * 1024, RANGE_BYTES)  # of what one worker takes, and of what one request asks for
+PLAIN_ROW_BYTES = 400
 SAMPLE_DAY = "2025-03-01"
 ITEMS = "order_items/order_items_part1.csv"
 RESTARTS_MAX = 3
@@ -88,6 +90,49 @@ def test_a_month_gives_the_same_bytes(site, month_source):
 @pytest.mark.parametrize("concurrency", [1, 64])
 def test_large_objects_give_the_same_bytes(site, large_source, concurrency):
     assert_same_from_both(site, large_source, KPI_S3_CONCURRENCY=concurrency)
+
+
+def item_row(number: int, note: bytes, end: bytes = b"\n") -> bytes:
+    """An item whose price no other has, so that any that is lost, doubled or torn changes the sums."""
+    return b"%d,%d,%d,%d.25,c,%s,%s%s" % (number, number % 97 + 1, number % 5, number, DAY.encode(), note, end)
+
+
+def items_around(borders: tuple[int, ...], note: bytes, before: int, end: bytes = b"\n") -> bytes:
+    """Items of which one with a note lies so that as many bytes of it are before each border."""
+    out = bytearray(HEADERS["order_items"].encode() + b",note" + end)
+    number = itertools.count(1)
+    for border in borders:
+        while border - before - len(out) > 4 * PLAIN_ROW_BYTES:
+            out += item_row(next(number), b"x" * PLAIN_ROW_BYTES, end)
+        row = item_row(next(number), b"", end)
+        out += row[: -len(end)] + b"y" * (border - before - len(out) - len(row)) + end
+        out += item_row(next(number), note, end)
+        assert border - before == out.rfind(end, 0, border - before) + len(end)
+    return bytes(out + item_row(next(number), b"", end)[: -len(end)])
+
+
+QUOTED = '"a\r\n\n,""b"",\u20ac\U0001f600\n"'.encode()
+PLAIN = len(item_row(10**4, b""))  # about the length of one with an empty note
+MEGABYTE = b",".join([b"l" * 62_500] * 16)  # cells have a limit of their own
+ROWS_OVER_BORDERS = [
+    *[(BORDERS, b"", before, b"\n") for before in (0, 1, 20, PLAIN - 1, PLAIN)],
+    *[(BORDERS, b"", before, b"\r\n") for before in (PLAIN, PLAIN + 1)],
+    *[(BORDERS, QUOTED, PLAIN - 1 + cut, b"\n") for cut in range(0, len(QUOTED) + 1, 2)],
+    (BORDERS, b"l" * 9000, 4095, b"\n"),
+    (BORDERS, b"l" * 9000, 4096, b"\n"),
+    (BORDERS, b"l" * 9000, 5000, b"\n"),
+    (BORDERS[1:], MEGABYTE, 1, b"\n"),
+    (BORDERS[1:], MEGABYTE, 700_000, b"\n"),
+]
+
+
+@pytest.mark.parametrize("concurrency", [1, 8])
+def test_rows_over_the_borders_of_pieces_and_ranges(site, tmp_path, concurrency):
+    source = copy_base(tmp_path / "in")
+    write_lines(source, "orders", [f"{order},{order % 7},c,{DAY}" for order in range(1, 98)], "many.csv")
+    for number, case in enumerate(ROWS_OVER_BORDERS):
+        (source / "order_items" / f"border-{number:02}.csv").write_bytes(items_around(*case))
+    assert_same_from_both(site, source, KPI_S3_CONCURRENCY=concurrency, KPI_THREADS=3)
 
 
 def test_compressed_objects(site, tmp_path):
@@ -279,9 +324,7 @@ def delete(site: Site) -> None:
     site.bucket.delete("Data/orders/b.csv")
 
 
-@pytest.mark.parametrize(
-    "change, orders", [(replace, 4), (delete, 1)], ids=["replaced", "deleted"]
-)
+@pytest.mark.parametrize("change, orders", [(replace, 4), (delete, 1)], ids=["replaced", "deleted"])
 def test_object_that_changes_after_the_listing_restarts_the_run(changing, change, orders):
     changing.s3.spoil(Meanwhile(lambda: change(changing)), "GetObject", path="orders/b", times=1)
     server = changing.server()
@@ -325,9 +368,7 @@ def test_object_that_never_rests_fails_after_three_restarts(changing):
 
 def test_last_object_of_a_data_set_that_vanishes_leaves_no_objects(changing):
     delete(changing)
-    changing.s3.spoil(
-        Meanwhile(lambda: changing.bucket.delete("Data/orders/a.csv")), "GetObject", path="orders/a"
-    )
+    changing.s3.spoil(Meanwhile(lambda: changing.bucket.delete("Data/orders/a.csv")), "GetObject", path="orders/a")
     run = changing.server().run(DAY)
     assert (run["state"], run["error"]["code"]) == ("failed", "s3_no_objects")
 

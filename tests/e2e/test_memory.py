@@ -17,6 +17,8 @@ S3_ORDERS = 1_200_000
 DAY = "2025-03-15"
 LIMIT_BYTES = 200 * 1024 * 1024
 S3_LIMIT_BYTES = 80 * 1024 * 1024
+S3_PART_SIZES = (300_000, 1_500_000, 4_000_000, 4_300_000, 9_000_000)
+S3_PARTS_LIMIT_BYTES = (10 * 8 + 48) * 1024 * 1024  # what downloads may hold, and the program
 SPARSE_LIMIT_BYTES = 64 * 1024 * 1024
 
 
@@ -41,9 +43,7 @@ def accounted_peak(server) -> int:
 
 @pytest.mark.timeout(120 + ORDERS // 5000)
 def test_peak_is_bounded_but_for_the_distinct_ids(start_server, tmp_path, tell):
-    made = kpid(
-        "sample", "--out", tmp_path / "in", "--orders", ORDERS, "--days", 31, timeout=600
-    )
+    made = kpid("sample", "--out", tmp_path / "in", "--orders", ORDERS, "--days", 31, timeout=600)
     assert made.code == OK, made
     size = sum(path.stat().st_size for path in (tmp_path / "in").rglob("*.csv"))
     server = start_server(tmp_path / "in")
@@ -80,6 +80,36 @@ def test_object_of_s3_is_never_held_whole(site, s3_server, tmp_path, tell):
         f" peak {peak / 1e6:.1f} MB, of this distinct ids and join maps {accounted / 1e6:.1f} MB"
     )
     assert peak < S3_LIMIT_BYTES + accounted < largest
+
+
+def upload_in_parts(bucket, dataset: str, data: bytes) -> int:
+    """Objects of about the sizes in turn, each with the header. How many."""
+    header, rows = data.split(b"\n", 1)
+    count = at = 0
+    while at < len(rows):
+        end = rows.find(b"\n", at + S3_PART_SIZES[count % len(S3_PART_SIZES)]) + 1 or len(rows)
+        bucket.put(f"Data/{dataset}/{count:04}.csv", header + b"\n" + rows[at:end])
+        count, at = count + 1, end
+    return count
+
+
+@pytest.mark.timeout(240)
+def test_memory_of_downloads_is_used_again(site, s3_server, tmp_path, tell):
+    """Ranges of all sizes, by the fetchers and workers of several runs at a time."""
+    made = kpid("sample", "--out", tmp_path / "in", "--orders", ORDERS, "--days", 31)
+    assert made.code == OK, made
+    folders = [tmp_path / "in" / dataset for dataset in ("orders", "order_items", "products")]
+    datasets = {folder.name: b"".join(path.read_bytes() for path in folder.glob("*.csv")) for folder in folders}
+    parts = {name: upload_in_parts(site.bucket, name, data) for name, data in datasets.items()}
+    server = site.server(AWS_ENDPOINT_URL_S3=s3_server.url, KPI_MAX_ACTIVE_RUNS=2, KPI_THREADS=4)
+    days = [f"2025-03-{day:02}" for day in range(1, 17)]
+    started = [server.start_run(day, max_bad_rows=n) for n, day in enumerate(days)]  # so that none shares a scan
+    for run in started:
+        end = server.finish(run["id"])
+        assert end["state"] == "succeeded", end["error"]
+    peak = peak_of(server.process.pid)
+    tell(f"S3 memory: {sum(parts.values())} objects, {len(days)} runs, peak {peak / 1e6:.1f} MB")
+    assert peak < S3_PARTS_LIMIT_BYTES
 
 
 def sparse_source(folder: Path, count: int, day_count: int = 28) -> Path:

@@ -2,7 +2,10 @@
  * Reading from an S3 in memory that breaks connections off, and listing what lies there. */
 #include "base/clock.h"
 #include "base/scope.h"
+#include "pipeline/s3_reader.h"
 #include "pipeline/source_s3.h"
+
+#include <limits.h>
 
 #include "aws_env.h"
 #include "unit.h"
@@ -388,11 +391,30 @@ static void what_nobody_reads_fills_no_more_than_the_memory(void **state) {
   wait_for_gets(&b, HELD);
   assert_true(read_all(&b, readers[0], 1024 * 1024, &rc) == S3_RANGE_BYTES);
   wait_for_gets(&b, HELD + 1);
-  source_close(readers[1]);
-  wait_for_gets(&b, HELD + 2);
-  for (size_t i = 0; i < COUNT_OF(readers); i++)
-    if (i != 1)
-      source_close(readers[i]);
+  for (size_t i = 0; i < COUNT_OF(readers); i++) {
+    source_close(readers[i]);
+    wait_for_gets(&b, HELD + 1); /* nothing is begun for those that are closed next */
+  }
+  bench_clear(&b);
+}
+
+/* More than can ever be asked for at a time. */
+static void many_readers_wait_for_each_other_not(void **state) {
+  (void)state;
+  enum { READERS = 1500 };
+  struct bench b;
+  enum kpi_code rc;
+  static struct source_reader *readers[READERS];
+  bench_init(&b, "s3://b", 100);
+  atomic_store(&b.s3.hold, true);
+  for (size_t i = 0; i < READERS; i++)
+    readers[i] = open_object(&b);
+  atomic_store(&b.s3.hold, false);
+  for (size_t i = READERS; i-- > 0;) {
+    assert_true(read_all(&b, readers[i], 4096, &rc) == 100);
+    assert_int_equal(rc, KPI_OK);
+    source_close(readers[i]);
+  }
   bench_clear(&b);
 }
 
@@ -585,6 +607,33 @@ static void a_piece_that_broke_says_why(void **state) {
   bench_clear(&b);
 }
 
+/* Others hold all memory, so that the part behind one that breaks is never asked for. */
+static void who_waits_behind_a_piece_that_broke_is_told(void **state) {
+  (void)state;
+  enum { BROKEN = S3_RANGE_BYTES / SOURCE_PIECE_BYTES - 1 };
+  struct bench b;
+  struct source_loan loan;
+  struct source_reader *others[2];
+  bench_init(&b, "s3://b", OBJECT_BYTES_MAX);
+  b.s3.break_at = S3_RANGE_BYTES - 1000;
+  for (size_t i = 0; i < COUNT_OF(others); i++)
+    others[i] = open_object(&b);
+  wait_for_gets(&b, CONCURRENCY + CONCURRENCY / 4);
+  atomic_store(&b.s3.breaks_left, INT_MAX);
+  struct source_reader *r = open_object(&b);
+  for (uint64_t i = 0; i < BROKEN; i++) {
+    loan = borrow(&b, r, i, SOURCE_PIECE_BYTES);
+    source_take_back(r, &loan);
+  }
+  for (uint64_t i = BROKEN; i < BROKEN + 2; i++)
+    assert_int_equal(source_lend(r, i * SOURCE_PIECE_BYTES, SOURCE_PIECE_BYTES, &loan, &b.err),
+                     KPI_S3_UNAVAILABLE);
+  source_close(r);
+  for (size_t i = 0; i < COUNT_OF(others); i++)
+    source_close(others[i]);
+  bench_clear(&b);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(urls_are_taken_or_refused),
@@ -597,6 +646,7 @@ int main(void) {
       cmocka_unit_test(another_version_is_refused),
       cmocka_unit_test(ranges_are_asked_for_in_the_order_of_the_objects),
       cmocka_unit_test(what_nobody_reads_fills_no_more_than_the_memory),
+      cmocka_unit_test(many_readers_wait_for_each_other_not),
       cmocka_unit_test(readers_that_wait_do_not_starve_the_one_that_is_read),
       cmocka_unit_test(closing_ends_what_is_downloaded),
       cmocka_unit_test(a_run_that_is_stopped_does_not_wait_for_bytes),
@@ -604,6 +654,7 @@ int main(void) {
       cmocka_unit_test(threads_borrow_from_one_reader),
       cmocka_unit_test(a_piece_is_lent_when_all_of_it_has_come),
       cmocka_unit_test(a_piece_that_broke_says_why),
+      cmocka_unit_test(who_waits_behind_a_piece_that_broke_is_told),
   };
   return cmocka_run_group_tests_name("source_s3", tests, NULL, NULL);
 }
