@@ -127,8 +127,7 @@ static char *move_piece(struct csv_block *b, size_t before) {
   return bytes;
 }
 
-/* Puts the tail before the piece, where it may lie already. An empty view without ptr: memory is exhausted.
- */
+/* Puts the tail before the piece, unless it lies there. An empty view without ptr: memory is exhausted. */
 static struct view join_tail(const struct csv_stream *s, struct csv_block *b) {
   const struct source_loan *p = &b->piece;
   const bool is_there = s->tail_len <= p->before, has_room = p->before == 0 && s->tail_len <= p->room;
