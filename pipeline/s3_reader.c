@@ -30,7 +30,6 @@ struct s3_downloads {
     struct s3_reader *first, **last; /* that are open, in the order of opening */
     size_t parts;                    /* that readers have, and spare ones */
     struct part *spare;              /* memory for the next ones, kept while readers are open */
-    struct part *gone;               /* not needed any more, to be freed without the lock */
   } synced;
 };
 
@@ -120,8 +119,9 @@ static struct part *take_part(struct s3_downloads *d, bool must) {
   return p;
 }
 
-/* Takes a part from its reader, with the lock, and keeps its memory for others, unless there is enough. */
-static void release(struct part *p) {
+/* Takes a part from its reader, with the lock, and keeps its memory for others; what is more than enough is
+ * gone: to be freed without the lock, which the client's thread may wait for. */
+static void release(struct part *p, struct part **gone) {
   struct s3_reader *r = p->reader;
   struct s3_downloads *d = r->of;
   struct part **at = &r->first;
@@ -132,14 +132,10 @@ static void release(struct part *p) {
     r->last = at;
   const bool is_enough = d->synced.parts > d->parts_max;
   d->synced.parts -= is_enough;
-  push(is_enough ? &d->synced.gone : &d->synced.spare, p);
+  push(is_enough ? gone : &d->synced.spare, p);
 }
 
-/* Frees what is gone; without the lock, which the client's thread may wait for. */
-static void free_gone(struct s3_downloads *d) {
-  pthread_mutex_lock(&d->synced.lock);
-  struct part *gone = TAKE(d->synced.gone);
-  pthread_mutex_unlock(&d->synced.lock);
+static void free_all(struct part *gone) {
   while (gone)
     part_free(pop(&gone));
 }
@@ -295,22 +291,25 @@ static enum kpi_code s3_lend(struct source_reader *base, uint64_t at, size_t siz
   return KPI_OK;
 }
 
-/* Counts bytes of a part that are not needed any more; with the last ones others can be asked for. */
-static void count_returned(struct part *p, size_t bytes) {
+/* Counts bytes of a part that are not needed any more; with the last ones others can be asked for. Returns
+ * what is gone. */
+static struct part *count_returned(struct part *p, size_t bytes) {
   struct s3_downloads *d = p->reader->of;
+  struct part *gone = NULL;
   SCOPE_LOCK(&d->synced.lock);
   p->returned += bytes;
   if (p->returned < p->size)
-    return;
+    return NULL;
   while (!p->over) /* the fetcher is about to say so */
     pthread_cond_wait(&p->reader->more, &d->synced.lock);
-  release(p);
+  release(p, &gone);
   ask_ahead(d);
+  return gone;
 }
 
 static void s3_take_back(struct source_reader *base, const struct source_loan *loan) {
-  count_returned(loan->of, loan->len);
-  free_gone(((struct s3_reader *)base)->of);
+  (void)base;
+  free_all(count_returned(loan->of, loan->len));
 }
 
 /* Borrows the next piece, for those who read from the start to the end. */
@@ -353,12 +352,13 @@ static enum kpi_code s3_finish(struct source_reader *base, struct err *err) {
 }
 
 /* Takes a reader out, and what it has. Others get its memory when they next read: while a run ends, they are
- * closed as well. With the last reader all memory goes. */
-static void leave(struct s3_reader *r) {
+ * closed as well. With the last reader all memory goes. Returns what is gone. */
+static struct part *leave(struct s3_reader *r) {
   struct s3_downloads *d = r->of;
+  struct part *gone = NULL;
   SCOPE_LOCK(&d->synced.lock);
   while (r->first)
-    release(r->first);
+    release(r->first, &gone);
   struct s3_reader **at = &d->synced.first;
   while (*at != r)
     at = &(*at)->next;
@@ -366,15 +366,15 @@ static void leave(struct s3_reader *r) {
   if (!r->next)
     d->synced.last = at;
   for (; !d->synced.first && d->synced.spare; d->synced.parts--)
-    push(&d->synced.gone, pop(&d->synced.spare));
+    push(&gone, pop(&d->synced.spare));
+  return gone;
 }
 
 static void s3_close(struct source_reader *base) {
   struct s3_reader *r = (struct s3_reader *)base;
   stop_raise(&r->stop, STOP_CANCEL);
   pool_wait(r->of->fetchers, &r->fetches);
-  leave(r);
-  free_gone(r->of);
+  free_all(leave(r));
   pthread_cond_destroy(&r->more);
   free(r->key);
   free(r);

@@ -56,14 +56,18 @@ def test_peak_is_bounded_but_for_the_distinct_ids(start_server, tmp_path, tell):
     assert peak < LIMIT_BYTES + accounted
 
 
+def joined(folder: Path) -> dict[str, bytes]:
+    """The files of each data set as one. A repeated header is no row."""
+    datasets = ("orders", "order_items", "products")
+    return {name: b"".join(path.read_bytes() for path in (folder / name).glob("*.csv")) for name in datasets}
+
+
 def upload_joined(bucket, folder: Path) -> int:
-    """One object for each data set; the size of the largest. A repeated header is no row."""
-    largest = 0
-    for dataset in ("orders", "order_items", "products"):
-        data = b"".join(path.read_bytes() for path in (folder / dataset).glob("*.csv"))
-        bucket.put(f"Data/{dataset}/all.csv", data)
-        largest = max(largest, len(data))
-    return largest
+    """One object for each data set; the size of the largest."""
+    datasets = joined(folder)
+    for name, data in datasets.items():
+        bucket.put(f"Data/{name}/all.csv", data)
+    return max(len(data) for data in datasets.values())
 
 
 @pytest.mark.timeout(240)
@@ -98,9 +102,7 @@ def test_memory_of_downloads_is_used_again(site, s3_server, tmp_path, tell):
     """Ranges of all sizes, by the fetchers and workers of several runs at a time."""
     made = kpid("sample", "--out", tmp_path / "in", "--orders", ORDERS, "--days", 31)
     assert made.code == OK, made
-    folders = [tmp_path / "in" / dataset for dataset in ("orders", "order_items", "products")]
-    datasets = {folder.name: b"".join(path.read_bytes() for path in folder.glob("*.csv")) for folder in folders}
-    parts = {name: upload_in_parts(site.bucket, name, data) for name, data in datasets.items()}
+    parts = {name: upload_in_parts(site.bucket, name, data) for name, data in joined(tmp_path / "in").items()}
     server = site.server(AWS_ENDPOINT_URL_S3=s3_server.url, KPI_MAX_ACTIVE_RUNS=2, KPI_THREADS=4)
     days = [f"2025-03-{day:02}" for day in range(1, 17)]
     started = [server.start_run(day, max_bad_rows=n) for n, day in enumerate(days)]  # so that none shares a scan

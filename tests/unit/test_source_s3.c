@@ -159,10 +159,19 @@ static uint64_t read_all(struct bench *b, struct source_reader *r, size_t size, 
   return at;
 }
 
+static void rest(void) {
+  nanosleep(&(struct timespec){.tv_nsec = 20 * 1000 * 1000}, NULL);
+}
+
 static struct source_reader *open_object(struct bench *b) {
   struct source_reader *r;
   assert_int_equal(source_open(b->source, &b->object, &b->use, &r, &b->err), KPI_OK);
   return r;
+}
+
+static void close_all(struct source_reader **readers, size_t count) {
+  for (size_t i = 0; i < count; i++)
+    source_close(readers[i]);
 }
 
 /* ---- URLs ---- */
@@ -342,10 +351,6 @@ static void another_version_is_refused(void **state) {
 
 /* ---- memory ---- */
 
-static void rest(void) {
-  nanosleep(&(struct timespec){.tv_nsec = 20 * 1000 * 1000}, NULL);
-}
-
 static void wait_for_gets(struct bench *b, size_t count) {
   while (atomic_load(&b->s3.gets) < count)
     sched_yield();
@@ -373,8 +378,7 @@ static void ranges_are_asked_for_in_the_order_of_the_objects(void **state) {
   }
   assert_int_equal(atomic_load(&b.s3.gets), 6);
   assert_true(atomic_load(&b.s3.most_in_flight) <= CONCURRENCY);
-  for (size_t i = 0; i < COUNT_OF(readers); i++)
-    source_close(readers[i]);
+  close_all(readers, COUNT_OF(readers));
   bench_clear(&b);
 }
 
@@ -429,8 +433,7 @@ static void readers_that_wait_do_not_starve_the_one_that_is_read(void **state) {
   /* The last one, which found no memory left when it was opened. */
   assert_true(read_all(&b, readers[COUNT_OF(readers) - 1], 1024 * 1024, &rc) == S3_RANGE_BYTES + 10);
   assert_int_equal(rc, KPI_OK);
-  for (size_t i = 0; i < COUNT_OF(readers); i++)
-    source_close(readers[i]);
+  close_all(readers, COUNT_OF(readers));
   bench_clear(&b);
 }
 
@@ -450,7 +453,7 @@ static void closing_ends_what_is_downloaded(void **state) {
 }
 
 static void *raise_flag(void *arg) {
-  nanosleep(&(struct timespec){.tv_nsec = 20 * 1000 * 1000}, NULL);
+  rest();
   stop_raise(arg, STOP_CANCEL);
   return NULL;
 }
@@ -491,7 +494,12 @@ static struct source_loan borrow(struct bench *b, struct source_reader *r, uint6
   return loan;
 }
 
-/* Two of a range, of which each has what comes before it in memory, and its neighbours in other ranges. */
+static void borrow_briefly(struct bench *b, struct source_reader *r, uint64_t piece) {
+  struct source_loan loan = borrow(b, r, piece, SOURCE_PIECE_BYTES);
+  source_take_back(r, &loan);
+}
+
+/* Each has what comes before it in its range right before it, and else room. */
 static void pieces_lie_where_they_were_received(void **state) {
   (void)state;
   enum { IN_RANGE = S3_RANGE_BYTES / SOURCE_PIECE_BYTES, LAST = 1000 };
@@ -523,10 +531,8 @@ struct borrower {
 
 static void *borrow_all(void *arg) {
   struct borrower *a = arg;
-  for (uint64_t i; (i = atomic_fetch_add(a->next, 1)) < PIECES;) {
-    struct source_loan loan = borrow(a->bench, a->reader, i, SOURCE_PIECE_BYTES);
-    source_take_back(a->reader, &loan);
-  }
+  for (uint64_t i; (i = atomic_fetch_add(a->next, 1)) < PIECES;)
+    borrow_briefly(a->bench, a->reader, i);
   return NULL;
 }
 
@@ -551,16 +557,14 @@ static void threads_borrow_from_one_reader(void **state) {
   for (size_t i = 0; i < THREADS; i++)
     pthread_join(threads[i], NULL);
   assert_int_equal(atomic_load(&b.bytes_read), READERS * b.object.size);
-  for (size_t i = 0; i < READERS; i++)
-    source_close(readers[i]);
+  close_all(readers, READERS);
   bench_clear(&b);
 }
 
 static void *lend_late(void *arg) {
   struct borrower *a = arg;
-  struct source_loan loan = borrow(a->bench, a->reader, 1, SOURCE_PIECE_BYTES);
+  borrow_briefly(a->bench, a->reader, 1);
   atomic_store(a->next, 1);
-  source_take_back(a->reader, &loan);
   return NULL;
 }
 
@@ -573,8 +577,7 @@ static void a_piece_is_lent_when_all_of_it_has_come(void **state) {
   bench_init(&b, "s3://b", 3 * SOURCE_PIECE_BYTES);
   atomic_store(&b.s3.pause_at, SENT);
   struct source_reader *r = open_object(&b);
-  struct source_loan first = borrow(&b, r, 0, SOURCE_PIECE_BYTES);
-  source_take_back(r, &first);
+  borrow_briefly(&b, r, 0);
   assert_int_equal(pthread_create(&thread, NULL, lend_late, &(struct borrower){&b, r, &is_lent}), 0);
   while (atomic_load(&b.s3.bytes) < SENT)
     sched_yield();
@@ -599,10 +602,8 @@ static void a_piece_that_broke_says_why(void **state) {
   assert_int_equal(source_lend(r, b.s3.break_at - 1, SOURCE_PIECE_BYTES, &loan, &b.err), KPI_S3_UNAVAILABLE);
   assert_string_equal(b.err.object, "orders/0.csv");
   assert_null(loan.of);
-  for (uint64_t i = 0; i < 2; i++) {
-    loan = borrow(&b, r, i, SOURCE_PIECE_BYTES);
-    source_take_back(r, &loan);
-  }
+  for (uint64_t i = 0; i < 2; i++)
+    borrow_briefly(&b, r, i);
   source_close(r);
   bench_clear(&b);
 }
@@ -621,16 +622,13 @@ static void who_waits_behind_a_piece_that_broke_is_told(void **state) {
   wait_for_gets(&b, CONCURRENCY + CONCURRENCY / 4);
   atomic_store(&b.s3.breaks_left, INT_MAX);
   struct source_reader *r = open_object(&b);
-  for (uint64_t i = 0; i < BROKEN; i++) {
-    loan = borrow(&b, r, i, SOURCE_PIECE_BYTES);
-    source_take_back(r, &loan);
-  }
+  for (uint64_t i = 0; i < BROKEN; i++)
+    borrow_briefly(&b, r, i);
   for (uint64_t i = BROKEN; i < BROKEN + 2; i++)
     assert_int_equal(source_lend(r, i * SOURCE_PIECE_BYTES, SOURCE_PIECE_BYTES, &loan, &b.err),
                      KPI_S3_UNAVAILABLE);
   source_close(r);
-  for (size_t i = 0; i < COUNT_OF(others); i++)
-    source_close(others[i]);
+  close_all(others, COUNT_OF(others));
   bench_clear(&b);
 }
 
